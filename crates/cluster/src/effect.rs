@@ -1,0 +1,110 @@
+//! Everything that a [`Node`](crate::Node) can want done. Plain values that tests compare.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{Health, MonitorId, ServerName, config::ProbeKind, event::Event, net::InterfaceIndex};
+
+/// One thing to do. Executed in the order given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send a sealed datagram to a peer's heartbeat address. May be lost.
+    Send {
+        /// To whom.
+        to: ServerName,
+        /// What.
+        datagram: Vec<u8>,
+    },
+    /// The virtual addresses that this machine should have, whole, and on which interface. Newest wins. Each change of
+    /// an address is answered by [`Input::Address`](crate::Input::Address).
+    Addresses(BTreeMap<IpAddr, InterfaceIndex>),
+    /// Tell the link once where these addresses are now: ARP request and reply forms, unsolicited NA with override.
+    Announce(BTreeMap<IpAddr, InterfaceIndex>),
+    /// Ask the wire whether somebody has the address; answered by [`Input::Duplicate`](crate::Input::Duplicate).
+    CheckDuplicate {
+        /// Which address.
+        address: IpAddr,
+        /// Where to ask.
+        interface: InterfaceIndex,
+    },
+    /// Ask the witnesses, once; each answers by [`Input::Witness`](crate::Input::Witness) within `patience`.
+    AskWitnesses {
+        /// Which address, on which interface.
+        witnesses: BTreeMap<IpAddr, InterfaceIndex>,
+        /// After which silence means unreachable.
+        patience: Duration,
+    },
+    /// The probes that should be running, whole. Newest wins; a probe whose order is unchanged goes on undisturbed.
+    Probes(BTreeMap<MonitorId, ProbeOrder>),
+    /// What DNS and status should say from now on. Newest wins.
+    Health(Arc<Health>),
+    /// A decision or an observation, for the journal.
+    Record(Event),
+    /// The planned stop is complete: nothing is held, everybody has been told.
+    Goodbye,
+}
+
+/// One probe that should be running.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProbeOrder {
+    /// Whom to try.
+    pub target: IpAddr,
+    /// At which port.
+    pub port: u16,
+    /// What to do there.
+    pub kind: ProbeKind,
+    /// Start-to-start time between two probes: shorter while the verdict is in doubt.
+    pub interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+}
+
+/// Effects in order, as `handle` appends them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends one.
+    pub fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// Appends an event for the journal.
+    pub fn record(&mut self, event: Event) {
+        self.push(Effect::Record(event));
+    }
+
+    /// Takes all, in order, leaving it empty for reuse.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.0.drain(..)
+    }
+
+    /// All, in order.
+    pub fn as_slice(&self) -> &[Effect] {
+        &self.0
+    }
+
+    /// The addresses of the newest [`Effect::Addresses`], if there is one.
+    pub fn desired_addresses(&self) -> Option<BTreeSet<IpAddr>> {
+        self.0.iter().rev().find_map(|effect| match effect {
+            Effect::Addresses(set) => Some(set.keys().copied().collect()),
+            Effect::Send { .. }
+            | Effect::Announce(_)
+            | Effect::CheckDuplicate { .. }
+            | Effect::AskWitnesses { .. }
+            | Effect::Probes(_)
+            | Effect::Health(_)
+            | Effect::Record(_)
+            | Effect::Goodbye => None,
+        })
+    }
+}

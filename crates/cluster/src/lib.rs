@@ -1,0 +1,15 @@
+//! Who holds which address: membership, placement, claims, verdicts, and the sealed heartbeats between servers.
+//!
+//! One machine, [`Node`]: `handle(now, Input, &mut Effects)` and `next_deadline()`. It decides; it does nothing. Read
+//! [`input`], [`effect`], then [`node`].
+//!
+//! Invariants: a decision depends on inputs and `now` alone. Effects are values, executed in order; every effect that
+//! touches the machine has an input that tells its outcome. Nothing is told to peers before the kernel has confirmed it.
+//!
+//! Deliberately not here: sockets, clocks, randomness (a boot id comes in from outside), DNS.
+
+pub mod effect;
+pub mod input;
+
+pub use effect::{Effect, Effects};
+pub use input::{AddressOutcome, Command, DuplicateCheck, Input, ProbeResult};

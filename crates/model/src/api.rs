@@ -1,0 +1,137 @@
+//! What `standin status --json` and the admin API say. Fields are added, never renamed.
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole cluster as one server sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The server that answers.
+    #[serde(rename = "self")]
+    pub this: String,
+    /// `listening` (just started), `normal`, `isolated`, `standby` or `resigning`.
+    pub state: String,
+    /// Seconds since this daemon started.
+    pub uptime_seconds: u64,
+    /// Every member.
+    pub servers: Vec<ServerStatus>,
+    /// Every virtual host.
+    pub virtual_hosts: Vec<VirtualHostStatus>,
+    /// Every pool.
+    pub pools: Vec<PoolStatus>,
+    /// The configuration in force.
+    pub config: ConfigStatus,
+    /// The DNS service.
+    pub dns: DnsStatus,
+}
+
+/// A member.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// `self`, `alive`, `suspect`, `dead`, `left` or `unknown`.
+    pub state: String,
+    /// On standby.
+    pub standby: bool,
+    /// Milliseconds since it was last heard; none for ourselves and for who was never heard.
+    pub heard_ms: Option<u64>,
+    /// Milliseconds since it last heard us directly, as it says; none where unknown.
+    pub hears_us_ms: Option<u64>,
+    /// Whether its configuration is the same as ours; none while unknown.
+    pub config_agrees: Option<bool>,
+}
+
+/// A virtual host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VirtualHostStatus {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// `active`, `moving`, `unheld`, `refused` or `rivals`.
+    pub state: String,
+    /// Who holds it.
+    pub active: Option<String>,
+    /// Who should hold it.
+    pub target: Option<String>,
+    /// The number of the current holding.
+    pub term: u64,
+    /// Why it is not simply active: words for a person.
+    pub reason: Option<String>,
+    /// Its servers, primary first.
+    pub servers: Vec<CandidateStatus>,
+}
+
+/// One server of a virtual host's list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CandidateStatus {
+    /// The server's name.
+    pub name: String,
+    /// `active`, `backup`, `taking`, `releasing`, `unable` or `away` (dead, left, unknown).
+    pub role: String,
+    /// Each monitor's verdict there.
+    pub monitors: Vec<MonitorStatus>,
+}
+
+/// One monitor on one server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MonitorStatus {
+    /// Its name.
+    pub name: String,
+    /// `up`, `down` or `unknown`.
+    pub verdict: String,
+    /// The last probe's words; known for this server's own probes only.
+    pub reason: Option<Arc<str>>,
+}
+
+/// A pool.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// Its members.
+    pub members: Vec<PoolMemberStatus>,
+}
+
+/// A pool's member.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolMemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Whether answers contain it.
+    pub answered: bool,
+    /// Why, or why not.
+    pub why: String,
+}
+
+/// The configuration in force.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Counts the configurations that this daemon has applied, from 1.
+    pub version: u64,
+    /// The digest, sixteen hexadecimal digits.
+    pub hash: String,
+    /// Servers whose configuration differs from ours.
+    pub conflicts: Vec<String>,
+    /// Why the last reload was refused, if it was.
+    pub refused: Option<String>,
+}
+
+/// The DNS service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// The serial in every zone's SOA that asks for it.
+    pub serial: u32,
+    /// The zones served.
+    pub zones: Vec<String>,
+    /// Addresses listened on.
+    pub listening: Vec<String>,
+}

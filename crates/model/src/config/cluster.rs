@@ -1,0 +1,260 @@
+//! `cluster.toml`: what the whole cluster agrees on.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::id::{MonitorId, PoolName, ServerName, VirtualHostName, ZoneName};
+
+/// The cluster's configuration, checked: every reference resolves, every address is used once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterConfig {
+    /// The cluster's name.
+    pub name: Arc<str>,
+    /// Digest of the cluster file, its zone templates and all that they include. Servers compare it.
+    pub digest: u64,
+    /// How members watch each other.
+    pub heartbeat: HeartbeatSettings,
+    /// What a server that hears nobody does.
+    pub partition: PartitionPolicy,
+    /// Every member.
+    pub servers: BTreeMap<ServerName, Server>,
+    /// Every virtual host.
+    pub virtual_hosts: BTreeMap<VirtualHostName, VirtualHost>,
+    /// Every pool.
+    pub pools: BTreeMap<PoolName, Pool>,
+    /// Every zone served.
+    pub zones: BTreeMap<ZoneName, ZoneSettings>,
+    /// Settings of the DNS service.
+    pub dns: DnsSettings,
+}
+
+impl ClusterConfig {
+    /// All monitors of all virtual hosts.
+    pub fn monitors(&self) -> impl Iterator<Item = (MonitorId, &Monitor)> {
+        self.virtual_hosts.iter().flat_map(|(name, host)| {
+            host.monitors
+                .iter()
+                .map(|monitor| (MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() }, monitor))
+        })
+    }
+}
+
+/// `[cluster] heartbeat`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeartbeatSettings {
+    /// Time between two heartbeats to a peer, 10 ms to 10 s. Default 50 ms.
+    pub interval: Duration,
+    /// Heartbeats missed in a row until a peer is dead, 2 to 20. Default 3.
+    pub misses: u32,
+}
+
+impl HeartbeatSettings {
+    /// Silence after which a peer is dead.
+    pub fn detection(&self) -> Duration {
+        self.interval * self.misses
+    }
+}
+
+impl Default for HeartbeatSettings {
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(50), misses: 3 }
+    }
+}
+
+/// `[cluster] partition`: what must hold for a server to keep or take addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PartitionPolicy {
+    /// A server that hears no peer must reach a witness: these addresses, else the default gateway of the link; where
+    /// there is neither it behaves as `Availability`. The default.
+    Gateway {
+        /// Addresses that answer ARP or neighbour discovery on the virtual addresses' links.
+        witness: Vec<IpAddr>,
+    },
+    /// A server must hear, itself included, more than half of the configured servers.
+    Majority,
+    /// A server alone goes on; two halves may both hold an address until they meet again.
+    Availability,
+}
+
+/// `[server.NAME]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// The machine's own address: probes' target, pool member, name server.
+    pub address: IpAddr,
+    /// Further own addresses, normally of the other family.
+    pub also: Vec<IpAddr>,
+    /// Where it receives heartbeats. Default: `address`, port 7946.
+    pub heartbeat: SocketAddr,
+}
+
+impl Server {
+    /// All of the server's own addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.address).chain(self.also.iter().copied())
+    }
+}
+
+/// `[virtual-host.NAME]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VirtualHost {
+    /// Addresses that move together; at least one.
+    pub addresses: Vec<IpAddr>,
+    /// Primary, then backups; at least one; `"all"` is already resolved and rotated.
+    pub servers: Vec<ServerName>,
+    /// What happens when a better-listed server is as healthy again.
+    pub failback: Failback,
+    /// How long a better-listed server must have been as healthy before it wins from the holder. Default 1 s.
+    pub failback_delay: Duration,
+    /// If every monitor is down everywhere: keep it where it is (true, default) or place it nowhere.
+    pub always_active: bool,
+    /// Guards, in the order of the file.
+    pub monitors: Vec<Monitor>,
+}
+
+/// `failback` of a virtual host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failback {
+    /// Goes back to the better-listed server. Default.
+    #[default]
+    Auto,
+    /// Stays with the holder among equally healthy servers.
+    Sticky,
+}
+
+/// `[[virtual-host.NAME.monitor]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Monitor {
+    /// Unique within the virtual host. Default: type and port, such as `http-80`.
+    pub name: Arc<str>,
+    /// What is tried.
+    pub kind: ProbeKind,
+    /// The port tried on each listed server's own address.
+    pub port: u16,
+    /// Time between probes, 50 ms to 1 h. Default 1 s.
+    pub interval: Duration,
+    /// Time between probes while the verdict is in doubt. Default: a tenth of `interval`, at least 50 ms.
+    pub recheck: Duration,
+    /// A probe that takes longer has failed. Default: `interval`, at most 5 s.
+    pub timeout: Duration,
+    /// Successes in a row that make it up, 1 to 100. Default 2. The first result after a start decides alone.
+    pub rise: u32,
+    /// Failures in a row that make it down, 1 to 100. Default 2.
+    pub fall: u32,
+    /// 0 is the most important. Default 0.
+    pub priority: u8,
+}
+
+/// What a probe does.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ProbeKind {
+    /// Connects, and closes.
+    Tcp,
+    /// Makes a request and reads the answer.
+    Http(HttpProbe),
+}
+
+impl ProbeKind {
+    /// The word of the configuration's `type`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http(_) => "http",
+        }
+    }
+}
+
+/// An HTTP request and what its answer must be.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HttpProbe {
+    /// Path and query, begins with `/`. Default `/`.
+    pub path: Arc<str>,
+    /// The `Host` header. Default: the server's address.
+    pub host: Option<Arc<str>>,
+    /// Inclusive ranges of status codes that count as success. Default 200–399.
+    pub status: Vec<(u16, u16)>,
+    /// Text that the first 64 KiB of the body must contain.
+    pub body: Option<Arc<str>>,
+}
+
+/// `[pool.NAME]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// Who answers for the pool's names, in the order of the file; at least one.
+    pub members: Vec<PoolMember>,
+    /// Seconds that caches may keep an answer, 1 to 86,400. Default 5.
+    pub ttl: u32,
+    /// At most so many addresses of each family in one answer; none: all.
+    pub max_answers: Option<u16>,
+    /// Whether a virtual host that sits on a backup which already answers for another member stays in the answers.
+    /// `doubled = "drop"` (false) is the default: survivors share new clients evenly.
+    pub keep_doubled: bool,
+    /// What is answered when no member is up.
+    pub all_down: AllDown,
+    /// What is answered before anything is known.
+    pub unknown: UnknownPolicy,
+}
+
+/// A pool's member.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PoolMember {
+    /// A virtual host: its addresses are answered while somebody holds it and its service is not down.
+    VirtualHost(VirtualHostName),
+    /// A server: its own addresses are answered while it lives.
+    Server(ServerName),
+}
+
+/// `all-down` of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllDown {
+    /// All members: somebody may still be reached. Default.
+    #[default]
+    All,
+    /// SERVFAIL: resolvers ask another server.
+    Servfail,
+    /// No address, and the name exists.
+    Nodata,
+}
+
+/// `unknown` of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownPolicy {
+    /// SERVFAIL until the first verdicts: resolvers ask another server. Default.
+    #[default]
+    Servfail,
+    /// All members.
+    All,
+}
+
+/// `[zone."NAME"]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ZoneSettings {
+    /// The zone template, relative to the cluster file's directory unless absolute.
+    pub template: PathBuf,
+    /// `${name}` in the template.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// `[dns]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsSettings {
+    /// Largest UDP answer that we send, whatever the client offers: 512 to 4,096 bytes. Default 1,232.
+    pub max_udp_size: u16,
+    /// What `id.server` CH TXT and NSID say. Default: the server's name.
+    pub identity: bool,
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self { max_udp_size: 1232, identity: true }
+    }
+}

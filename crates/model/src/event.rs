@@ -1,0 +1,312 @@
+//! The vocabulary of the log: everything that is decided, with its cause. Closed on purpose: `daemon::journal` turns
+//! events into log fields, counters and history, and nothing else writes to the log about decisions.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use serde::Serialize;
+
+use crate::{
+    health::Verdict,
+    id::{BootId, MonitorId, ServerName, Term, VirtualHostName},
+    net::MacAddress,
+};
+
+/// Something was decided or noticed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The daemon runs.
+    Started {
+        /// This run.
+        boot: BootId,
+    },
+    /// The start-up listening is over; from now on addresses may be taken (design R7).
+    Listened,
+    /// A planned stop begins.
+    Resigning,
+    /// A peer is heard and knows our current run.
+    PeerAlive {
+        /// Who.
+        server: ServerName,
+        /// Its run.
+        boot: BootId,
+    },
+    /// A peer is overdue.
+    PeerSuspected {
+        /// Who.
+        server: ServerName,
+        /// Milliseconds since it was last heard.
+        silent_ms: u64,
+    },
+    /// A suspected peer is heard again in time: a false suspicion.
+    PeerRecovered {
+        /// Who.
+        server: ServerName,
+    },
+    /// A peer was silent for the detection time.
+    PeerDead {
+        /// Who.
+        server: ServerName,
+        /// Milliseconds since it was last heard.
+        silent_ms: u64,
+    },
+    /// A peer said goodbye.
+    PeerLeft {
+        /// Who.
+        server: ServerName,
+    },
+    /// We hear a peer that does not hear us: loss in one direction.
+    OneWayLoss {
+        /// Who does not hear us.
+        server: ServerName,
+        /// Milliseconds since it last heard us directly.
+        deaf_ms: u64,
+    },
+    /// The loss in one direction has ended.
+    OneWayHealed {
+        /// Who hears us again.
+        server: ServerName,
+    },
+    /// Datagrams were refused. A security event; reported at a limited rate.
+    DatagramsRefused {
+        /// Where the last one came from.
+        from: SocketAddr,
+        /// Why.
+        reason: Refusal,
+        /// How many since the last report.
+        count: u64,
+    },
+    /// A configuration is in force.
+    ConfigurationApplied {
+        /// Its digest.
+        digest: u64,
+    },
+    /// A new configuration was refused; the old one stays in force.
+    ConfigurationRefused {
+        /// Every error, as `standin check` prints it.
+        errors: Arc<str>,
+    },
+    /// A peer runs another configuration.
+    ConfigurationDiffers {
+        /// Who.
+        server: ServerName,
+        /// Its digest.
+        digest: u64,
+    },
+    /// A peer runs our configuration again.
+    ConfigurationAgrees {
+        /// Who.
+        server: ServerName,
+    },
+    /// We hear no peer, or too few, and the partition policy says: hold nothing (design R6).
+    Isolated,
+    /// The partition policy is satisfied again.
+    Rejoined,
+    /// This process did not run for longer than the detection time: what it held is let go first.
+    Overslept {
+        /// For how long, in milliseconds.
+        slept_ms: u64,
+    },
+    /// Another server should hold the virtual host from now on.
+    TargetChanged {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// Who should have held it.
+        from: Option<ServerName>,
+        /// Who should hold it.
+        to: Option<ServerName>,
+        /// Why.
+        cause: Cause,
+    },
+    /// We begin to take a virtual host.
+    Taking {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The new holding's number.
+        term: Term,
+        /// Why.
+        cause: Cause,
+    },
+    /// We hold it: the kernel has confirmed every address.
+    Active {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The holding's number.
+        term: Term,
+        /// Microseconds from the decision to the kernel's confirmation.
+        took_us: u64,
+    },
+    /// We begin to give a virtual host up.
+    Releasing {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// For whom, if for anyone.
+        to: Option<ServerName>,
+        /// Why.
+        cause: Cause,
+    },
+    /// We no longer hold it: the kernel has confirmed the removal.
+    Released {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// Microseconds from the decision to the kernel's confirmation.
+        took_us: u64,
+    },
+    /// The kernel refused an address; another server is asked to take it.
+    TakeFailed {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address refused.
+        address: IpAddr,
+        /// The kernel's words.
+        reason: Arc<str>,
+    },
+    /// The address may not be ours to hold (design R10).
+    AddressRefused {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        reason: AddressRefusal,
+    },
+    /// An address that we hold was deleted by somebody else, and put back.
+    AddressRestored {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Two servers claim one virtual host (design R5).
+    Rivals {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The other claimant.
+        rival: ServerName,
+        /// Who keeps it.
+        winner: ServerName,
+    },
+    /// The rival's claim is gone; we announced again.
+    RivalGone {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// Who gave it up.
+        rival: ServerName,
+    },
+    /// A peer began or ceased to hold a virtual host, as it says itself.
+    HolderChanged {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// Who holds it now.
+        active: Option<ServerName>,
+    },
+    /// A monitor's verdict on this server changed.
+    MonitorChanged {
+        /// Which.
+        monitor: MonitorId,
+        /// Its verdict.
+        verdict: Verdict,
+        /// The last probe's own words.
+        reason: Arc<str>,
+    },
+    /// An operator put a server on standby, or took it off.
+    Standby {
+        /// Who.
+        server: ServerName,
+        /// On or off.
+        on: bool,
+    },
+}
+
+/// Why something moves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Nobody held it since the cluster, or the virtual host, began.
+    Unheld,
+    /// Its holder is dead.
+    ServerDead,
+    /// Its holder said goodbye.
+    ServerLeft,
+    /// Its holder went on standby.
+    Standby,
+    /// A monitor of its holder is down, or less healthy than elsewhere.
+    ServiceFailed,
+    /// Its holder cannot hold it: no interface on its subnet, or the kernel refused.
+    Unable,
+    /// A better-listed server is as healthy again.
+    Failback,
+    /// Two claims at once; this one lost.
+    RivalWon,
+    /// The partition policy is not satisfied.
+    Isolated,
+    /// This process overslept.
+    Overslept,
+    /// The configuration changed.
+    Configuration,
+}
+
+/// Why an address is refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum AddressRefusal {
+    /// It is this machine's own address.
+    OwnAddress {
+        /// On this interface.
+        interface: Arc<str>,
+    },
+    /// It answers on the wire.
+    InUse {
+        /// The owner's Ethernet address.
+        mac: MacAddress,
+    },
+}
+
+/// Why a datagram was refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// Not a Standin datagram, or cut short.
+    Malformed,
+    /// Another protocol version.
+    Version,
+    /// Sealed under a key that we don't have.
+    UnknownKey,
+    /// The seal does not fit: forged, or damaged.
+    Forged,
+    /// From a server that is not in the configuration, or from ourselves.
+    UnknownServer,
+    /// Seen before, or older than the window.
+    Replayed,
+    /// From an earlier run of its sender.
+    StaleBoot,
+}
+
+impl Refusal {
+    /// Every reason, for counters.
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::Version,
+        Self::UnknownKey,
+        Self::Forged,
+        Self::UnknownServer,
+        Self::Replayed,
+        Self::StaleBoot,
+    ];
+
+    /// The word in metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Version => "version",
+            Self::UnknownKey => "unknown-key",
+            Self::Forged => "forged",
+            Self::UnknownServer => "unknown-server",
+            Self::Replayed => "replayed",
+            Self::StaleBoot => "stale-boot",
+        }
+    }
+}
