@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Health, MonitorId, ServerName, config::ProbeKind, event::Event, net::InterfaceIndex};
+use model::{Health, MonitorId, ServerName, event::Event, net::InterfaceIndex, report::ProbeOrder};
 
 /// One thing to do. Executed in the order given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,21 +46,6 @@ pub enum Effect {
     Record(Event),
     /// The planned stop is complete: nothing is held, everybody has been told.
     Goodbye,
-}
-
-/// One probe that should be running.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ProbeOrder {
-    /// Whom to try.
-    pub target: IpAddr,
-    /// At which port.
-    pub port: u16,
-    /// What to do there.
-    pub kind: ProbeKind,
-    /// Start-to-start time between two probes: shorter while the verdict is in doubt.
-    pub interval: Duration,
-    /// A probe that takes longer has failed.
-    pub timeout: Duration,
 }
 
 /// Effects in order, as `handle` appends them.

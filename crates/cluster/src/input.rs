@@ -8,7 +8,8 @@ use std::{
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
-    net::{Interface, MacAddress},
+    net::Interface,
+    report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
 /// One thing that happened. Handled one at a time, in the order of arrival.
@@ -59,37 +60,6 @@ pub enum Input {
     Configure(Arc<ClusterConfig>),
     /// Somebody wants something.
     Command(Command),
-}
-
-/// What became of one address.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AddressOutcome {
-    /// The kernel has it.
-    Present,
-    /// The kernel no longer has it, as wished.
-    Absent,
-    /// The kernel refused to add or remove it.
-    Failed(Arc<str>),
-    /// Somebody else deleted it and it was put back at once.
-    Restored,
-}
-
-/// What an address probe (RFC 5227 section 2.1.1, RFC 4861 section 7.2) heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DuplicateCheck {
-    /// Silence.
-    Free,
-    /// Somebody answered.
-    InUse(MacAddress),
-}
-
-/// How one probe ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ProbeResult {
-    /// As it should be.
-    Success,
-    /// Not so; the reason is for people.
-    Failure(Arc<str>),
 }
 
 /// What the operator or the operating system asks.

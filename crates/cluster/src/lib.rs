@@ -10,6 +10,7 @@
 
 pub mod effect;
 pub mod input;
+pub mod statement;
 
 pub use effect::{Effect, Effects};
-pub use input::{AddressOutcome, Command, DuplicateCheck, Input, ProbeResult};
+pub use input::{Command, Input};

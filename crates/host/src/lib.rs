@@ -1,1 +1,64 @@
-//! Skeleton.
+//! The operating system: everything that touches a clock, a socket, the kernel's tables or the disk.
+//!
+//! Each module owns one thing, starts its own threads, and tells what happens through one [`Sink`]. It moves bytes,
+//! addresses and probe results; the meaning is given in `cluster` and `dns`.
+//!
+//! Deliberately not here: decisions.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use model::{
+    MonitorId,
+    net::Interface,
+    report::{AddressOutcome, DuplicateCheck, ProbeResult},
+};
+
+/// Something that the machine reports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// A datagram on the heartbeat socket.
+    Datagram {
+        /// Where from.
+        from: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// The machine's Ethernet interfaces, whole; at start and after each change.
+    Interfaces(Vec<Interface>),
+    /// The default gateways, whole; at start and after each change.
+    Gateways(Vec<IpAddr>),
+    /// What the kernel made of a desired virtual address.
+    Address {
+        /// Which.
+        address: IpAddr,
+        /// What became of it.
+        outcome: AddressOutcome,
+    },
+    /// What the wire said about an address.
+    Duplicate {
+        /// Which.
+        address: IpAddr,
+        /// What was heard.
+        check: DuplicateCheck,
+    },
+    /// A witness answered in time, or did not.
+    Witness {
+        /// Which.
+        address: IpAddr,
+        /// Whether it answered.
+        reachable: bool,
+    },
+    /// A probe finished.
+    Probe {
+        /// Of which monitor.
+        monitor: MonitorId,
+        /// How.
+        result: ProbeResult,
+    },
+}
+
+/// Where reports go. May wait for room in a bounded queue, never for long; datagrams are dropped and counted instead.
+pub type Sink = Arc<dyn Fn(Report) + Send + Sync>;

@@ -10,11 +10,13 @@
 
 pub mod api;
 pub mod config;
+pub mod diagnostic;
 pub mod digest;
 pub mod event;
 pub mod health;
 pub mod id;
 pub mod net;
+pub mod report;
 pub mod time;
 
 pub use health::Health;

@@ -1,0 +1,81 @@
+//! What a server says of itself in each heartbeat.
+//!
+//! A statement is the whole truth of its sender at one instant: whoever hears the newest one needs no earlier one.
+
+use std::collections::BTreeMap;
+
+use model::{BootId, Term, health::Verdict};
+
+/// One server's word. Names travel as their keys (see `model::digest`): `ServerName::key` and so on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Statement {
+    /// An operator asks that this server holds nothing.
+    pub standby: bool,
+    /// A planned stop is under way: hand-overs first. Counts as standby.
+    pub resigning: bool,
+    /// The last word before the process ends; nothing is held any more.
+    pub goodbye: bool,
+    /// Start-up listening is still on (design R7).
+    pub listening: bool,
+    /// Digest of the configuration in force.
+    pub configuration: u64,
+    /// The highest zone serial that this server has seen or made.
+    pub serial: u32,
+    /// Whom it hears, by server key.
+    pub heard: BTreeMap<u64, Vec<Heard>>,
+    /// Its part in each virtual host whose list it is on, by virtual host key.
+    pub stances: BTreeMap<u64, Stance>,
+    /// Its monitors' verdicts, by monitor key.
+    pub verdicts: BTreeMap<u64, Verdict>,
+}
+
+/// The last that a server heard of one run of a peer. Two at most for one peer: its run in force, and one that has not
+/// yet proven to be fresh.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heard {
+    /// The run.
+    pub boot: BootId,
+    /// The highest sequence number accepted from it.
+    pub sequence: u64,
+    /// Milliseconds since a datagram came straight from it, not relayed by another member; `u16::MAX`: longer, or never.
+    pub direct_age_ms: u16,
+}
+
+/// A server's part in one virtual host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stance {
+    /// Whether, and how, it holds the virtual host.
+    pub claim: Claim,
+    /// The holding's number; of the last one known where nothing is held.
+    pub term: Term,
+    /// It could hold it: an interface of its on every address's subnet, and no recent refusal by kernel or wire.
+    pub able: bool,
+    /// It has been as healthy as now for the virtual host's failback delay.
+    pub steady: bool,
+    /// It sees itself as the target and waits only for the holder's release.
+    pub ready: bool,
+}
+
+/// Whether a server holds a virtual host. Anything but `None` means: its kernel may have the addresses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Claim {
+    /// Confirmed absent.
+    #[default]
+    None,
+    /// Asked of the kernel, not yet confirmed.
+    Taking,
+    /// Confirmed present.
+    Active,
+    /// Removal asked of the kernel, not yet confirmed.
+    Releasing,
+}
+
+impl Claim {
+    /// Whether the addresses may be on that server.
+    pub const fn is_held(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Taking | Self::Active | Self::Releasing => true,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the operating system reports, and what it is asked to probe: the words that `cluster` and `host` share.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use crate::{config::ProbeKind, net::MacAddress};
+
+/// What became of one address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AddressOutcome {
+    /// The kernel has it.
+    Present,
+    /// The kernel no longer has it, as wished.
+    Absent,
+    /// The kernel refused to add or remove it.
+    Failed(Arc<str>),
+    /// Somebody else deleted it and it was put back at once.
+    Restored,
+}
+
+/// What an address probe (RFC 5227 section 2.1.1, RFC 4861 section 7.2) heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DuplicateCheck {
+    /// Silence.
+    Free,
+    /// Somebody answered.
+    InUse(MacAddress),
+}
+
+/// How one probe ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProbeResult {
+    /// As it should be.
+    Success,
+    /// Not so; the reason is for people.
+    Failure(Arc<str>),
+}
+
+/// One probe that should be running.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProbeOrder {
+    /// Whom to try.
+    pub target: IpAddr,
+    /// At which port.
+    pub port: u16,
+    /// What to do there.
+    pub kind: ProbeKind,
+    /// Start-to-start time between two probes: shorter while the verdict is in doubt.
+    pub interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+}
