@@ -10,7 +10,11 @@
 
 pub mod effect;
 pub mod input;
+pub mod membership;
 pub mod statement;
+pub mod wire;
 
 pub use effect::{Effect, Effects};
 pub use input::{Command, Input};
+pub use membership::Membership;
+pub use wire::{Key, KeyError, Keys};
