@@ -1,8 +1,13 @@
 //! A mistake in a text that a person wrote: where, what, and what to do.
 //!
 //! Shared by configuration files and zone templates, so that every error that an operator meets looks the same.
+//!
+//! Invariant: whatever the file holds, a drawing begins with `file:line:column: message` on a line of its own and
+//! contains no control character of the file.
 
 use std::{fmt, ops::Range, sync::Arc};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 
 /// One mistake. `Display` draws it: `file:line:column: message`, the offending line with the place marked, the help.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,8 +62,44 @@ impl Diagnostic {
     }
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+impl Diagnostic {
+    /// `file:line:column: message`, for a log line or a list.
+    pub fn brief(&self) -> String {
+        printable(&format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message))
+    }
+
+    /// The brief form, then the offending line with the place marked, then the help. Without a final newline.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+        let text = printable_line(&self.text);
+        let byte = |column: usize| text.char_indices().nth(column).map_or(text.len(), |(index, _)| index);
+        let start = self.column.saturating_sub(1);
+        let place = byte(start)..byte(start + self.width);
+        let snippet =
+            Snippet::source(&*text).line_start(self.line).fold(false).annotation(AnnotationKind::Primary.span(place));
+        let mut drawing = Group::with_title(Level::ERROR.no_name().primary_title(self.brief())).element(snippet);
+        if let Some(help) = &self.help {
+            drawing = drawing.element(Level::HELP.message(printable(help)));
+        }
+        renderer.render(&[drawing])
     }
 }
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// Line breaks and other control characters escaped: a message stays on its line, a terminal obeys no file.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// A line of a file, one character for each: columns stay where they are. Tabs are drawn as tabs.
+fn printable_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;
