@@ -53,8 +53,8 @@ impl Key {
     /// The key that seals the heartbeats of one run of one server.
     pub(super) fn heartbeat_key(&self, boot: BootId) -> aead::LessSafeKey {
         let algorithm = &aead::CHACHA20_POLY1305;
-        let okm =
-            self.secret.expand(&[&[PURPOSE, &boot.0]].concat(), algorithm).expect("32 bytes are within HKDF's limit");
+        let info: [&[u8]; 2] = [PURPOSE, &boot.0];
+        let okm = self.secret.expand(&info, algorithm).expect("32 bytes are within HKDF's limit");
         aead::LessSafeKey::new(aead::UnboundKey::from(okm))
     }
 }
