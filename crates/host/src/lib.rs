@@ -5,6 +5,12 @@
 //!
 //! Deliberately not here: decisions.
 
+pub mod clock;
+pub mod entropy;
+pub mod peer;
+pub mod schedule;
+mod wake;
+
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,

@@ -1,0 +1,80 @@
+//! An eventfd: wakes a thread that waits in poll(2), from any other thread.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+/// Rings once however often it is rung before somebody listens.
+#[derive(Debug)]
+pub(crate) struct Wake(OwnedFd);
+
+impl Wake {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: eventfd takes two integers and returns a new descriptor or -1.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` was just opened and nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes the descriptor readable. Never blocks; a full counter is as good as rung.
+    pub(crate) fn ring(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: the pointer and the length describe `one`, which outlives the call.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Makes the descriptor unreadable until the next ring.
+    pub(crate) fn hush(&self) {
+        let mut count = [0; 8];
+        // SAFETY: the pointer and the length describe `count`, which is writable and outlives the call.
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Waits until one of `fds` is readable (or in error) or `timeout` milliseconds have passed; -1 waits for ever.
+/// An interrupted wait returns as if the time had passed.
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: libc::c_int) -> io::Result<()> {
+    let count = libc::nfds_t::try_from(fds.len()).expect("a handful of descriptors");
+    // SAFETY: the pointer and the count describe `fds`, which is writable and outlives the call.
+    if unsafe { libc::poll(fds.as_mut_ptr(), count, timeout) } >= 0 {
+        return Ok(());
+    }
+    fds.iter_mut().for_each(|fd| fd.revents = 0);
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// An entry for [`poll`] that waits for something to read.
+pub(crate) fn readable(fd: RawFd) -> libc::pollfd {
+    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_last_until_hushed() {
+        let wake = Wake::new().expect("an eventfd");
+        let mut fds = [readable(wake.fd())];
+        poll(&mut fds, 0).expect("poll");
+        assert_eq!(fds[0].revents, 0);
+        wake.ring();
+        wake.ring();
+        poll(&mut fds, -1).expect("poll");
+        assert_eq!(fds[0].revents, libc::POLLIN);
+        wake.hush();
+        poll(&mut fds, 0).expect("poll");
+        assert_eq!(fds[0].revents, 0);
+    }
+}
