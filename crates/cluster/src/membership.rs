@@ -1,49 +1,106 @@
-//! Who is alive, as heard.
+//! Who is alive: sealed heartbeats in both directions, and what follows from them.
+//!
+//! Invariants: a peer is alive only after it has echoed a recent datagram of our present run, and only while its
+//! sequence numbers advance. A datagram that is refused changes nothing but counters. A run that was replaced, or has
+//! said goodbye, never comes back. Memory is bounded by the number of configured servers, not by what arrives.
+//!
+//! *Forwarding*: where a peer says that it does not hear another one, whoever hears both forwards the other's
+//! datagrams, untouched. So two servers know each other alive while any third one reaches both (design section 4).
+//!
+//! Deliberately not here: when to send, and what (`node`); what a state means for addresses (`election`).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod peer;
+mod refusals;
+mod run;
+mod sent;
+mod window;
 
-use model::{BootId, Instant, ServerName, config::ClusterConfig, health::ServerState};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::{Effects, statement::Statement, wire::Keys};
+use model::{
+    BootId, Instant, ServerName,
+    config::{ClusterConfig, HeartbeatSettings},
+    event::Refusal,
+    health::ServerState,
+};
+
+pub use peer::Peer;
+
+use self::{
+    peer::{Accepted, Context, Incoming},
+    refusals::Refusals,
+    sent::Sent,
+};
+use crate::{
+    Effect, Effects,
+    statement::{Heard, Statement},
+    wire::{self, Keys, Opener, Sealer},
+};
+
+/// Echoes are recent within this time, or within [`RECENT_INTERVALS`], whichever is longer.
+const RECENT: Duration = Duration::from_secs(2);
+/// See [`RECENT`].
+const RECENT_INTERVALS: u32 = 40;
 
 /// What this server knows of its peers.
+#[derive(Debug)]
 pub struct Membership {
-    peers: Vec<(ServerName, Peer)>,
+    me: ServerName,
+    key: u64,
+    boot: BootId,
+    heartbeat: HeartbeatSettings,
+    opener: Opener,
+    sealer: Sealer,
+    sent: Sent,
+    /// The number of our newest statement.
+    number: u64,
+    peers: BTreeMap<ServerName, Peer>,
+    by_key: BTreeMap<u64, ServerName>,
+    echoes_count_from: Instant,
+    refusals: Refusals,
+    counters: Counters,
 }
 
-/// One peer.
-pub struct Peer {}
-
-impl Peer {
-    /// Whether it is alive. `is_alive()` implies that a whole statement of its present run is there.
-    pub fn state(&self) -> ServerState {
-        ServerState::Unknown
-    }
-    /// Its newest whole statement: of its run in force, also when it is dead by now.
-    pub fn statement(&self) -> Option<&Statement> {
-        None
-    }
-    /// When it was last heard, over any path; none before the first time.
-    pub fn last_heard(&self) -> Option<Instant> {
-        None
-    }
-    /// How long before its newest word it had last heard us straight, as it says; none where it does not know our run.
-    pub fn hears_us(&self) -> Option<Duration> {
-        None
-    }
-    /// Its run in force.
-    pub fn boot(&self) -> Option<BootId> {
-        None
-    }
+/// Datagrams since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Sent, each peer's copy counted.
+    pub sent: u64,
+    /// Accepted.
+    pub received: u64,
+    /// Of those accepted: second copies over a relay, and words of a run that has said goodbye.
+    pub redundant: u64,
+    /// Forwarded for others.
+    pub relayed: u64,
+    /// Refused, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
 }
 
 impl Membership {
-    /// Nobody heard yet.
+    /// Nobody has been heard yet. `boot` must be random at each start: seals depend on it.
     pub fn new(me: ServerName, boot: BootId, keys: Keys, config: Arc<ClusterConfig>, now: Instant) -> Self {
-        let _ = (me, boot, keys, config, now);
-        Self { peers: Vec::new() }
+        let sealer = Sealer::new(&keys, boot);
+        let mut membership = Self {
+            key: me.key(),
+            me,
+            boot,
+            heartbeat: config.heartbeat,
+            opener: Opener::new(keys),
+            sealer,
+            sent: Sent::new(horizon(config.heartbeat)),
+            number: 0,
+            peers: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            echoes_count_from: now,
+            refusals: Refusals::default(),
+            counters: Counters::default(),
+        };
+        membership.reconfigure(now, config);
+        membership
     }
-    /// A datagram arrived. Returns whose state or statement changed. A refused datagram changes nothing.
+
+    /// A datagram has arrived. Returns the peer whose state or statement is another now, if there is one; look at
+    /// [`Self::prompts_wanted`] afterwards. What is refused changes nothing and is counted.
     pub fn receive(
         &mut self,
         now: Instant,
@@ -51,64 +108,158 @@ impl Membership {
         bytes: &[u8],
         effects: &mut Effects,
     ) -> Option<ServerName> {
-        let _ = (now, from, bytes, effects);
-        None
+        match self.admit(now, bytes, effects) {
+            Ok(changed) => changed,
+            Err(reason) => {
+                *self.counters.refused.entry(reason).or_default() += 1;
+                self.refusals.note(now, from, reason, effects);
+                None
+            }
+        }
     }
-    /// Tells every peer. `heard` is filled in here.
+
+    fn admit(&mut self, now: Instant, bytes: &[u8], effects: &mut Effects) -> Result<Option<ServerName>, Refusal> {
+        let opened = self.opener.open(bytes)?;
+        let part = wire::decode(&opened.plain).map_err(|wire::Malformed| Refusal::Malformed)?;
+        let name = self.by_key.get(&part.sender).ok_or(Refusal::UnknownServer)?;
+        let peer = self.peers.get_mut(name).expect("every key has its peer");
+        let context = Context {
+            now,
+            key: self.key,
+            boot: self.boot,
+            sent: &self.sent,
+            heartbeat: self.heartbeat,
+            echoes_count_from: self.echoes_count_from,
+        };
+        let boot = opened.boot;
+        let incoming = Incoming { direct: !opened.relayed, boot, sequence: opened.sequence, part };
+        let Accepted { changed, redundant, forward } = peer.accept(&context, incoming, effects)?;
+        self.counters.received += 1;
+        self.counters.redundant += u64::from(redundant);
+        let changed = changed.then(|| name.clone());
+        if forward {
+            let key = peer.key();
+            self.forward(key, boot, bytes, effects);
+        }
+        Ok(changed)
+    }
+
+    /// Passes a peer's datagram on, untouched, to those who say that they don't hear it.
+    fn forward(&mut self, of: u64, boot: BootId, bytes: &[u8], effects: &mut Effects) {
+        for peer in self.peers.values().filter(|peer| peer.key() != of && peer.misses(of, boot, self.heartbeat)) {
+            self.counters.relayed += 1;
+            effects.push(Effect::Send { to: peer.name().clone(), datagram: wire::relayed(bytes) });
+        }
+    }
+
+    /// Tells every peer. Whom we hear is filled in here, whatever `statement.heard` says.
     pub fn send(&mut self, now: Instant, statement: &Statement, effects: &mut Effects) {
-        let _ = (now, statement, effects);
+        self.send_where(now, statement, effects, |_| true);
     }
-    /// Whether a peer waits for a word of ours, because it is new: call [`Self::send_prompts`] after `receive` if so.
+
+    /// Whether a peer waits for a word of ours because it, or we, have just begun. If so, call [`Self::send_prompts`]:
+    /// then joining takes a round trip and not several intervals.
     pub fn prompts_wanted(&self) -> bool {
-        false
+        self.peers.values().any(Peer::wants_prompt)
     }
-    /// Tells only the peers that wait for it, so that joining takes a round trip and not several intervals.
+
+    /// Tells the peers that wait for it, and nobody else.
     pub fn send_prompts(&mut self, now: Instant, statement: &Statement, effects: &mut Effects) {
-        let _ = (now, statement, effects);
+        if self.prompts_wanted() {
+            self.send_where(now, statement, effects, Peer::wants_prompt);
+        }
     }
-    /// Time has passed. Returns whether any peer's state changed.
+
+    fn send_where(
+        &mut self,
+        now: Instant,
+        statement: &Statement,
+        effects: &mut Effects,
+        wanted: impl Fn(&Peer) -> bool,
+    ) {
+        self.number += 1;
+        let statement = Statement { heard: self.echoes(now), ..statement.clone() };
+        let parts = wire::encode(self.key, self.number, &statement);
+        let datagrams: Vec<_> = parts.iter().map(|plain| self.sealer.seal(plain)).collect();
+        self.sent.note(now, self.sealer.sequence());
+        for peer in self.peers.values_mut().filter(|peer| wanted(peer)) {
+            peer.told(now);
+            for datagram in &datagrams {
+                self.counters.sent += 1;
+                effects.push(Effect::Send { to: peer.name().clone(), datagram: datagram.clone() });
+            }
+        }
+    }
+
+    /// Whom we hear, for our statements.
+    fn echoes(&self, now: Instant) -> BTreeMap<u64, Vec<Heard>> {
+        let echoes = |peer: &Peer| peer.runs().map(|run| run.echo(now)).collect::<Vec<_>>();
+        let all = self.peers.values().map(|peer| (peer.key(), echoes(peer)));
+        all.filter(|(_, runs)| !runs.is_empty()).collect()
+    }
+
+    /// Time has passed: peers fall silent, refusals are reported. Returns whether any peer's state changed.
     pub fn expire(&mut self, now: Instant, effects: &mut Effects) -> bool {
-        let _ = (now, effects);
-        false
+        self.refusals.expire(now, effects);
+        let mut changed = false;
+        for peer in self.peers.values_mut() {
+            changed |= peer.expire(now, self.heartbeat, effects);
+        }
+        changed
     }
-    /// When `expire` has something to do.
+
+    /// When [`Self::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let peers = self.peers.values().filter_map(|peer| peer.next_deadline(self.heartbeat));
+        peers.chain(self.refusals.next_deadline()).min()
     }
-    /// Every configured peer; without ourselves.
+
+    /// Every configured server except ourselves.
     pub fn peers(&self) -> impl Iterator<Item = (&ServerName, &Peer)> {
-        self.peers.iter().map(|(name, peer)| (name, peer))
+        self.peers.iter()
     }
-    /// One peer.
+
+    /// One peer; none for ourselves and for who is not configured.
     pub fn peer(&self, name: &ServerName) -> Option<&Peer> {
-        self.peers.iter().find(|(n, _)| n == name).map(|(_, peer)| peer)
+        self.peers.get(name)
     }
-    /// A configuration comes into force.
+
+    /// One peer's state; `Unknown` for who is not configured.
+    pub fn state(&self, name: &ServerName) -> ServerState {
+        self.peers.get(name).map_or(ServerState::Unknown, Peer::state)
+    }
+
+    /// A configuration comes into force: new peers are unknown, removed ones forgotten, the others undisturbed.
     pub fn reconfigure(&mut self, now: Instant, config: Arc<ClusterConfig>) {
-        let _ = (now, config);
+        self.heartbeat = config.heartbeat;
+        self.sent.set_horizon(horizon(config.heartbeat));
+        let mut earlier = std::mem::take(&mut self.peers);
+        for name in config.servers.keys().filter(|name| **name != self.me) {
+            let peer = earlier.remove(name);
+            let peer = peer.unwrap_or_else(|| Peer::new(name.clone(), now, self.sealer.sequence()));
+            self.peers.insert(name.clone(), peer);
+        }
+        self.by_key = self.peers.keys().map(|name| (name.key(), name.clone())).collect();
     }
-    /// This process did not run for a while: every peer gets a fresh detection time from now.
+
+    /// This process did not run for a while: what peers said meanwhile may still wait in the socket, so each of them
+    /// gets a fresh detection time.
     pub fn overslept(&mut self, now: Instant) {
-        let _ = now;
+        self.echoes_count_from = now + self.heartbeat.detection();
+        for peer in self.peers.values_mut() {
+            peer.watch_from(now);
+        }
     }
+
     /// What was counted.
     pub fn counters(&self) -> &Counters {
-        const NONE: &Counters = &Counters { sent: 0, received: 0, redundant: 0, relayed: 0, refused: [0; 7] };
-        NONE
+        &self.counters
     }
 }
 
-/// Heartbeats since the start.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Datagrams sealed and sent, one per peer.
-    pub sent: u64,
-    /// Datagrams accepted.
-    pub received: u64,
-    /// Authentic datagrams that told nothing new: second copies over a relay, words of a run that has said goodbye.
-    pub redundant: u64,
-    /// Datagrams forwarded for others.
-    pub relayed: u64,
-    /// Datagrams refused, in the order of `Refusal::ALL`.
-    pub refused: [u64; 7],
+fn horizon(heartbeat: HeartbeatSettings) -> Duration {
+    RECENT.max(heartbeat.interval * RECENT_INTERVALS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,16 @@
 //!
 //! Deliberately not here: who may be believed. That is `membership`'s business.
 
+mod assembly;
+mod codec;
 mod key;
+mod seal;
 
 pub use key::{Key, KeyError, Keys};
+
+pub(crate) use assembly::Assembly;
+pub(crate) use codec::{Malformed, Part, decode, encode};
+pub(crate) use seal::{Opener, Sealer, relayed};
 
 /// Largest datagram, in bytes: with IPv6 and UDP headers still below the smallest MTU that IPv6 allows (RFC 8200
 /// section 5), so that a heartbeat is never fragmented.
@@ -30,3 +37,6 @@ const TAG: usize = 16;
 const SENDER: usize = 8;
 /// Room for sections in one datagram.
 const MAX_SECTIONS: usize = MAX_DATAGRAM - 1 - HEADER - SENDER - TAG;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! One peer: its run in force, perhaps a run that has yet to prove itself, and the runs that are over.
+
+use std::{collections::VecDeque, time::Duration};
+
+use model::{
+    BootId, Instant, ServerName,
+    config::HeartbeatSettings,
+    event::{Event, Refusal},
+    health::ServerState,
+};
+
+use super::{
+    run::{Arrival, Run},
+    sent::Sent,
+};
+use crate::{Effects, statement::Statement, wire::Part};
+
+/// Earlier runs that are remembered. A run older than these cannot come back either: it would have to echo a recent
+/// sequence number of ours.
+const MAX_RETIRED: usize = 16;
+
+/// Another member of the cluster, as heard.
+#[derive(Debug)]
+pub struct Peer {
+    name: ServerName,
+    key: u64,
+    state: ServerState,
+    /// The run in force: it has proven to be fresh.
+    session: Option<Run>,
+    /// A run that has been heard, and may be a recording.
+    candidate: Option<Run>,
+    retired: VecDeque<BootId>,
+    /// Echoes of what we sent up to here prove nothing: this peer was not configured then.
+    not_before: u64,
+    /// Silence counts from here at the earliest.
+    watched_from: Instant,
+    /// It waits for a word of ours.
+    wants_prompt: bool,
+    prompted: Option<Instant>,
+    deaf: bool,
+}
+
+/// What a peer has to know of us in order to judge a datagram.
+pub(super) struct Context<'a> {
+    pub(super) now: Instant,
+    pub(super) key: u64,
+    pub(super) boot: BootId,
+    pub(super) sent: &'a Sent,
+    pub(super) heartbeat: HeartbeatSettings,
+    /// What peers say about hearing us is believed from here on: before, it may have waited in our socket.
+    pub(super) echoes_count_from: Instant,
+}
+
+/// An authentic datagram of a peer.
+pub(super) struct Incoming {
+    pub(super) direct: bool,
+    pub(super) boot: BootId,
+    pub(super) sequence: u64,
+    pub(super) part: Part,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Accepted {
+    /// The peer's state or statement is another now.
+    pub(super) changed: bool,
+    /// It told nothing new.
+    pub(super) redundant: bool,
+    /// It is news from the run in force, straight from it: others may need a copy.
+    pub(super) forward: bool,
+}
+
+impl Peer {
+    pub(super) fn new(name: ServerName, now: Instant, not_before: u64) -> Self {
+        Self {
+            key: name.key(),
+            name,
+            state: ServerState::Unknown,
+            session: None,
+            candidate: None,
+            retired: VecDeque::new(),
+            not_before,
+            watched_from: now,
+            wants_prompt: false,
+            prompted: None,
+            deaf: false,
+        }
+    }
+
+    /// Whether it is alive. An alive peer always has a statement.
+    pub fn state(&self) -> ServerState {
+        self.state
+    }
+
+    /// The newest whole statement of its run in force; also when it is dead by now, or has left.
+    pub fn statement(&self) -> Option<&Statement> {
+        self.session.as_ref()?.statement.as_ref()
+    }
+
+    /// When it was last heard, over any path; none before the first time.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.session.as_ref().map(|run| run.last_heard)
+    }
+
+    /// How long before its newest word it had last heard us straight, as it says; 65,535 ms stands for longer or never.
+    /// None where it does not know our run.
+    pub fn hears_us(&self) -> Option<Duration> {
+        self.session.as_ref()?.hears_us
+    }
+
+    /// Its run in force.
+    pub fn boot(&self) -> Option<BootId> {
+        self.session.as_ref().map(|run| run.boot)
+    }
+
+    pub(super) fn name(&self) -> &ServerName {
+        &self.name
+    }
+
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// The runs that our statements echo to it.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.session.iter().chain(&self.candidate)
+    }
+
+    /// Takes an authentic datagram that says it comes from this peer.
+    pub(super) fn accept(
+        &mut self,
+        context: &Context<'_>,
+        incoming: Incoming,
+        effects: &mut Effects,
+    ) -> Result<Accepted, Refusal> {
+        if self.boot() == Some(incoming.boot) {
+            return self.accept_known(context, incoming, effects);
+        }
+        if self.retired.contains(&incoming.boot) {
+            return Err(Refusal::StaleBoot);
+        }
+        self.accept_unproven(context, incoming, effects)
+    }
+
+    /// From the run in force: each new sequence number counts.
+    fn accept_known(
+        &mut self,
+        context: &Context<'_>,
+        incoming: Incoming,
+        effects: &mut Effects,
+    ) -> Result<Accepted, Refusal> {
+        let Incoming { direct, boot, sequence, part } = incoming;
+        let run = self.session.as_mut().expect("the caller has compared its boot id");
+        let (arrival, straight) = run.arrive(context.now, sequence, direct);
+        let mut accepted = Accepted { forward: straight, ..Accepted::default() };
+        match arrival {
+            Arrival::Replayed => return Err(Refusal::Replayed),
+            Arrival::Redundant => return Ok(Accepted { redundant: true, ..accepted }),
+            Arrival::Ahead | Arrival::Late if run.left => {
+                return Ok(Accepted { redundant: true, ..Accepted::default() });
+            }
+            Arrival::Ahead | Arrival::Late => {}
+        }
+        let (ahead, goodbye) = (arrival == Arrival::Ahead, part.share.goodbye);
+        if ahead && let Some(age) = direct_age(&part, context) {
+            run.hears_us = Some(age);
+        }
+        accepted.changed = run.learn(part);
+        if goodbye {
+            run.left = true;
+            self.deaf = false;
+            self.state = ServerState::Left;
+            effects.record(Event::PeerLeft { server: self.name.clone() });
+            accepted.changed = true;
+        } else if ahead {
+            accepted.changed |= self.revive(boot, effects);
+            self.judge_hearing(context, effects);
+        }
+        Ok(accepted)
+    }
+
+    /// From a run that has not yet proven to be fresh: a datagram that echoes a recent one of ours does.
+    fn accept_unproven(
+        &mut self,
+        context: &Context<'_>,
+        incoming: Incoming,
+        effects: &mut Effects,
+    ) -> Result<Accepted, Refusal> {
+        let Incoming { direct, boot, sequence, part } = incoming;
+        let echoes_us = part.share.heard.get(&context.key).into_iter().flatten().any(|heard| {
+            heard.boot == context.boot
+                && heard.sequence > self.not_before
+                && context.sent.is_recent(context.now, heard.sequence)
+        });
+        let known = self.candidate.as_ref().is_some_and(|run| run.boot == boot);
+        if known {
+            let run = self.candidate.as_mut().expect("just looked at");
+            match run.arrive(context.now, sequence, direct).0 {
+                Arrival::Replayed => return Err(Refusal::Replayed),
+                Arrival::Redundant => return Ok(Accepted { redundant: true, ..Accepted::default() }),
+                Arrival::Ahead | Arrival::Late => {}
+            }
+        } else if self.candidate.as_ref().is_some_and(|run| run.knows_us) && !echoes_us {
+            // A recording must not push out the run that is about to be believed.
+            return Ok(Accepted { redundant: true, ..Accepted::default() });
+        } else {
+            self.candidate = Some(Run::new(context.now, boot, sequence, direct));
+        }
+        if part.share.goodbye {
+            self.candidate = None;
+            return Ok(Accepted::default());
+        }
+        let run = self.candidate.as_mut().expect("there before, or just made");
+        run.knows_us |= echoes_us;
+        if let Some(age) = direct_age(&part, context) {
+            run.hears_us = Some(age);
+        }
+        run.learn(part);
+        let proven = run.knows_us && run.statement.is_some();
+        self.ask_for_prompt(context);
+        if proven {
+            self.promote(effects);
+        }
+        Ok(Accepted { changed: proven, forward: proven && direct, ..Accepted::default() })
+    }
+
+    /// The candidate becomes the run in force.
+    fn promote(&mut self, effects: &mut Effects) {
+        let Some(run) = self.candidate.take() else { return };
+        let boot = run.boot;
+        if let Some(earlier) = self.session.replace(run) {
+            if self.retired.len() == MAX_RETIRED {
+                self.retired.pop_front();
+            }
+            self.retired.push_back(earlier.boot);
+        }
+        self.deaf = false;
+        self.state = ServerState::Alive;
+        effects.record(Event::PeerAlive { server: self.name.clone(), boot });
+    }
+
+    /// Its sequence has advanced. Returns whether its state changed.
+    fn revive(&mut self, boot: BootId, effects: &mut Effects) -> bool {
+        let server = self.name.clone();
+        match self.state {
+            ServerState::Alive => return false,
+            ServerState::Suspect => effects.record(Event::PeerRecovered { server }),
+            ServerState::Unknown | ServerState::Dead | ServerState::Left => {
+                effects.record(Event::PeerAlive { server, boot });
+            }
+        }
+        self.state = ServerState::Alive;
+        true
+    }
+
+    /// Compares what it says about hearing us with the detection time.
+    fn judge_hearing(&mut self, context: &Context<'_>, effects: &mut Effects) {
+        let Some(age) = self.hears_us() else { return };
+        let deaf = age > context.heartbeat.detection();
+        if deaf == self.deaf || (deaf && context.now < context.echoes_count_from) {
+            return;
+        }
+        self.deaf = deaf;
+        let server = self.name.clone();
+        effects.record(if deaf {
+            Event::OneWayLoss { server, deaf_ms: millis(age) }
+        } else {
+            Event::OneWayHealed { server }
+        });
+    }
+
+    /// At most one extra heartbeat in an interval.
+    fn ask_for_prompt(&mut self, context: &Context<'_>) {
+        self.wants_prompt |=
+            self.prompted.is_none_or(|prompted| context.now.since(prompted) >= context.heartbeat.interval);
+    }
+
+    /// Whether it waits for a word of ours.
+    pub(super) fn wants_prompt(&self) -> bool {
+        self.wants_prompt
+    }
+
+    /// It gets a word of ours now.
+    pub(super) fn told(&mut self, now: Instant) {
+        if std::mem::take(&mut self.wants_prompt) {
+            self.prompted = Some(now);
+        }
+    }
+
+    /// Whether a datagram of the run `boot` of `other` should be forwarded to this peer: it is alive and says that it
+    /// does not hear that run straight.
+    pub(super) fn misses(&self, other: u64, boot: BootId, heartbeat: HeartbeatSettings) -> bool {
+        let Some(statement) = self.statement().filter(|_| self.state.is_alive()) else { return false };
+        let heard = statement.heard.get(&other).into_iter().flatten().find(|heard| heard.boot == boot);
+        heard.is_none_or(|heard| Duration::from_millis(heard.direct_age_ms.into()) > heartbeat.interval * 2)
+    }
+
+    /// Silence counts from now at the earliest.
+    pub(super) fn watch_from(&mut self, now: Instant) {
+        self.watched_from = now;
+    }
+
+    /// Time has passed. Returns whether its state changed.
+    pub(super) fn expire(&mut self, now: Instant, heartbeat: HeartbeatSettings, effects: &mut Effects) -> bool {
+        if self.candidate.as_ref().is_some_and(|run| now >= self.candidate_expiry(run, heartbeat)) {
+            self.candidate = None;
+        }
+        let Some(run) = self.session.as_ref().filter(|_| self.state.is_alive()) else { return false };
+        let silent = now.since(run.last_heard.max(self.watched_from));
+        let (server, silent_ms) = (self.name.clone(), millis(now.since(run.last_heard)));
+        if silent >= heartbeat.detection() {
+            self.state = ServerState::Dead;
+            self.deaf = false;
+            effects.record(Event::PeerDead { server, silent_ms });
+            true
+        } else if self.state == ServerState::Alive && silent >= suspicion(heartbeat) {
+            self.state = ServerState::Suspect;
+            effects.record(Event::PeerSuspected { server, silent_ms });
+            true
+        } else {
+            false
+        }
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn next_deadline(&self, heartbeat: HeartbeatSettings) -> Option<Instant> {
+        let candidate = self.candidate.as_ref().map(|run| self.candidate_expiry(run, heartbeat));
+        let session = self.session.as_ref().and_then(|run| {
+            let from = run.last_heard.max(self.watched_from);
+            match self.state {
+                ServerState::Alive => Some(from + suspicion(heartbeat)),
+                ServerState::Suspect => Some(from + heartbeat.detection()),
+                ServerState::Unknown | ServerState::Dead | ServerState::Left => None,
+            }
+        });
+        candidate.into_iter().chain(session).min()
+    }
+
+    fn candidate_expiry(&self, run: &Run, heartbeat: HeartbeatSettings) -> Instant {
+        run.last_heard.max(self.watched_from) + heartbeat.detection()
+    }
+}
+
+/// Silence after which a peer is suspected: one heartbeat is overdue by half an interval.
+fn suspicion(heartbeat: HeartbeatSettings) -> Duration {
+    heartbeat.interval * 3 / 2
+}
+
+/// How long ago, says the datagram, its sender heard our present run straight; none where it doesn't mention us.
+fn direct_age(part: &Part, context: &Context<'_>) -> Option<Duration> {
+    let runs = part.share.heard.get(&context.key)?;
+    let ours = runs.iter().find(|heard| heard.boot == context.boot)?;
+    Some(Duration::from_millis(ours.direct_age_ms.into()))
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
