@@ -7,6 +7,8 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod lab;
+mod packet_info;
 pub mod peer;
 pub mod schedule;
 mod wake;
