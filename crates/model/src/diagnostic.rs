@@ -7,7 +7,9 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str, renderer::DecorStyle,
+};
 
 /// One mistake. `Display` draws it: `file:line:column: message`, the offending line with the place marked, the help.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,9 +93,11 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Line breaks and other control characters escaped: a message stays on its line, a terminal obeys no file.
+/// Line breaks and other control characters escaped, those that turn the direction of writing replaced: a message stays
+/// on its line, a terminal obeys no file.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    normalize_untrusted_str(&text.chars().map(escape).collect::<String>())
 }
 
 /// A line of a file, one character for each: columns stay where they are. Tabs are drawn as tabs.

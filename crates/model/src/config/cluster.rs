@@ -10,7 +10,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::id::{MonitorId, PoolName, ServerName, VirtualHostName, ZoneName};
+use crate::{
+    digest::digest64,
+    id::{MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
+};
 
 /// The cluster's configuration, checked: every reference resolves, every address is used once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +39,13 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
+    /// Makes the digest cover further texts: the zone templates and all that they include, in a fixed order.
+    pub fn with_digest_of<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
+        for text in texts {
+            self.digest = digest64(&[&format!("{:016x}", self.digest), text]);
+        }
+    }
+
     /// All monitors of all virtual hosts.
     pub fn monitors(&self) -> impl Iterator<Item = (MonitorId, &Monitor)> {
         self.virtual_hosts.iter().flat_map(|(name, host)| {
@@ -140,9 +150,10 @@ pub struct Monitor {
     pub port: u16,
     /// Time between probes, 50 ms to 1 h. Default 1 s.
     pub interval: Duration,
-    /// Time between probes while the verdict is in doubt. Default: a tenth of `interval`, at least 50 ms.
+    /// Time between probes while the verdict is in doubt, 50 ms to `interval`. Default: a tenth of `interval`, at
+    /// least 50 ms.
     pub recheck: Duration,
-    /// A probe that takes longer has failed. Default: `interval`, at most 5 s.
+    /// A probe that takes longer has failed. 10 ms to `interval`. Default: `interval`, at most 5 s.
     pub timeout: Duration,
     /// Successes in a row that make it up, 1 to 100. Default 2. The first result after a start decides alone.
     pub rise: u32,

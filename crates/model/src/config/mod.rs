@@ -1,14 +1,18 @@
 //! Checked configuration. Two files: `standin.toml` describes this machine ([`NodeConfig`]), `cluster.toml` the whole
 //! cluster ([`ClusterConfig`]).
 //!
-//! Text becomes a `Spec` (shape, spans, unknown fields refused), then a `Config` (every value checked, every reference
-//! resolved) in one step that returns *all* errors. Reading files is the caller's business: nothing here touches a disk.
+//! [`parse_node`] and [`parse_cluster`] walk the TOML tree (`read`) and make checked values of it (`check`) in one step
+//! that returns *all* mistakes with their places. Reading files is the caller's business: nothing here touches a disk.
 
+mod check;
 pub mod cluster;
 pub mod node;
+mod read;
 
+pub use check::{parse_cluster, parse_node};
 pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, HttpProbe, Monitor, PartitionPolicy, Pool,
     PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
 };
 pub use node::NodeConfig;
+pub use read::locate;

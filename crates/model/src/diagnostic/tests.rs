@@ -107,6 +107,15 @@ fn a_file_cannot_speak_to_the_terminal() {
 }
 
 #[test]
+fn a_file_cannot_turn_the_direction_of_writing() {
+    let diagnostic = mistake("x = \"\u{202e}gpj.exe\" # x", "# x");
+    assert!(!diagnostic.to_string().contains('\u{202e}'));
+    let file = Arc::from("f");
+    let diagnostic = Diagnostic::at(&file, "x", 0..1, "\u{202e}bad");
+    assert!(diagnostic.to_string().starts_with(&diagnostic.brief()));
+}
+
+#[test]
 fn colour_changes_nothing_but_colour() {
     let diagnostic = mistake("a = 1\n", "1").help("write 2");
     let coloured = diagnostic.render(true);
