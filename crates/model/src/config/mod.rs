@@ -6,6 +6,7 @@
 
 mod check;
 pub mod cluster;
+pub mod key;
 pub mod node;
 mod read;
 
@@ -14,5 +15,6 @@ pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, HttpProbe, Monitor, PartitionPolicy, Pool,
     PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
 };
+pub use key::decode_key;
 pub use node::NodeConfig;
-pub use read::locate;
+pub use read::{locate, text_at};

@@ -812,7 +812,7 @@ fn names_are_checked() {
     18 | variables = { "1a" = "x", b = 2 }
        |               ^^^^
        |
-       = help: write letters, digits, `_` and `-`, a letter first; the template uses it as `${name}`
+       = help: write letters, digits, `_`, `-` and `.`, a letter first; the template uses it as `${name}`
 
     cluster.toml:18:31: `b` must be a text, not a whole number
        |

@@ -57,11 +57,11 @@ fn variables(fields: &Fields<'_>) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     for entry in fields.entries("variables") {
         let valid = entry.name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && entry.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+            && entry.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !valid {
             entry.value.refuse_name(
                 format!("`{}` is not a name of a variable", entry.name),
-                "write letters, digits, `_` and `-`, a letter first; the template uses it as `${name}`",
+                "write letters, digits, `_`, `-` and `.`, a letter first; the template uses it as `${name}`",
             );
         }
         if let Some(value) = entry.value.text("value") {

@@ -12,10 +12,7 @@ mod words;
 
 use std::{cell::RefCell, collections::BTreeMap, ops::Range, sync::Arc};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 pub(super) use self::{
     value::{Value, check_name},
@@ -180,20 +177,24 @@ impl<'s, K: Ord> Firsts<'s, K> {
 }
 
 /// Where the value at `path` stands in `text`, or the longest part of the path that exists: for mistakes that only show
-/// once other files have been read. The last label's letter case and final dot don't matter, as in names of zones.
+/// once other files have been read. Letter case and a final dot don't matter, as in names of zones.
 pub fn locate(text: &str, path: &[&str]) -> Range<usize> {
     let (tree, _) = DeTable::parse_recoverable(text);
     let (mut table, mut place) = (tree.get_ref(), 0..0);
     for label in path {
-        let same = |key: &&Spanned<_>| {
-            let key: &std::borrow::Cow<'_, str> = key.get_ref();
-            key.trim_end_matches('.').eq_ignore_ascii_case(label)
-        };
-        let Some((key, value)) = table.iter().find(|(key, _)| same(key)) else { return place };
+        let same = |key: &str| key.trim_end_matches('.').eq_ignore_ascii_case(label);
+        let Some((key, value)) = table.iter().find(|(key, _)| same(key.get_ref())) else { return place };
         match value.get_ref() {
             DeValue::Table(inner) => (table, place) = (inner, key.span()),
             _ => return value.span(),
         }
     }
     place
+}
+
+/// The text at the top level of `text` under `name`, whatever else is wrong there: so that the files that it names can
+/// be checked all the same.
+pub fn text_at(text: &str, name: &str) -> Option<String> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    tree.get_ref().get(name)?.get_ref().as_str().map(str::to_owned)
 }
