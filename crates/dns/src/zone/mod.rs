@@ -7,10 +7,37 @@
 //! Deliberately not here: which addresses of a pool are answered (`View`), wire format of answers, reading files (the
 //! caller brings the text and a way to get included ones).
 
+mod check;
+mod generate;
+mod nearest;
+mod params;
+mod pseudo;
+mod rdata;
+mod render;
+mod shape;
+mod source;
+mod target;
+mod template;
+mod text;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use hickory_proto::rr::{LowerName, Name, RData, RecordType};
-use model::{PoolName, ZoneName};
+use model::{PoolName, ZoneName, config::ClusterConfig, diagnostic::Diagnostic};
+
+use self::{
+    source::{Complaint, Place, Sources},
+    template::Reader,
+    token::Token,
+};
+
+/// The largest negative TTL in seconds of a zone that uses pools: an answer "no such address" must not outlive the
+/// outage that it came from.
+pub const LARGEST_NEGATIVE_TTL: u32 = 5;
 
 /// A checked zone.
 #[derive(Clone, PartialEq, Debug)]
@@ -51,4 +78,60 @@ pub struct PoolUse {
     pub pool: PoolName,
     /// Seconds that caches may keep its addresses: the record's own TTL, else the pool's.
     pub ttl: u32,
+}
+
+/// Reads the template `text` of the zone `origin` and checks it.
+///
+/// `file` names the template in messages; `variables` are the zone's own, beside `${zone}` and `${cluster}`, which they
+/// may replace; `include` gets the text of a file that `$INCLUDE` names, or says why it cannot.
+///
+/// A zone that uses pools gets its SOA's last field, the negative TTL of RFC 2308, lowered to
+/// [`LARGEST_NEGATIVE_TTL`]. A serial of 0 stands for the cluster's.
+///
+/// # Errors
+///
+/// Every mistake that was found, at its file, line and column, in the order of the texts.
+pub fn load(
+    origin: &ZoneName,
+    file: &str,
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    config: &ClusterConfig,
+    include: &mut dyn FnMut(&str) -> Result<String, String>,
+) -> Result<Zone, Vec<Diagnostic>> {
+    let mut sources = Sources::default();
+    let absolute = Token { text: format!("{origin}."), quoted: true, place: Place::default() };
+    let apex = match text::name(&absolute, &Name::root()) {
+        Ok(apex) => apex.to_lowercase(),
+        Err(complaint) => {
+            sources.add(file, text);
+            sources.error(Place::default(), Complaint::new(format!("the zone's name: {}", complaint.message)));
+            return Err(sources.into_errors());
+        }
+    };
+    let mut all = BTreeMap::from([
+        ("cluster".to_owned(), config.name.to_string()),
+        ("zone".to_owned(), origin.as_str().to_owned()),
+    ]);
+    all.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut reader = Reader::new(&apex, config, &all, include, &mut sources);
+    reader.file(file, text);
+    let template = reader.out;
+    let mut owners = check::check(&apex, &template, &mut sources);
+    if sources.errors() > 0 {
+        return Err(sources.into_errors());
+    }
+    let serial_from_cluster = settle_soa(&apex, &mut owners);
+    Ok(Zone { name: origin.clone(), origin: apex, serial_from_cluster, owners })
+}
+
+/// Lowers the negative TTL where the zone uses pools; says whether the serial is the cluster's.
+fn settle_soa(apex: &Name, owners: &mut BTreeMap<LowerName, Owner>) -> bool {
+    let uses_pools = owners.values().any(|owner| owner.pool.is_some());
+    let set = owners.get_mut(&LowerName::new(apex)).and_then(|owner| owner.sets.get_mut(&RecordType::SOA));
+    let Some(RData::SOA(soa)) = set.and_then(|set| set.data.first_mut()) else { return false };
+    if uses_pools {
+        soa.minimum = soa.minimum.min(LARGEST_NEGATIVE_TTL);
+    }
+    soa.serial == 0
 }

@@ -1,0 +1,132 @@
+//! The two pseudo-records: `POOL`, which stays as it is until somebody asks, and `NAMESERVERS`, which becomes plain NS,
+//! A and AAAA records at once.
+
+use std::net::IpAddr;
+
+use hickory_proto::rr::{
+    LowerName, RData,
+    rdata::{A, AAAA, NS},
+};
+use model::{PoolName, ServerName, VirtualHostName};
+
+use super::{
+    nearest::nearest,
+    source::{Complaint, Place},
+    template::{PoolRecord, Reader, Record, Wrong},
+    text,
+    token::Token,
+};
+
+impl Reader<'_> {
+    /// `NAME [TTL] [IN] POOL pool`.
+    pub(super) fn pool(
+        &mut self,
+        owner: &LowerName,
+        ttl: Option<u32>,
+        word: &Token,
+        words: &[Token],
+    ) -> Result<(), Wrong> {
+        let [name] = words else {
+            let place = words.get(1).map_or(word.place, |extra| extra.place);
+            return Err((place, Complaint::new("POOL needs one pool's name")));
+        };
+        let Some((pool, settings)) = self.config.pools.get_key_value(&PoolName::new(&name.text)) else {
+            let complaint = Complaint::new(format!("no pool is called `{}`", name.text));
+            return Err((
+                name.place,
+                match nearest(&name.text, self.config.pools.keys().map(PoolName::as_str)) {
+                    Some(known) => complaint.help(format!("did you mean `{known}`?")),
+                    None => complaint.help("pools are made by `[pool.NAME]` in the cluster file"),
+                },
+            ));
+        };
+        let record = PoolRecord {
+            owner: owner.clone(),
+            pool: pool.clone(),
+            ttl: ttl.unwrap_or(settings.ttl),
+            place: word.place.to(name.place),
+        };
+        self.out.pools.push(record);
+        Ok(())
+    }
+
+    /// `@ [TTL] [IN] NAMESERVERS ns1=host ...`; without arguments every server, as ns1, ns2, ...
+    pub(super) fn nameservers(
+        &mut self,
+        owner: &LowerName,
+        ttl: u32,
+        word: &Token,
+        words: &[Token],
+    ) -> Result<(), Wrong> {
+        let line = words.last().map_or(word.place, |last| word.place.to(last.place));
+        if *owner != LowerName::new(self.apex) {
+            let complaint = Complaint::new("NAMESERVERS belongs at the apex of the zone");
+            return Err((line, complaint.help(format!("write `{} NAMESERVERS ...`", self.apex.to_ascii()))));
+        }
+        if let Some(first) = self.nameservers.replace(line) {
+            let message = format!("NAMESERVERS is already in {}", self.sources.name_of(first, line));
+            return Err((line, Complaint::new(message).help("list all name servers in one record")));
+        }
+        if words.is_empty() {
+            let servers: Vec<ServerName> = self.config.servers.keys().cloned().collect();
+            for (index, server) in servers.iter().enumerate() {
+                let name = Token { text: format!("ns{}", index + 1), quoted: false, place: word.place };
+                self.nameserver(owner, ttl, &name, server.as_str())?;
+            }
+            return Ok(());
+        }
+        for (index, pair) in words.iter().enumerate() {
+            let form = "write NAME=HOST, such as `ns1=virtual1`; HOST is a virtual host or a server";
+            let Some((name, host)) =
+                pair.text.split_once('=').filter(|(name, host)| !name.is_empty() && !host.is_empty())
+            else {
+                return Err((pair.place, Complaint::new(format!("`{}` names no host", pair.text)).help(form)));
+            };
+            if words[..index].iter().any(|other| other.text.split_once('=').is_some_and(|(other, _)| other == name)) {
+                return Err((pair.place, Complaint::new(format!("`{name}` is named twice"))));
+            }
+            self.nameserver(owner, ttl, &Token { text: name.to_owned(), ..pair.clone() }, host)?;
+        }
+        Ok(())
+    }
+
+    /// One NS record at the apex and its glue.
+    fn nameserver(&mut self, apex: &LowerName, ttl: u32, token: &Token, host: &str) -> Result<(), Wrong> {
+        let place = token.place;
+        let name = text::name(token, &self.origin).map_err(|complaint| (place, complaint))?;
+        if !self.apex.zone_of(&name) {
+            let message = format!("{} is out of the zone: its addresses cannot be given here", name.to_ascii());
+            return Err((place, Complaint::new(message).help("write a plain NS record for it")));
+        }
+        let addresses = self.addresses_of(host, place)?;
+        let glue = LowerName::new(&name);
+        self.push(Record { owner: apex.clone(), ttl, data: RData::NS(NS(name)), place, target: place })?;
+        for address in addresses {
+            let data = match address {
+                IpAddr::V4(address) => RData::A(A(address)),
+                IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+            };
+            self.push(Record { owner: glue.clone(), ttl, data, place, target: place })?;
+        }
+        Ok(())
+    }
+
+    /// The addresses of a virtual host or server; where both have the name, the virtual host's.
+    fn addresses_of(&self, host: &str, place: Place) -> Result<Vec<IpAddr>, Wrong> {
+        if let Some(found) = self.config.virtual_hosts.get(&VirtualHostName::new(host)) {
+            return Ok(found.addresses.clone());
+        }
+        if let Some(found) = self.config.servers.get(&ServerName::new(host)) {
+            return Ok(found.addresses().collect());
+        }
+        let complaint = Complaint::new(format!("no virtual host or server is called `{host}`"));
+        let hosts = self.config.virtual_hosts.keys().map(VirtualHostName::as_str);
+        Err((
+            place,
+            match nearest(host, hosts.chain(self.config.servers.keys().map(ServerName::as_str))) {
+                Some(known) => complaint.help(format!("did you mean `{known}`?")),
+                None => complaint.help("virtual hosts and servers are made in the cluster file"),
+            },
+        ))
+    }
+}
