@@ -1,0 +1,271 @@
+//! Zones compiled once: every name a node, every record set a block of bytes ready to be copied.
+//!
+//! A name is found by one look into a hash table keyed by its lower-cased wire form; a name that does not exist, by one
+//! more for each label up to its closest encloser (RFC 4592 section 3.3.1), from no deeper than the deepest name that
+//! exists. The table is only ever looked into, never walked, and its seed is fixed: the names are the operator's.
+//!
+//! Invariants: every ancestor of a node up to its apex is a node (empty non-terminals, RFC 8020); nothing below a
+//! delegation or a DNAME is one; a node belongs to the closest zone that encloses it. Nothing changes after `compile`.
+//!
+//! Deliberately not here: pools' addresses, which change ([`crate::view`]); the shape of replies ([`crate::respond`]).
+
+pub(crate) mod block;
+mod build;
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+use model::{ZoneName, config::ClusterConfig};
+
+pub use self::block::encode;
+use self::block::{Block, Fix};
+use crate::{
+    pool::Pools,
+    wire::{NameBuf, rtype},
+    zone::Zone,
+};
+
+/// All zones of a configuration, compiled. Immutable; shared by every [`crate::View`].
+#[derive(Debug)]
+pub struct Zones {
+    /// Names and blocks.
+    arena: Vec<u8>,
+    fixes: Vec<Fix>,
+    nodes: Vec<Node>,
+    sets: Vec<Set>,
+    table: HashTable<u32>,
+    zones: Vec<ZoneInfo>,
+    aliases: Vec<Alias>,
+    referrals: Vec<Referral>,
+    pub(crate) pools: Pools,
+    /// Each pair of a pool and a TTL that some name uses.
+    pub(crate) uses: Vec<Use>,
+    /// Labels of the deepest node and of the highest apex.
+    deepest: usize,
+    highest: usize,
+    /// No UDP reply is larger.
+    pub(crate) max_udp_size: u16,
+    /// Whether we tell our identity (RFC 4892, RFC 5001).
+    pub(crate) tell_identity: bool,
+}
+
+/// Stands for "there is none" in an index.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    name: u32,
+    name_length: u8,
+    pub(crate) zone: u16,
+    set_count: u16,
+    first_set: u32,
+    /// The node of `*` below this name.
+    wildcard: u32,
+    /// Index into [`Zones::uses`]: this name's A and AAAA records are a pool's.
+    pub(crate) pool: u32,
+    pub(crate) link: Link,
+}
+
+/// Whether a name leads elsewhere. The numbers are indices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Link {
+    /// No.
+    Nowhere,
+    /// CNAME: to another name.
+    Alias(u32),
+    /// DNAME: what is below leads below another name.
+    Tree(u32),
+    /// Delegation: to other name servers.
+    Referral(u32),
+}
+
+/// The records of one type at a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Set {
+    pub(crate) rtype: u16,
+    pub(crate) block: Block,
+}
+
+/// The target of a CNAME or DNAME.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alias {
+    target: u32,
+    /// How many bytes of the target a CNAME's data spells out; the rest, if any, is a pointer to the apex.
+    pub(crate) spelled: usize,
+}
+
+/// What a delegation answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Referral {
+    /// NS records, then glue.
+    pub(crate) block: Block,
+    /// How many NS records.
+    pub(crate) servers: u16,
+    /// How many records without which nobody gets further: name servers and their in-domain glue (RFC 9471 section 3).
+    pub(crate) needed: u16,
+}
+
+/// A zone.
+#[derive(Debug)]
+pub(crate) struct ZoneInfo {
+    name: ZoneName,
+    apex: u32,
+    /// Length of its apex in wire form.
+    pub(crate) apex_length: usize,
+    /// The SOA as denials carry it (RFC 2308 section 3).
+    pub(crate) denial: Option<Block>,
+    /// The serial that is served is the cluster's.
+    pub(crate) live_serial: bool,
+    /// The delegation of this zone in the zone above, if that is ours too and has one.
+    parent_side: u32,
+}
+
+/// A pool as the names of some TTL use it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Use {
+    pub(crate) pool: usize,
+    pub(crate) ttl: u32,
+}
+
+/// Where a name leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    /// Out of our zones.
+    Outside,
+    /// To a node of that name.
+    Exact(u32),
+    /// To the wildcard that stands for it.
+    Wildcard(u32),
+    /// Below this delegation or DNAME.
+    Below(u32),
+    /// To nothing; this is its closest encloser.
+    Missing(u32),
+}
+
+impl Zones {
+    /// Compiles checked zones. Zones may lie one below another; a name belongs to the closest that encloses it.
+    pub fn compile(zones: Vec<Zone>, config: &ClusterConfig) -> Self {
+        build::build(zones, config)
+    }
+
+    fn empty(config: &ClusterConfig) -> Self {
+        Self {
+            arena: Vec::new(),
+            fixes: Vec::new(),
+            nodes: Vec::new(),
+            sets: Vec::new(),
+            table: HashTable::new(),
+            zones: Vec::new(),
+            aliases: Vec::new(),
+            referrals: Vec::new(),
+            pools: Pools::of(config),
+            uses: Vec::new(),
+            deepest: 0,
+            highest: usize::MAX,
+            max_udp_size: config.dns.max_udp_size,
+            tell_identity: config.dns.identity,
+        }
+    }
+
+    /// The zones' names.
+    pub fn names(&self) -> impl Iterator<Item = &ZoneName> {
+        self.zones.iter().map(|zone| &zone.name)
+    }
+
+    /// How many names exist, empty non-terminals included.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no name at all.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Walks a name down to where RFC 1034 section 4.3.2 leaves it. DS is asked of the parent's side of a zone cut
+    /// (RFC 4035 section 3.1.4.1), all else of the child's.
+    pub(crate) fn find(&self, name: &NameBuf, asked: u16) -> Found {
+        let all = name.labels();
+        if all < self.highest {
+            return Found::Outside;
+        }
+        if all <= self.deepest
+            && let Some(index) = self.get(name.as_bytes())
+        {
+            let node = &self.nodes[index as usize];
+            let parent_side = self.zones[usize::from(node.zone)].parent_side;
+            let at_cut = asked == rtype::DS && parent_side != NONE && self.zones[usize::from(node.zone)].apex == index;
+            return Found::Exact(if at_cut { parent_side } else { index });
+        }
+        let mut labels = all.saturating_sub(1).min(self.deepest);
+        while labels >= self.highest {
+            if let Some(index) = self.get(name.suffix(labels)) {
+                let node = &self.nodes[index as usize];
+                return match node.link {
+                    Link::Referral(_) | Link::Tree(_) => Found::Below(index),
+                    Link::Nowhere | Link::Alias(_) if node.wildcard != NONE => Found::Wildcard(node.wildcard),
+                    Link::Nowhere | Link::Alias(_) => Found::Missing(index),
+                };
+            }
+            if labels == 0 {
+                break;
+            }
+            labels -= 1;
+        }
+        Found::Outside
+    }
+
+    /// The node of a lower-cased name.
+    fn get(&self, name: &[u8]) -> Option<u32> {
+        self.table.find(hash(name), |index| self.name(&self.nodes[*index as usize]) == name).copied()
+    }
+
+    /// A node's name, in lower-case wire form.
+    pub(crate) fn name(&self, node: &Node) -> &[u8] {
+        &self.arena[node.name as usize..][..usize::from(node.name_length)]
+    }
+
+    pub(crate) fn node(&self, index: u32) -> &Node {
+        &self.nodes[index as usize]
+    }
+
+    pub(crate) fn zone(&self, node: &Node) -> &ZoneInfo {
+        &self.zones[usize::from(node.zone)]
+    }
+
+    /// A node's record sets, in the order of their types' numbers.
+    pub(crate) fn sets(&self, node: &Node) -> &[Set] {
+        &self.sets[node.first_set as usize..][..usize::from(node.set_count)]
+    }
+
+    /// A block's bytes.
+    pub(crate) fn bytes(&self, block: &Block) -> &[u8] {
+        &self.arena[block.start as usize..][..block.length as usize]
+    }
+
+    /// A block's pointers.
+    pub(crate) fn fixes(&self, block: &Block) -> &[Fix] {
+        &self.fixes[block.first_fix as usize..][..usize::from(block.fixes)]
+    }
+
+    pub(crate) fn alias(&self, index: u32) -> &Alias {
+        &self.aliases[index as usize]
+    }
+
+    /// An alias's target in wire form, from its first byte on to the end of everything: names end themselves.
+    pub(crate) fn target(&self, alias: &Alias) -> &[u8] {
+        &self.arena[alias.target as usize..]
+    }
+
+    pub(crate) fn referral(&self, index: u32) -> &Referral {
+        &self.referrals[index as usize]
+    }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write(name);
+    hasher.finish()
+}

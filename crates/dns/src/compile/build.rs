@@ -1,0 +1,313 @@
+//! From checked zones to nodes and blocks.
+
+use std::collections::BTreeMap;
+
+use hickory_proto::rr::{LowerName, RData, RecordType};
+use model::config::ClusterConfig;
+
+use super::{
+    Alias, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
+    block::{Block, Frame, Writer, encode, wire},
+    hash,
+};
+use crate::{
+    wire::{NameBuf, rtype},
+    zone::{Owner, PoolUse, RecordSet, Zone},
+};
+
+/// Denials live no longer where a zone's answers follow health, in seconds: a name may have addresses again soon.
+const DYNAMIC_DENIAL_TTL: u32 = 5;
+/// No message holds more; the rest of a larger set could never be sent.
+const LARGEST_BLOCK: usize = 65_535;
+
+pub(super) fn build(zones: Vec<Zone>, config: &ClusterConfig) -> Zones {
+    let mut builder = Builder { zones: Zones::empty(config), apexes: BTreeMap::new(), uses: BTreeMap::new() };
+    for (index, zone) in (0..).zip(&zones) {
+        builder.apexes.insert(lower(&LowerName::from(&zone.origin)), index);
+    }
+    for zone in &zones {
+        builder.apex(zone);
+    }
+    for (index, zone) in (0..).zip(&zones) {
+        builder.zone(zone, index);
+    }
+    builder.zones
+}
+
+struct Builder {
+    zones: Zones,
+    /// Every apex in wire form, and its zone's number.
+    apexes: BTreeMap<Vec<u8>, u16>,
+    /// Numbers of pool uses.
+    uses: BTreeMap<(usize, u32), u32>,
+}
+
+impl Builder {
+    /// The zone itself, with the node of its apex.
+    fn apex(&mut self, zone: &Zone) {
+        let name = lower(&LowerName::from(&zone.origin));
+        let index = u16::try_from(self.zones.zones.len()).expect("fewer than 65,536 zones");
+        let apex = self.insert(&name, index);
+        self.zones.zones.push(ZoneInfo {
+            name: zone.name.clone(),
+            apex,
+            apex_length: name.len(),
+            denial: None,
+            live_serial: zone.serial_from_cluster,
+            parent_side: NONE,
+        });
+        self.zones.highest = self.zones.highest.min(usize::from(zone.origin.num_labels()));
+    }
+
+    fn zone(&mut self, zone: &Zone, index: u16) {
+        let apex = lower(&LowerName::from(&zone.origin));
+        let mut cut: Option<Vec<u8>> = None;
+        for (name, owner) in &zone.owners {
+            let name = lower(name);
+            let hidden = cut.as_ref().is_some_and(|cut| is_below(&name, cut)) || self.belongs_deeper(&name, &apex);
+            if hidden || !(name == apex || is_below(&name, &apex)) {
+                continue;
+            }
+            if let Some(child) = self.apexes.get(&name).copied().filter(|_| name != apex) {
+                self.parent_side(zone, owner, &name, index, child);
+            } else if self.owner(zone, owner, &name, index) {
+                cut = Some(name);
+            }
+        }
+        self.denial(zone, &apex, index);
+        // A zone below this one makes the names between them exist, delegated or not.
+        let children = self.apexes.keys().filter(|name| is_below(name, &apex) && !self.belongs_deeper(name, &apex));
+        for child in children.cloned().collect::<Vec<_>>() {
+            self.ancestors(&child, &apex, index);
+        }
+    }
+
+    /// Whether `name` lies strictly below an apex of ours that is deeper than `apex`.
+    fn belongs_deeper(&self, name: &[u8], apex: &[u8]) -> bool {
+        self.apexes.len() > 1
+            && ancestors(name).take_while(|above| above.len() > apex.len()).any(|above| self.apexes.contains_key(above))
+    }
+
+    /// A name of the zone itself; true if it is a cut, below which nothing exists.
+    fn owner(&mut self, zone: &Zone, owner: &Owner, name: &[u8], index: u16) -> bool {
+        let apex_length = self.zones.zones[usize::from(index)].apex_length;
+        self.ancestors(name, &name[name.len() - apex_length..], index);
+        let node = self.insert(name, index);
+        let wildcard = name.starts_with(b"\x01*");
+        let at_apex = name.len() == apex_length;
+        let link = if wildcard || at_apex { None } else { owner.sets.get(&RecordType::NS) };
+        let link = match link {
+            Some(servers) => self.delegate(zone, servers, name, apex_length),
+            None => self.link(owner, name, apex_length, wildcard),
+        };
+        let cut = matches!(link, Link::Referral(_));
+        let sets = owner.sets.iter().filter(|(kind, _)| !cut || **kind == RecordType::DS);
+        let (first_set, set_count) = self.sets(sets, Frame { owner: name, apex: apex_length, owner_known: !wildcard });
+        let pool = owner.pool.as_ref().filter(|_| !cut).map_or(NONE, |pool| self.pool(pool));
+        let node = &mut self.zones.nodes[node as usize];
+        *node = Node { first_set, set_count, pool, link, ..*node };
+        matches!(link, Link::Referral(_) | Link::Tree(_))
+    }
+
+    /// What the zone says at the apex of a zone below it that is ours too: only DS is ever asked of it.
+    fn parent_side(&mut self, zone: &Zone, owner: &Owner, name: &[u8], index: u16, child: u16) {
+        if !owner.sets.contains_key(&RecordType::NS) {
+            return;
+        }
+        let apex = lower(&LowerName::from(&zone.origin));
+        let sets = owner.sets.iter().filter(|(kind, _)| **kind == RecordType::DS);
+        let (first_set, set_count) = self.sets(sets, Frame { owner: name, apex: apex.len(), owner_known: true });
+        let node = Node { first_set, set_count, ..self.blank(name, index) };
+        self.zones.zones[usize::from(child)].parent_side = self.push(node);
+    }
+
+    fn sets<'a>(
+        &mut self,
+        sets: impl Iterator<Item = (&'a RecordType, &'a RecordSet)>,
+        frame: Frame<'_>,
+    ) -> (u32, u16) {
+        let first = self.zones.sets.len();
+        for (kind, set) in sets {
+            let rtype = u16::from(*kind);
+            let frame = Frame { owner_known: frame.owner_known && rtype != rtype::CNAME, ..frame };
+            let block = self.block(frame, set.ttl, &set.data);
+            if block.records > 0 {
+                self.zones.sets.push(Set { rtype, block });
+            }
+        }
+        self.zones.sets[first..].sort_by_key(|set| set.rtype);
+        let count = u16::try_from(self.zones.sets.len() - first).expect("there are 65,535 types");
+        (narrow(first), count)
+    }
+
+    fn block(&mut self, frame: Frame<'_>, ttl: u32, data: &[RData]) -> Block {
+        let mut writer = Writer::new(&mut self.zones.arena, &mut self.zones.fixes, frame);
+        for data in data {
+            if writer.length() > LARGEST_BLOCK {
+                break;
+            }
+            writer.record(ttl, data);
+        }
+        writer.finish()
+    }
+
+    /// CNAME and DNAME. A wildcard DNAME leads nowhere (RFC 4592 section 4.4 leaves it undefined).
+    fn link(&mut self, owner: &Owner, name: &[u8], apex: usize, wildcard: bool) -> Link {
+        if let Some(RData::CNAME(target)) = first(owner, RecordType::CNAME) {
+            let target = wire(&target.0).to_ascii_lowercase();
+            let apex_name = &name[name.len() - apex..];
+            let spelled =
+                if target == apex_name || is_below(&target, apex_name) { target.len() - apex } else { target.len() };
+            // A pointer to the root would be longer than the root.
+            let spelled = if apex == 1 { target.len() } else { spelled };
+            return Link::Alias(self.alias(&target, spelled));
+        }
+        let target = first(owner, RecordType::DNAME).filter(|_| !wildcard).and_then(|data| encode(data).ok());
+        match target.and_then(|target| NameBuf::read(&target, 0)) {
+            Some(target) => Link::Tree(self.alias(target.as_bytes(), target.len())),
+            None => Link::Nowhere,
+        }
+    }
+
+    fn alias(&mut self, target: &[u8], spelled: usize) -> u32 {
+        let at = narrow(self.zones.arena.len());
+        self.zones.arena.extend_from_slice(target);
+        self.zones.aliases.push(Alias { target: at, spelled });
+        narrow(self.zones.aliases.len() - 1)
+    }
+
+    /// NS records and glue: in-domain first, without which nobody gets further, then that of sibling domains and of the
+    /// zone itself (RFC 9471 sections 2 and 3).
+    fn delegate(&mut self, zone: &Zone, servers: &RecordSet, name: &[u8], apex: usize) -> Link {
+        let frame = Frame { owner: name, apex, owner_known: true };
+        let apex = name[name.len() - apex..].to_vec();
+        let glue: Vec<_> = servers
+            .data
+            .iter()
+            .map(|data| {
+                let RData::NS(target) = data else { return None };
+                let target = LowerName::from(&target.0);
+                let spelled = lower(&target);
+                let in_domain = spelled == name || is_below(&spelled, name);
+                let elsewhere =
+                    !in_domain && (self.apexes.contains_key(&spelled) || self.belongs_deeper(&spelled, &apex));
+                zone.owners.get(&target).filter(|_| !elsewhere).map(|owner| (in_domain, owner))
+            })
+            .collect();
+        let mut writer = Writer::new(&mut self.zones.arena, &mut self.zones.fixes, frame);
+        let places: Vec<_> = servers.data.iter().map(|data| writer.record(servers.ttl, data)).collect();
+        let count = writer.records();
+        let mut needed = count;
+        for wanted in [true, false] {
+            for (glue, place) in glue.iter().zip(&places) {
+                let (Some((in_domain, owner)), Some(place)) = (glue, place) else { continue };
+                for kind in [RecordType::A, RecordType::AAAA] {
+                    let Some(set) = owner.sets.get(&kind).filter(|_| *in_domain == wanted) else { continue };
+                    set.data.iter().for_each(|data| writer.glue(*place, set.ttl, data));
+                }
+            }
+            if wanted {
+                needed = writer.records();
+            }
+        }
+        self.zones.referrals.push(Referral { block: writer.finish(), servers: count, needed });
+        Link::Referral(narrow(self.zones.referrals.len() - 1))
+    }
+
+    /// The SOA as denials carry it: its TTL is the smaller of its own and its last field (RFC 2308 section 5).
+    fn denial(&mut self, zone: &Zone, apex: &[u8], index: u16) {
+        let soa = zone.owners.get(&LowerName::from(&zone.origin)).and_then(|owner| owner.sets.get(&RecordType::SOA));
+        let Some((RData::SOA(soa), ttl)) = soa.and_then(|set| Some((set.data.first()?, set.ttl))) else { return };
+        let dynamic = zone.owners.values().any(|owner| owner.pool.is_some());
+        let ttl = ttl.min(soa.minimum).min(if dynamic { DYNAMIC_DENIAL_TTL } else { u32::MAX });
+        let frame = Frame { owner: apex, apex: apex.len(), owner_known: true };
+        let block = self.block(frame, ttl, &[RData::SOA(soa.clone())]);
+        self.zones.zones[usize::from(index)].denial = Some(block);
+    }
+
+    fn pool(&mut self, pool: &PoolUse) -> u32 {
+        let Some(index) = self.zones.pools.index(&pool.pool) else { return NONE };
+        *self.uses.entry((index, pool.ttl)).or_insert_with(|| {
+            self.zones.uses.push(Use { pool: index, ttl: pool.ttl });
+            narrow(self.zones.uses.len() - 1)
+        })
+    }
+
+    /// Makes every name from `apex` down to the one above `name` exist, unless a cut is in the way.
+    fn ancestors(&mut self, name: &[u8], apex: &[u8], zone: u16) {
+        let between: Vec<_> = ancestors(name).take_while(|above| above.len() >= apex.len()).collect();
+        for above in between.into_iter().rev() {
+            let node = self.insert(above, zone);
+            if matches!(self.zones.nodes[node as usize].link, Link::Referral(_) | Link::Tree(_)) {
+                return;
+            }
+        }
+    }
+
+    /// The node of `name`, made where there is none.
+    fn insert(&mut self, name: &[u8], zone: u16) -> u32 {
+        if let Some(index) = self.zones.get(name) {
+            return index;
+        }
+        let node = self.blank(name, zone);
+        let index = self.push(node);
+        let Zones { table, nodes, arena, .. } = &mut self.zones;
+        let rehash = |index: &u32| {
+            let node = &nodes[*index as usize];
+            hash(&arena[node.name as usize..][..usize::from(node.name_length)])
+        };
+        table.insert_unique(hash(name), index, rehash);
+        self.zones.deepest = self.zones.deepest.max(ancestors(name).count());
+        if let Some(above) = name.strip_prefix(b"\x01*").and_then(|above| self.zones.get(above)) {
+            self.zones.nodes[above as usize].wildcard = index;
+        }
+        index
+    }
+
+    fn blank(&mut self, name: &[u8], zone: u16) -> Node {
+        let at = narrow(self.zones.arena.len());
+        self.zones.arena.extend_from_slice(name);
+        let name_length = u8::try_from(name.len()).expect("a name of at most 255 bytes");
+        Node {
+            name: at,
+            name_length,
+            zone,
+            set_count: 0,
+            first_set: 0,
+            wildcard: NONE,
+            pool: NONE,
+            link: Link::Nowhere,
+        }
+    }
+
+    fn push(&mut self, node: Node) -> u32 {
+        self.zones.nodes.push(node);
+        narrow(self.zones.nodes.len() - 1)
+    }
+}
+
+fn first(owner: &Owner, kind: RecordType) -> Option<&RData> {
+    owner.sets.get(&kind)?.data.first()
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("fewer than 4,294,967,296 of them")
+}
+
+fn lower(name: &LowerName) -> Vec<u8> {
+    wire(name).to_ascii_lowercase()
+}
+
+/// The names above a name in wire form, the root last.
+fn ancestors(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(name), |name| match name.first() {
+        Some(&label) if label > 0 => name.get(1 + usize::from(label)..),
+        _ => None,
+    })
+    .skip(1)
+}
+
+/// Whether a name in wire form lies strictly below another.
+fn is_below(name: &[u8], above: &[u8]) -> bool {
+    name.len() > above.len() && ancestors(name).any(|ancestor| ancestor == above)
+}
