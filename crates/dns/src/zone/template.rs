@@ -160,16 +160,34 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&mut self, entry: &Entry) {
+        if entry.broken {
+            return self.broken(entry);
+        }
         let first = &entry.tokens[0];
-        let is_directive =
-            !first.quoted && first.text.strip_prefix('$').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
-        if is_directive {
+        if is_directive(first) {
             if let Err(wrong) = self.directive(first, &entry.tokens[1..]) {
                 self.fail(wrong);
             }
         } else if let Err((place, complaint)) = self.record(entry.indented, &entry.tokens) {
             self.sources.error(place, complaint);
         }
+    }
+
+    /// Learns from an entry that cannot be read whose record is lost.
+    fn broken(&mut self, entry: &Entry) {
+        let first = entry.tokens.first();
+        let owner = match (&self.owner, first) {
+            (_, Some(first)) if !entry.indented && !is_directive(first) => self.owner_name(first).ok(),
+            (LastOwner::Name(name), _) if entry.indented => Some(name.clone()),
+            _ => None,
+        };
+        let Some(owner) = owner else {
+            self.sources.incomplete = true;
+            self.owner = LastOwner::Lost;
+            return;
+        };
+        self.out.failed.insert(LowerName::new(&owner));
+        self.owner = LastOwner::Name(owner);
     }
 
     fn directive(&mut self, word: &Token, arguments: &[Token]) -> Result<(), Wrong> {
@@ -316,6 +334,10 @@ impl<'a> Reader<'a> {
     pub(super) fn stopped(&self) -> bool {
         self.stopped || self.sources.full()
     }
+}
+
+fn is_directive(first: &Token) -> bool {
+    !first.quoted && first.text.strip_prefix('$').is_some_and(|rest| rest.starts_with(char::is_alphabetic))
 }
 
 /// `[TTL] [class] type`, TTL and class in any order.

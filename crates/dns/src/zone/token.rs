@@ -34,8 +34,10 @@ impl Token {
     }
 }
 
-/// The words up to the end of a line, or of several within parentheses; at least one word.
+/// The words up to the end of a line, or of several within parentheses; at least one word unless it is broken.
 pub(super) struct Entry {
+    /// It has a mistake, which has been recorded; the words are those before it.
+    pub(super) broken: bool,
     /// The line begins with a blank: the owner is that of the record before.
     pub(super) indented: bool,
     /// The words.
@@ -65,16 +67,14 @@ impl<'t> Tokenizer<'t> {
         Self { text, source, at: 0, variables }
     }
 
-    /// The next entry; none at the end. Entries with a mistake are recorded and left out.
+    /// The next entry; none at the end.
     pub(super) fn next(&mut self, sources: &mut Sources) -> Option<Entry> {
         while self.at < self.text.len() && !sources.full() {
             let indented = matches!(self.peek(), Some(b' ' | b'\t'));
             let mut draft = Draft::default();
             self.entry(&mut draft, sources);
-            if draft.broken {
-                sources.incomplete = true;
-            } else if !draft.tokens.is_empty() {
-                return Some(Entry { indented, tokens: draft.tokens });
+            if draft.broken || !draft.tokens.is_empty() {
+                return Some(Entry { broken: draft.broken, indented, tokens: draft.tokens });
             }
         }
         None
@@ -163,7 +163,6 @@ impl<'t> Tokenizer<'t> {
         if draft.size > LONGEST_ENTRY {
             let message = format!("more than {LONGEST_ENTRY} characters: too long for any record");
             self.fail(draft, sources, start, self.at, Complaint::new(message));
-            draft.tokens = Vec::new();
         }
         if !draft.broken {
             draft.tokens.push(token);
