@@ -131,24 +131,41 @@ impl Membership {
             heartbeat: self.heartbeat,
             echoes_count_from: self.echoes_count_from,
         };
-        let boot = opened.boot;
-        let incoming = Incoming { direct: !opened.relayed, boot, sequence: opened.sequence, part };
-        let Accepted { changed, redundant, forward } = peer.accept(&context, incoming, effects)?;
+        let (boot, sequence) = (opened.boot, opened.sequence);
+        let incoming = Incoming { direct: !opened.relayed, boot, sequence, part };
+        let Accepted { changed, redundant, straight } = peer.accept(&context, incoming, effects)?;
         self.counters.received += 1;
         self.counters.redundant += u64::from(redundant);
-        let changed = changed.then(|| name.clone());
-        if forward {
-            let key = peer.key();
-            self.forward(key, boot, bytes, effects);
+        let name = name.clone();
+        if straight {
+            peer.keep(sequence, now, bytes);
+            self.forward_from(now, &name, effects);
         }
-        Ok(changed)
+        if changed {
+            self.forward_to(now, &name, effects);
+        }
+        Ok(changed.then_some(name))
     }
 
-    /// Passes a peer's datagram on, untouched, to those who say that they don't hear it.
-    fn forward(&mut self, of: u64, boot: BootId, bytes: &[u8], effects: &mut Effects) {
-        for peer in self.peers.values().filter(|peer| peer.key() != of && peer.misses(of, boot, self.heartbeat)) {
-            self.counters.relayed += 1;
-            effects.push(Effect::Send { to: peer.name().clone(), datagram: wire::relayed(bytes) });
+    /// Passes a peer's newest datagram on, untouched, to those who say that they don't hear it.
+    fn forward_from(&mut self, now: Instant, of: &ServerName, effects: &mut Effects) {
+        let Some(other) = self.peers.get(of) else { return };
+        for peer in self.peers.values().filter(|peer| peer.name() != of) {
+            if let Some(sealed) = peer.misses(other, now, self.heartbeat) {
+                self.counters.relayed += 1;
+                effects.push(Effect::Send { to: peer.name().clone(), datagram: wire::relayed(sealed) });
+            }
+        }
+    }
+
+    /// A peer has told whom it hears: it gets at once what it misses, before it takes the others for dead.
+    fn forward_to(&mut self, now: Instant, to: &ServerName, effects: &mut Effects) {
+        let Some(peer) = self.peers.get(to) else { return };
+        for other in self.peers.values().filter(|other| other.name() != to) {
+            if let Some(sealed) = peer.misses(other, now, self.heartbeat) {
+                self.counters.relayed += 1;
+                effects.push(Effect::Send { to: to.clone(), datagram: wire::relayed(sealed) });
+            }
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Peer {
     /// It waits for a word of ours.
     wants_prompt: bool,
     prompted: Option<Instant>,
+    /// The newest datagram that came straight from the run in force: its number, when, and its bytes.
+    latest: Option<(u64, Instant, Vec<u8>)>,
     deaf: bool,
 }
 
@@ -66,8 +68,8 @@ pub(super) struct Accepted {
     pub(super) changed: bool,
     /// It told nothing new.
     pub(super) redundant: bool,
-    /// It is news from the run in force, straight from it: others may need a copy.
-    pub(super) forward: bool,
+    /// It came straight from the run in force, and is newer than all that did: others may need a copy.
+    pub(super) straight: bool,
 }
 
 impl Peer {
@@ -83,6 +85,7 @@ impl Peer {
             watched_from: now,
             wants_prompt: false,
             prompted: None,
+            latest: None,
             deaf: false,
         }
     }
@@ -152,7 +155,7 @@ impl Peer {
         let Incoming { direct, boot, sequence, part } = incoming;
         let run = self.session.as_mut().expect("the caller has compared its boot id");
         let (arrival, straight) = run.arrive(context.now, sequence, direct);
-        let mut accepted = Accepted { forward: straight, ..Accepted::default() };
+        let mut accepted = Accepted { straight, ..Accepted::default() };
         match arrival {
             Arrival::Replayed => return Err(Refusal::Replayed),
             Arrival::Redundant => return Ok(Accepted { redundant: true, ..accepted }),
@@ -221,7 +224,7 @@ impl Peer {
         if proven {
             self.promote(effects);
         }
-        Ok(Accepted { changed: proven, forward: proven && direct, ..Accepted::default() })
+        Ok(Accepted { changed: proven, straight: proven && direct, ..Accepted::default() })
     }
 
     /// The candidate becomes the run in force.
@@ -235,6 +238,7 @@ impl Peer {
             self.retired.push_back(earlier.boot);
         }
         self.deaf = false;
+        self.latest = None;
         self.state = ServerState::Alive;
         effects.record(Event::PeerAlive { server: self.name.clone(), boot });
     }
@@ -287,12 +291,24 @@ impl Peer {
         }
     }
 
-    /// Whether a datagram of the run `boot` of `other` should be forwarded to this peer: it is alive and says that it
-    /// does not hear that run straight.
-    pub(super) fn misses(&self, other: u64, boot: BootId, heartbeat: HeartbeatSettings) -> bool {
-        let Some(statement) = self.statement().filter(|_| self.state.is_alive()) else { return false };
-        let heard = statement.heard.get(&other).into_iter().flatten().find(|heard| heard.boot == boot);
-        heard.is_none_or(|heard| Duration::from_millis(heard.direct_age_ms.into()) > heartbeat.interval * 2)
+    /// Keeps the newest datagram of the run in force that came straight, for those who may miss it.
+    pub(super) fn keep(&mut self, sequence: u64, now: Instant, bytes: &[u8]) {
+        self.latest = Some((sequence, now, bytes.to_vec()));
+    }
+
+    /// A kept datagram of `other` that this peer, as it says, has missed: it is alive, it did not hear that run
+    /// straight for longer than one lost heartbeat explains, and has nothing newer over another path either.
+    pub(super) fn misses<'a>(&self, other: &'a Self, now: Instant, heartbeat: HeartbeatSettings) -> Option<&'a [u8]> {
+        let overdue = suspicion(heartbeat);
+        let (sequence, at, bytes) = other.latest.as_ref()?;
+        if !self.state.is_alive() || !other.state.is_alive() || now.since(*at) >= overdue {
+            return None;
+        }
+        let heard = self.statement()?.heard.get(&other.key).into_iter().flatten();
+        let missed = heard
+            .filter(|heard| Some(heard.boot) == other.boot())
+            .all(|heard| heard.sequence < *sequence && Duration::from_millis(heard.direct_age_ms.into()) > overdue);
+        missed.then_some(bytes)
     }
 
     /// Silence counts from now at the earliest.
