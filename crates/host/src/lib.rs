@@ -5,13 +5,20 @@
 //!
 //! Deliberately not here: decisions.
 
+pub mod address;
 pub mod clock;
+pub mod dns_counters;
+mod dns_socket;
+pub mod dns_stream;
+pub mod dns_udp;
 pub mod entropy;
 pub mod lab;
 mod packet_info;
 pub mod peer;
+pub mod probe;
 pub mod schedule;
 mod wake;
+pub mod wire;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -1,0 +1,232 @@
+//! Probes of service monitors: tokio tasks, one for each monitor.
+//!
+//! [`Probes::set`] takes the whole set of orders; what is unchanged goes on undisturbed. The first probe starts at once
+//! (spread a little, so that a hundred monitors don't all knock together), the next one an interval after the *start* of
+//! the last, give or take 5 %.
+//!
+//! Invariants: one probe at a time for each monitor, so a slow service is not asked more often than it answers. Every probe
+//! that began ends in one report, unless its order is withdrawn.
+//!
+//! Deliberately not here: thresholds and verdicts; names (targets are addresses, so no resolver is in the way).
+
+mod http;
+mod tcp;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use model::{
+    MonitorId,
+    config::ProbeKind,
+    report::{ProbeOrder, ProbeResult},
+};
+use tokio::{
+    net::TcpStream,
+    runtime::Handle,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+
+use crate::{Report, Sink, entropy};
+
+/// The first probe starts within this time, or within a tenth of the interval if that is less.
+const FIRST_WITHIN: Duration = Duration::from_millis(20);
+
+/// Intervals vary by one part in so many, either way.
+const JITTER: u32 = 20;
+
+/// How long after the verdict a connection is given to end in peace, if the next probe is not due before.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The running probes. They are aborted when it is dropped.
+pub struct Probes {
+    runtime: Handle,
+    sink: Sink,
+    running: Mutex<BTreeMap<MonitorId, Running>>,
+}
+
+struct Running {
+    order: watch::Sender<ProbeOrder>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Probes {
+    /// Nothing is probed yet.
+    pub fn start(runtime: &Handle, sink: Sink) -> Self {
+        Self { runtime: runtime.clone(), sink, running: Mutex::default() }
+    }
+
+    /// The probes that should be running from now on. A new interval or timeout counts from the last probe's start; a new
+    /// target begins anew.
+    pub fn set(&self, orders: BTreeMap<MonitorId, ProbeOrder>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|monitor, probe| {
+            orders.get(monitor).is_some_and(|order| same_target(&probe.order.borrow(), order))
+        });
+        for (monitor, order) in orders {
+            match running.get(&monitor) {
+                Some(probe) => {
+                    probe.order.send_if_modified(|old| {
+                        let changed = *old != order;
+                        *old = order;
+                        changed
+                    });
+                }
+                None => {
+                    let probe = self.begin(monitor.clone(), order);
+                    running.insert(monitor, probe);
+                }
+            }
+        }
+    }
+
+    /// Aborts all. A result that is just being reported may still arrive.
+    pub fn stop(&self) {
+        self.set(BTreeMap::new());
+    }
+
+    fn begin(&self, monitor: MonitorId, order: ProbeOrder) -> Running {
+        let (sender, receiver) = watch::channel(order);
+        let task = self.runtime.spawn(probe(monitor, receiver, self.sink.clone()));
+        Running { order: sender, task }
+    }
+}
+
+impl std::fmt::Debug for Probes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probes").finish_non_exhaustive()
+    }
+}
+
+fn same_target(a: &ProbeOrder, b: &ProbeOrder) -> bool {
+    (a.target, a.port, &a.kind) == (b.target, b.port, &b.kind)
+}
+
+/// One monitor's task. Ends when the order is withdrawn.
+async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, sink: Sink) {
+    let first = FIRST_WITHIN.min(order.borrow().interval / 10);
+    sleep_until(Instant::now() + spread(first)).await;
+    loop {
+        let began = Instant::now();
+        let now = order.borrow_and_update().clone();
+        let (result, leftover) = attempt(&now).await;
+        sink(Report::Probe { monitor: monitor.clone(), result });
+        let waiting = wait_for_next(began, &mut order);
+        tokio::pin!(waiting);
+        // The next probe does not wait for a server that won't let go of the last.
+        let goes_on = tokio::select! {
+            goes_on = &mut waiting => goes_on,
+            () = farewell(leftover) => waiting.await,
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Until an interval after `began`; a new order is obeyed at once. False when the order is withdrawn.
+async fn wait_for_next(began: Instant, order: &mut watch::Receiver<ProbeOrder>) -> bool {
+    let jitter = entropy::spread();
+    loop {
+        let interval = order.borrow().interval;
+        let spread = interval / JITTER * 2;
+        let next = began + interval - interval / JITTER + fraction(spread, jitter);
+        match timeout_at(next, order.changed()).await {
+            Err(_) => return true,
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return false,
+        }
+    }
+}
+
+/// A random part of `span`.
+fn spread(span: Duration) -> Duration {
+    fraction(span, entropy::spread())
+}
+
+fn fraction(span: Duration, random: u64) -> Duration {
+    const PARTS: u32 = 1 << 16;
+    let part = u32::try_from(random % u64::from(PARTS)).expect("less than the parts");
+    span / PARTS * part
+}
+
+/// What a probe leaves behind.
+enum Leftover {
+    Tcp(TcpStream),
+    Http(http::Exchange),
+}
+
+/// Ends a connection as clients end theirs. Whoever talks on for longer is cut off.
+async fn farewell(leftover: Option<Leftover>) {
+    let _ = match leftover {
+        Some(Leftover::Tcp(stream)) => timeout(FAREWELL, tcp::end(stream)).await,
+        Some(Leftover::Http(exchange)) => timeout(FAREWELL, exchange.end()).await,
+        None => Ok(()),
+    };
+}
+
+/// Tries once, within the order's timeout.
+async fn attempt(order: &ProbeOrder) -> (ProbeResult, Option<Leftover>) {
+    let tried = async {
+        let stream = tcp::connect((order.target, order.port).into()).await?;
+        match &order.kind {
+            ProbeKind::Tcp => Ok(Leftover::Tcp(stream)),
+            ProbeKind::Http(probe) => {
+                http::exchange(stream, probe, (order.target, order.port).into()).await.map(Leftover::Http)
+            }
+        }
+    };
+    match timeout(order.timeout, tried).await {
+        Ok(Ok(leftover)) => (ProbeResult::Success, Some(leftover)),
+        Ok(Err(Failed { reason, leftover })) => (ProbeResult::Failure(reason.into()), leftover),
+        Err(_) => (ProbeResult::Failure(format!("no answer within {:?}", order.timeout).into()), None),
+    }
+}
+
+/// Why a probe failed, in words for people, and what remains to be ended.
+struct Failed {
+    reason: String,
+    leftover: Option<Leftover>,
+}
+
+impl From<String> for Failed {
+    fn from(reason: String) -> Self {
+        Self { reason, leftover: None }
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        reason(&error).into()
+    }
+}
+
+/// An error in plain words.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
+        io::ErrorKind::UnexpectedEof => "connection closed before the answer was complete".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

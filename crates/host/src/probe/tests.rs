@@ -1,0 +1,261 @@
+//! Against real listeners on the loopback.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+};
+
+use model::{VirtualHostName, config::HttpProbe};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    runtime::Runtime,
+};
+
+use super::*;
+
+/// Longer than any test; a test that waits so long has failed.
+const LONG: Duration = Duration::from_secs(20);
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn order(to: SocketAddr, kind: ProbeKind) -> ProbeOrder {
+    let (interval, timeout) = (Duration::from_millis(50), Duration::from_secs(5));
+    ProbeOrder { target: to.ip(), port: to.port(), kind, interval, timeout }
+}
+
+fn monitor(name: &str) -> MonitorId {
+    MonitorId { virtual_host: VirtualHostName::new("virtual1"), monitor: name.into() }
+}
+
+fn http(body: Option<&str>) -> HttpProbe {
+    HttpProbe { path: "/health?full".into(), host: None, status: vec![(200, 399)], body: body.map(Into::into) }
+}
+
+fn channel() -> (Sink, mpsc::Receiver<(MonitorId, ProbeResult)>) {
+    let (sender, receiver) = mpsc::channel();
+    let sink: Sink = Arc::new(move |report| match report {
+        Report::Probe { monitor, result } => sender.send((monitor, result)).unwrap_or(()),
+        other => unreachable!("{other:?}"),
+    });
+    (sink, receiver)
+}
+
+fn failure(reason: &str) -> ProbeResult {
+    ProbeResult::Failure(reason.into())
+}
+
+/// One attempt against a server that answers each connection with `answer`, after it has read a request's head.
+fn ask(probe: HttpProbe, answer: impl AsRef<[u8]> + Send + 'static) -> (ProbeResult, String) {
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let order = order(listener.local_addr().unwrap(), ProbeKind::Http(probe));
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            // The probe may have what it wants before all is sent.
+            let _ = stream.write_all(answer.as_ref()).await;
+            String::from_utf8(request).unwrap()
+        });
+        let (result, leftover) = attempt(&order).await;
+        farewell(leftover).await;
+        (result, server.await.unwrap())
+    })
+}
+
+#[test]
+fn an_http_request_is_polite() {
+    let (result, request) = ask(http(None), "HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(result, ProbeResult::Success);
+    let mut lines = request.lines();
+    assert_eq!(lines.next(), Some("GET /health?full HTTP/1.1"));
+    let headers: Vec<&str> = lines.filter(|line| !line.starts_with("host: 127.0.0.1:")).collect();
+    assert_eq!(headers, ["user-agent: standin", "connection: close", ""]);
+    let named = HttpProbe { host: Some("www.example.test".into()), ..http(None) };
+    let (_, request) = ask(named, "HTTP/1.1 204 No Content\r\n\r\n");
+    assert!(request.contains("\r\nhost: www.example.test\r\n"), "{request}");
+}
+
+#[test]
+fn the_status_must_be_one_of_those_expected() {
+    let (result, _) = ask(http(None), "HTTP/1.1 503 Oops\r\ncontent-length: 3\r\n\r\nno!");
+    assert_eq!(result, failure("status 503, expected 200-399"));
+    let picky = HttpProbe { status: vec![(200, 200), (301, 302)], ..http(None) };
+    let (result, _) = ask(picky, "HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(result, failure("status 204, expected 200, 301-302"));
+    assert_eq!(ask(http(None), "HTTP/1.1 399 Strange\r\n\r\n").0, ProbeResult::Success);
+}
+
+#[test]
+fn the_body_must_contain_the_text_within_64_kib() {
+    let answer = |body: &str| format!("HTTP/1.1 200 OK\r\n\r\n{body}");
+    assert_eq!(ask(http(Some("all \"ok\"")), answer("it is all \"ok\" here")).0, ProbeResult::Success);
+    assert_eq!(ask(http(Some("ok")), answer("ko")).0, failure("body lacks \"ok\""));
+    assert_eq!(ask(http(Some("ok")), answer("")).0, failure("body lacks \"ok\""));
+    let late = |space: usize| answer(&("-".repeat(space) + "ok"));
+    assert_eq!(ask(http(Some("ok")), late(65534)).0, ProbeResult::Success);
+    assert_eq!(ask(http(Some("ok")), late(65535)).0, failure("body lacks \"ok\""));
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n";
+    assert_eq!(ask(http(Some("ok")), chunked).0, ProbeResult::Success, "across two chunks");
+}
+
+#[test]
+fn broken_answers_are_named() {
+    assert_eq!(ask(http(None), "").0, failure("connection closed before the answer was complete"));
+    assert_eq!(ask(http(None), "HTTP/1.1 200").0, failure("connection closed before the answer was complete"));
+    assert_eq!(ask(http(None), "SSH-2.0-OpenSSH_9.2\r\n").0, failure("the answer is not HTTP"));
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\no";
+    assert_eq!(ask(http(Some("ok")), cut).0, failure("connection closed before the answer was complete"));
+}
+
+#[test]
+fn a_closed_port_is_refused() {
+    let result = runtime().block_on(async {
+        // Bound and not listening: nobody else can get the port meanwhile.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        attempt(&order(socket.local_addr().unwrap(), ProbeKind::Tcp)).await.0
+    });
+    assert_eq!(result, failure("connection refused"));
+}
+
+#[test]
+fn a_service_that_hangs_fails_after_the_timeout() {
+    let result = runtime().block_on(async {
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let mut order = order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)));
+        order.timeout = Duration::from_millis(150);
+        attempt(&order).await.0
+    });
+    assert_eq!(result, failure("no answer within 150ms"));
+}
+
+#[test]
+fn a_full_accept_queue_fails_after_the_timeout() {
+    let result = runtime().block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let mut order = order(listener.local_addr().unwrap(), ProbeKind::Tcp);
+        order.timeout = Duration::from_millis(150);
+        let mut held = Vec::new();
+        // A backlog of one takes two connections; what comes then waits.
+        for _ in 0..8 {
+            let (result, leftover) = attempt(&order).await;
+            held.push(leftover);
+            if result != ProbeResult::Success {
+                return result;
+            }
+        }
+        ProbeResult::Success
+    });
+    assert_eq!(result, failure("no answer within 150ms"));
+}
+
+#[test]
+fn a_tcp_probe_ends_with_a_fin_even_if_the_server_speaks_first() {
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let order = order(listener.local_addr().unwrap(), ProbeKind::Tcp);
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 mail.example.test ESMTP\r\n").await.unwrap();
+            // The end of the stream, not a reset.
+            stream.read(&mut [0; 16]).await.unwrap()
+        });
+        let (result, leftover) = attempt(&order).await;
+        assert_eq!(result, ProbeResult::Success);
+        farewell(leftover).await;
+        assert_eq!(server.await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn results_follow_the_service() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    probes.set(BTreeMap::from([(monitor("tcp"), order(to, ProbeKind::Tcp))]));
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("tcp"), ProbeResult::Success));
+    drop(listener);
+    let until = |wanted: ProbeResult| {
+        let mut seen = std::iter::from_fn(|| results.recv_timeout(LONG).ok()).take(100);
+        assert!(seen.any(|(_, result)| result == wanted), "{wanted:?}");
+    };
+    until(failure("connection refused"));
+    let _listener = std::net::TcpListener::bind(to).unwrap();
+    until(ProbeResult::Success);
+    drop(probes);
+    drop(runtime);
+    assert!(results.iter().count() <= 1, "nothing goes on");
+}
+
+#[test]
+fn orders_begin_change_and_end() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    // Only the first probe of each comes within any test's life.
+    let rare = ProbeOrder { interval: Duration::from_secs(3600), ..order(to, ProbeKind::Tcp) };
+    let two = BTreeMap::from([(monitor("a"), rare.clone()), (monitor("b"), rare.clone())]);
+    probes.set(two.clone());
+    let mut first: Vec<MonitorId> = (0..2).map(|_| results.recv_timeout(LONG).unwrap().0).collect();
+    first.sort();
+    assert_eq!(first, [monitor("a"), monitor("b")]);
+    probes.set(two);
+    // A shorter interval takes effect although the long wait has begun; the unchanged one is left alone.
+    let often = ProbeOrder { interval: Duration::from_millis(1), ..rare.clone() };
+    probes.set(BTreeMap::from([(monitor("a"), often), (monitor("b"), rare.clone())]));
+    for _ in 0..5 {
+        assert_eq!(results.recv_timeout(LONG).unwrap().0, monitor("a"));
+    }
+    // Another target begins anew, at once; `a` ends.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port: other.local_addr().unwrap().port(), ..rare })]));
+    let mut rest = std::iter::from_fn(|| results.recv_timeout(LONG).ok()).take(1000);
+    assert!(rest.any(|(monitor, _)| &*monitor.monitor == "b"));
+    other.accept().unwrap();
+}
+
+#[test]
+fn a_server_that_never_closes_does_not_delay_the_next_probe() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), ProbeKind::Tcp))]));
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(results.recv_timeout(LONG).unwrap().1, ProbeResult::Success);
+    }
+    assert!(began.elapsed() < FAREWELL * 9, "ten farewells long");
+}
+
+#[test]
+fn one_probe_at_a_time() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = ProbeOrder {
+        interval: Duration::from_millis(10),
+        timeout: Duration::from_millis(200),
+        ..order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)))
+    };
+    probes.set(BTreeMap::from([(monitor("http"), slow)]));
+    assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("no answer within 200ms"));
+    drop(probes);
+    drop(runtime);
+    listener.set_nonblocking(true).unwrap();
+    let connections = std::iter::from_fn(|| listener.accept().ok()).count();
+    assert!(connections <= 2, "one that failed, perhaps the next that began: {connections}");
+}
