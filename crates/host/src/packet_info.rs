@@ -14,19 +14,10 @@ use std::{
 
 use socket2::{SockAddr, SockAddrStorage};
 
-/// Room for the control messages of one datagram: packet-info and the overflow counter.
+/// Room for the control messages of one datagram.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(crate) struct Control([u8; Control::SIZE]);
-
-/// What the kernel said beside a datagram.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Ancillary {
-    /// Where the datagram was sent to.
-    pub(crate) local: Option<Local>,
-    /// How many datagrams this socket has dropped so far for want of room (SO_RXQ_OVFL).
-    pub(crate) dropped: Option<u32>,
-}
 
 /// A local address, with the interface where the address alone is ambiguous (link-local), else 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +29,7 @@ pub(crate) struct Local {
 }
 
 impl Control {
-    pub(crate) const SIZE: usize = 96;
+    pub(crate) const SIZE: usize = 64;
 
     pub(crate) const fn new() -> Self {
         Self([0; Self::SIZE])
@@ -48,9 +39,10 @@ impl Control {
         self.0.as_mut_ptr().cast()
     }
 
-    /// Reads what `recvmsg` or `recvmmsg` put here; `length` is the header's `msg_controllen` after the call.
-    pub(crate) fn read(&mut self, length: usize) -> Ancillary {
-        let mut found = Ancillary::default();
+    /// Where the datagram was sent to, by what `recvmsg` or `recvmmsg` put here; `length` is the header's
+    /// `msg_controllen` after the call.
+    pub(crate) fn read(&mut self, length: usize) -> Option<Local> {
+        let mut found = None;
         // SAFETY: an all-zero msghdr is valid; it points at this buffer, which the macros never leave, for
         // `msg_controllen` bounds them. Payloads are read unaligned and only if the kernel says they are that long.
         unsafe {
@@ -64,13 +56,10 @@ impl Control {
                 match ((*message).cmsg_level, (*message).cmsg_type) {
                     (libc::IPPROTO_IP, libc::IP_PKTINFO) if holds(size_of::<libc::in_pktinfo>()) => {
                         let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                        found.local = Some(Local::v4(info.ipi_spec_dst));
+                        found = Some(Local::v4(info.ipi_spec_dst));
                     }
                     (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if holds(size_of::<libc::in6_pktinfo>()) => {
-                        found.local = Some(Local::v6(data.cast::<libc::in6_pktinfo>().read_unaligned()));
-                    }
-                    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if holds(size_of::<u32>()) => {
-                        found.dropped = Some(data.cast::<u32>().read_unaligned());
+                        found = Some(Local::v6(data.cast::<libc::in6_pktinfo>().read_unaligned()));
                     }
                     _ => {}
                 }
@@ -172,10 +161,10 @@ pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(u
     // SAFETY: it was zeroed, and the kernel filled in `msg_namelen` bytes.
     let peer = unsafe { SockAddr::new(peer.assume_init(), header.msg_namelen) };
     let peer = peer.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok((received as usize, peer, control.read(header.msg_controllen as _).local))
+    Ok((received as usize, peer, control.read(header.msg_controllen as _)))
 }
 
-/// Sends one datagram to `peer`, from `local` if given.
+/// Sends one datagram to `peer`, from `local` if given. Never waits: a full queue is an error.
 pub(crate) fn send(socket: &impl AsRawFd, bytes: &[u8], peer: SocketAddr, local: Option<Local>) -> io::Result<usize> {
     let mut control = Control::new();
     let peer = SockAddr::from(peer);
@@ -192,7 +181,7 @@ pub(crate) fn send(socket: &impl AsRawFd, bytes: &[u8], peer: SocketAddr, local:
             header.msg_controllen = control.write(local) as _;
             header.msg_control = control.as_mut_ptr();
         }
-        libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_NOSIGNAL)
+        libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT)
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }

@@ -1,0 +1,189 @@
+//! One answering thread: receive, [`dns::respond`], send, until told to stop.
+//!
+//! Invariants: on the way of a plain query nothing is allocated, no lock is taken and nobody is waited for; a fault while
+//! answering costs the datagrams at hand and is counted, the thread goes on.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsRawFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use dns::{Outcome, View};
+use socket2::Socket;
+use tokio::sync::mpsc;
+
+use super::{
+    Deferred, ReplyTo,
+    batch::{BATCH, Batch},
+};
+use crate::{
+    dns_counters::{Cell, Dropped, Writers::One},
+    dns_socket::GLANCE,
+};
+
+/// Batches taken from one busy socket before the others have their turn.
+const ROUNDS: usize = 8;
+/// Rest after an error of the kernel's that says nothing about a datagram, such as want of memory.
+const REST: Duration = Duration::from_millis(1);
+
+/// What a thread is told while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// End.
+    pub(super) stop: AtomicBool,
+    /// There are new sockets.
+    changed: AtomicBool,
+    sockets: Mutex<Vec<Arc<Socket>>>,
+}
+
+impl Orders {
+    /// From now on, listen on these alone.
+    pub(super) fn set_sockets(&self, sockets: Vec<Arc<Socket>>) {
+        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = sockets;
+        self.changed.store(true, Ordering::Release);
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn new_sockets(&self) -> Option<Vec<Arc<Socket>>> {
+        let changed = self.changed.load(Ordering::Relaxed) && self.changed.swap(false, Ordering::Acquire);
+        changed.then(|| self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// An answering thread's own things.
+pub(super) struct Worker {
+    orders: Arc<Orders>,
+    cell: Arc<Cell>,
+    views: Cache<Arc<ArcSwap<View>>, Arc<View>>,
+    defer: mpsc::Sender<Deferred>,
+    /// Where the rotation of pools stands.
+    turn: u32,
+    sockets: Vec<Arc<Socket>>,
+    polled: Vec<libc::pollfd>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        orders: Arc<Orders>,
+        cell: Arc<Cell>,
+        views: Arc<ArcSwap<View>>,
+        defer: mpsc::Sender<Deferred>,
+        turn: u32,
+    ) -> Self {
+        let views = Cache::new(views);
+        Self { orders, cell, views, defer, turn, sockets: Vec::new(), polled: Vec::new() }
+    }
+
+    /// Answers until told to stop.
+    pub(super) fn run(mut self) {
+        let mut batch = Batch::new();
+        while !self.orders.stopping() {
+            // The hook has printed what went wrong.
+            if catch_unwind(AssertUnwindSafe(|| self.answer_until_stopped(&mut batch))).is_err() {
+                self.cell.dropped(One, Dropped::Fault);
+            }
+        }
+    }
+
+    fn answer_until_stopped(&mut self, batch: &mut Batch) {
+        while !self.orders.stopping() {
+            if let Some(sockets) = self.orders.new_sockets() {
+                self.polled = sockets.iter().map(polled).collect();
+                self.sockets = sockets;
+            }
+            match &self.sockets[..] {
+                [only] => {
+                    let only = Arc::clone(only);
+                    self.serve(batch, &only, true);
+                }
+                _ => self.serve_ready(batch),
+            }
+        }
+    }
+
+    /// Waits for any socket, and serves those that have something.
+    fn serve_ready(&mut self, batch: &mut Batch) {
+        // SAFETY: the array is ours and as long as said; the descriptors are open, for `sockets` holds them.
+        let ready = unsafe {
+            let (sockets, count) = (self.polled.as_mut_ptr(), self.polled.len());
+            libc::poll(sockets, count as libc::nfds_t, GLANCE.as_millis() as libc::c_int)
+        };
+        if ready < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            std::thread::sleep(REST);
+        }
+        for i in 0..if ready > 0 { self.polled.len() } else { 0 } {
+            if self.polled[i].revents != 0 {
+                let socket = Arc::clone(&self.sockets[i]);
+                let full = |_: &usize| self.serve(batch, &socket, false) == BATCH;
+                (0..ROUNDS).take_while(full).for_each(drop);
+            }
+        }
+    }
+
+    /// One batch from `socket`; how many datagrams it had.
+    fn serve(&mut self, batch: &mut Batch, socket: &Arc<Socket>, wait: bool) -> usize {
+        let count = match batch.receive(&**socket, wait) {
+            Ok(count) => count,
+            Err(error) => {
+                use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+                if !matches!(error.kind(), Interrupted | TimedOut | WouldBlock) {
+                    std::thread::sleep(REST);
+                }
+                return 0;
+            }
+        };
+        for i in 0..count {
+            self.answer(batch, i, socket);
+        }
+        for _ in 0..batch.send(&**socket) {
+            self.cell.dropped(One, Dropped::Send);
+        }
+        count
+    }
+
+    fn answer(&mut self, batch: &mut Batch, i: usize, socket: &Arc<Socket>) {
+        let query = batch.query(i);
+        if query.cut {
+            return self.cell.dropped(One, Dropped::TooLong);
+        }
+        if query.port == 0 || !can_reply_to(query.client) {
+            return self.cell.dropped(One, Dropped::Source);
+        }
+        match dns::respond(self.views.load(), query.client, query.bytes, query.reply, &mut self.turn) {
+            Outcome::Reply(length) => {
+                self.cell.reply(One, &query.reply[..length]);
+                batch.reply(i, length);
+            }
+            Outcome::Defer => {
+                let bytes = query.bytes.to_vec();
+                let (client, local) = batch.return_address(i);
+                let reply = ReplyTo { socket: Arc::clone(socket), client, local };
+                match self.defer.try_send(Deferred { query: bytes, reply }) {
+                    Ok(()) => self.cell.deferred(One),
+                    Err(_) => self.cell.dropped(One, Dropped::QueueFull),
+                }
+            }
+            Outcome::Drop => self.cell.dropped(One, Dropped::NotAQuery),
+        }
+    }
+}
+
+/// Not an address that stands for nobody or for many.
+fn can_reply_to(client: IpAddr) -> bool {
+    !client.is_unspecified() && !client.is_multicast() && client != IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+fn polled(socket: &Arc<Socket>) -> libc::pollfd {
+    libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 }
+}
