@@ -210,7 +210,9 @@ impl Peer {
             self.candidate = Some(Run::new(context.now, boot, sequence, direct));
         }
         if part.share.goodbye {
+            // Proven or not, that run is over.
             self.candidate = None;
+            self.retire(boot);
             return Ok(Accepted::default());
         }
         let run = self.candidate.as_mut().expect("there before, or just made");
@@ -232,15 +234,19 @@ impl Peer {
         let Some(run) = self.candidate.take() else { return };
         let boot = run.boot;
         if let Some(earlier) = self.session.replace(run) {
-            if self.retired.len() == MAX_RETIRED {
-                self.retired.pop_front();
-            }
-            self.retired.push_back(earlier.boot);
+            self.retire(earlier.boot);
         }
         self.deaf = false;
         self.latest = None;
         self.state = ServerState::Alive;
         effects.record(Event::PeerAlive { server: self.name.clone(), boot });
+    }
+
+    fn retire(&mut self, boot: BootId) {
+        if self.retired.len() == MAX_RETIRED {
+            self.retired.pop_front();
+        }
+        self.retired.push_back(boot);
     }
 
     /// Its sequence has advanced. Returns whether its state changed.
