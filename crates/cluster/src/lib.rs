@@ -8,13 +8,25 @@
 //!
 //! Deliberately not here: sockets, clocks, randomness (a boot id comes in from outside), DNS.
 
+mod aliases;
+mod counters;
+pub mod deadline;
 pub mod effect;
+mod election;
 pub mod input;
+mod links;
 pub mod membership;
+mod monitor;
+pub mod node;
+mod partition;
+pub mod placement;
 pub mod statement;
 pub mod wire;
 
+pub use counters::Counters;
+pub use deadline::DeadlineName;
 pub use effect::{Effect, Effects};
 pub use input::{Command, Input};
 pub use membership::Membership;
+pub use node::{ClusterStatus, Node, Settings};
 pub use wire::{Key, KeyError, Keys};

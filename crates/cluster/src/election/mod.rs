@@ -1,0 +1,341 @@
+//! One virtual host on this server: whether it holds the addresses, takes them or lets them go.
+//!
+//! [`Election::evaluate`] runs after every input. It looks at the [`View`] (everybody's newest word), computes the target,
+//! asks the table in [`decide`], and moves the [`Phase`]:
+//!
+//! ```text
+//!            take                kernel confirms all
+//!   Backup ────────▶ Taking ─────────────────────────▶ Active
+//!     ▲                │ refused, lost, target changed    │
+//!     │                ▼                                  │
+//!     └─────────── Releasing ◀────────────────────────────┘
+//!   kernel confirms
+//!   all removals
+//! ```
+//!
+//! Invariants: peers hear `Claim::None` only after the kernel has confirmed every removal. A claim of a living peer is
+//! never taken over (design R3): it must be released, or its maker must die.
+//!
+//! Deliberately not here: what the kernel has (`aliases`), who is alive (`membership`).
+
+pub(crate) mod decide;
+mod moves;
+mod notes;
+mod patience;
+mod proof;
+pub(crate) mod view;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use model::{
+    Instant, ServerName, Term, VirtualHostName,
+    config::{HeartbeatSettings, VirtualHost},
+    event::{AddressRefusal, Cause, Event},
+    net::MacAddress,
+};
+
+use self::{
+    decide::{Answer, Hold, Question, Target, decide},
+    patience::{Announcements, Backoff, Steadiness},
+    proof::Proofs,
+    view::View,
+};
+use crate::{
+    Effect, Effects,
+    aliases::Aliases,
+    counters::Counters,
+    deadline::{DeadlineName, Earliest},
+    links::Links,
+    partition::Standing,
+    statement::{Claim, Stance},
+};
+
+/// What surrounds a decision.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Instant,
+    pub(crate) heartbeat: HeartbeatSettings,
+    pub(crate) standing: Standing,
+    pub(crate) links: &'a Links,
+}
+
+/// What this server has of the virtual host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Nothing: the kernel has confirmed it.
+    Backup,
+    /// The addresses have been asked of the kernel.
+    Taking { term: Term, since: Instant },
+    /// The kernel has confirmed every address.
+    Active { term: Term, announcements: Announcements },
+    /// The removal of these addresses has been asked of the kernel.
+    Releasing { term: Term, since: Instant, addresses: BTreeSet<IpAddr> },
+}
+
+/// Why this server can't hold the virtual host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Obstacle {
+    /// It is not, or no longer, on the list.
+    NotListed,
+    /// The partition policy.
+    Isolated,
+    /// The address is not to be held.
+    Refused(IpAddr, AddressRefusal),
+    /// No interface that is up has the address's subnet.
+    NoInterface(IpAddr),
+    /// The kernel refused lately.
+    Kernel(Arc<str>),
+}
+
+/// One virtual host on this server.
+#[derive(Clone, Debug)]
+pub(crate) struct Election {
+    name: VirtualHostName,
+    /// Its configuration; an empty list once it has been removed from the configuration.
+    spec: VirtualHost,
+    phase: Phase,
+    /// The highest term ever seen.
+    highest: Term,
+    target: Option<ServerName>,
+    /// The last living server that was seen to hold it.
+    last_holder: Option<ServerName>,
+    /// Why this server last gave it up.
+    last_cause: Option<Cause>,
+    /// We wait for the holder's release.
+    ready: bool,
+    obstacle: Option<Obstacle>,
+    steady: bool,
+    steadiness: Steadiness,
+    proofs: Proofs,
+    backoff: Backoff,
+    /// Peers that claim what we hold, and since when.
+    rivals: BTreeMap<ServerName, Instant>,
+    /// Since when we should be gone and wait for the target to be ready.
+    lingering: Option<Instant>,
+    /// The configuration has changed since the last decision.
+    reconfigured: bool,
+}
+
+impl Election {
+    /// Nothing is held. Every address needs proof.
+    pub(crate) fn new(now: Instant, name: VirtualHostName, spec: VirtualHost) -> Self {
+        let mut proofs = Proofs::default();
+        proofs.reconfigure(&spec.addresses);
+        Self {
+            name,
+            spec,
+            phase: Phase::Backup,
+            highest: Term::default(),
+            target: None,
+            last_holder: None,
+            last_cause: None,
+            ready: false,
+            obstacle: Some(Obstacle::NotListed),
+            steady: false,
+            steadiness: Steadiness::new(now),
+            proofs,
+            backoff: Backoff::default(),
+            rivals: BTreeMap::new(),
+            lingering: None,
+            reconfigured: false,
+        }
+    }
+
+    /// Takes over a configuration. What stays is not touched (design R9).
+    pub(crate) fn reconfigure(&mut self, spec: VirtualHost) {
+        if self.spec != spec {
+            self.proofs.reconfigure(&spec.addresses);
+            self.spec = spec;
+            self.reconfigured = true;
+        }
+    }
+
+    /// The virtual host is no longer in the configuration: nobody may hold it.
+    pub(crate) fn retire(&mut self) {
+        self.reconfigured |= !self.spec.servers.is_empty();
+        self.spec.servers.clear();
+    }
+
+    /// Whether it is retired and nothing is held any more.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.spec.servers.is_empty() && self.phase == Phase::Backup
+    }
+
+    pub(crate) fn spec(&self) -> &VirtualHost {
+        &self.spec
+    }
+
+    pub(crate) fn target(&self) -> Option<&ServerName> {
+        self.target.as_ref()
+    }
+
+    pub(crate) fn obstacle(&self) -> Option<&Obstacle> {
+        self.obstacle.as_ref()
+    }
+
+    /// The term of the holding in force, or the highest seen.
+    pub(crate) fn term(&self) -> Term {
+        match self.phase {
+            Phase::Backup => self.highest,
+            Phase::Taking { term, .. } | Phase::Active { term, .. } | Phase::Releasing { term, .. } => term,
+        }
+    }
+
+    /// Whether the kernel may have the addresses.
+    pub(crate) fn holds(&self) -> bool {
+        self.claim().is_held()
+    }
+
+    fn claim(&self) -> Claim {
+        match self.phase {
+            Phase::Backup => Claim::None,
+            Phase::Taking { .. } => Claim::Taking,
+            Phase::Active { .. } => Claim::Active,
+            Phase::Releasing { .. } => Claim::Releasing,
+        }
+    }
+
+    /// What we say about it to our peers.
+    pub(crate) fn stance(&self) -> Stance {
+        let able = self.obstacle.is_none();
+        Stance { claim: self.claim(), term: self.term(), able, steady: self.steady, ready: self.ready }
+    }
+
+    /// The addresses that should be on this machine.
+    pub(crate) fn wished(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let holds = matches!(self.phase, Phase::Taking { .. } | Phase::Active { .. });
+        self.spec.addresses.iter().copied().filter(move |address| holds && self.proofs.is_given(*address))
+    }
+
+    /// Brings up to date what stands in the way of this server's holding it.
+    pub(crate) fn look(&mut self, moment: &Moment<'_>, listed: bool, effects: &mut Effects) {
+        self.backoff.expire(moment.now);
+        self.proofs.expire(moment.now);
+        let obstacle = self.find_obstacle(moment, listed);
+        if obstacle != self.obstacle
+            && let Some(Obstacle::Refused(address, reason @ AddressRefusal::OwnAddress { .. })) = &obstacle
+        {
+            let (virtual_host, address, reason) = (self.name.clone(), *address, reason.clone());
+            effects.record(Event::AddressRefused { virtual_host, address, reason });
+        }
+        self.obstacle = obstacle;
+    }
+
+    /// Brings up to date for how long this server has been as it is.
+    pub(crate) fn grow_steady(&mut self, now: Instant, me: &view::Member<'_>) {
+        self.steadiness.update(now, me.is_eligible(), me.health.clone());
+        self.steady = now >= self.steadiness.since() + self.spec.failback_delay;
+    }
+
+    fn find_obstacle(&self, moment: &Moment<'_>, listed: bool) -> Option<Obstacle> {
+        if !listed {
+            return Some(Obstacle::NotListed);
+        }
+        if moment.standing == Standing::Isolated {
+            return Some(Obstacle::Isolated);
+        }
+        let own = |address: &IpAddr| {
+            let interface = moment.links.owner(*address)?;
+            Some(Obstacle::Refused(*address, AddressRefusal::OwnAddress { interface }))
+        };
+        if let Some(own) = self.spec.addresses.iter().find_map(own) {
+            return Some(own);
+        }
+        // An address that came with a reload and is in use is left out; the others are not given up for it.
+        if let (Phase::Backup, Some((address, mac))) = (&self.phase, self.proofs.in_use()) {
+            return Some(Obstacle::Refused(address, AddressRefusal::InUse { mac }));
+        }
+        let lost = self.spec.addresses.iter().find(|address| moment.links.place(**address).is_none());
+        if let Some(address) = lost {
+            return Some(Obstacle::NoInterface(*address));
+        }
+        self.backoff.refusal().cloned().map(Obstacle::Kernel)
+    }
+
+    /// An address in use, held back from an otherwise held virtual host or not.
+    pub(crate) fn in_use(&self) -> Option<(IpAddr, MacAddress)> {
+        self.proofs.in_use()
+    }
+
+    /// Decides, and begins what was decided.
+    pub(crate) fn evaluate(
+        &mut self,
+        moment: &Moment<'_>,
+        view: &View<'_>,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        self.learn(view);
+        self.note_rivals(moment.now, view, counters, effects);
+        self.note_target(view, effects);
+        let answer = decide(self.question(moment, view));
+        self.ready = answer == Answer::StandReady;
+        self.lingering = (answer == Answer::Linger).then(|| self.lingering.unwrap_or(moment.now));
+        match answer {
+            Answer::Rest | Answer::StandReady | Answer::Prove | Answer::Linger => {}
+            Answer::Take => self.take(moment.now, view, counters, effects),
+            Answer::Release(why) => {
+                let cause = self.cause_of_release(why, view);
+                self.release(moment.now, self.target.clone(), cause, counters, effects);
+            }
+        }
+        self.ask_the_wire(moment, answer == Answer::Prove, effects);
+        self.last_holder = view.holder().map(|holder| holder.name.clone()).or(self.last_holder.take());
+        self.reconfigured = false;
+    }
+
+    /// Everything that the decision depends on.
+    fn question(&self, moment: &Moment<'_>, view: &View<'_>) -> Question {
+        let me = view.me();
+        let hold = match self.phase {
+            Phase::Backup => Hold::Nothing,
+            Phase::Taking { .. } | Phase::Active { .. } => Hold::Held,
+            Phase::Releasing { .. } => Hold::LettingGo,
+        };
+        let target = self.target.as_ref().and_then(|target| view.member(target));
+        let heartbeat = moment.heartbeat;
+        Question {
+            hold,
+            target: match target {
+                None => Target::Nobody,
+                Some(target) if target.name == me.name => Target::Me,
+                Some(target) if target.stance.ready => Target::Ready,
+                Some(_) => Target::NotReady,
+            },
+            claimed: view.peers().any(|peer| peer.claims()),
+            lost: self.has_lost(moment, view),
+            isolated: moment.standing == Standing::Isolated,
+            may_take: moment.standing == Standing::Sound,
+            proven: self.proofs.are_all_given(),
+            must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
+            overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),
+        }
+    }
+
+    /// Of several claimants another one keeps it. Whoever hears us while we don't hear it does so by placement. A rival
+    /// that goes on not hearing us can't know of us: it keeps it.
+    fn has_lost(&self, moment: &Moment<'_>, view: &View<'_>) -> bool {
+        let unteachable = |peer: &view::Member<'_>| {
+            let since = self.rivals.get(peer.name);
+            peer.deaf && since.is_some_and(|since| moment.now >= *since + moment.heartbeat.detection())
+        };
+        view.holder().is_some_and(|holder| holder.name != view.me().name) || view.peers().any(unteachable)
+    }
+
+    /// What wants to be done, and when.
+    pub(crate) fn deadlines(&self, heartbeat: HeartbeatSettings, earliest: &mut Earliest) {
+        if let Phase::Active { announcements, .. } = &self.phase {
+            earliest.consider(Some(announcements.next()), || DeadlineName::Announce(self.name.clone()));
+        }
+        let lingering = self.lingering.map(|since| since + heartbeat.interval * 2);
+        earliest.consider(lingering, || DeadlineName::Handover(self.name.clone()));
+        earliest.consider(self.backoff.until(), || DeadlineName::Backoff(self.name.clone()));
+        let steady = (!self.steady).then(|| self.steadiness.since() + self.spec.failback_delay);
+        earliest.consider(steady, || DeadlineName::Steady(self.name.clone()));
+        earliest.consider(self.proofs.next_deadline(), || DeadlineName::Duplicate(self.name.clone()));
+    }
+}

@@ -1,0 +1,129 @@
+//! What an election does: takes, confirms, announces, releases; and what the kernel and the wire answer.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use model::{
+    Instant, ServerName,
+    event::{AddressRefusal, Cause, Event},
+    report::DuplicateCheck,
+};
+
+use super::{Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase, view::View};
+
+impl Election {
+    /// Begins to take it, with a term above every term seen.
+    pub(super) fn take(&mut self, now: Instant, view: &View<'_>, counters: &mut Counters, effects: &mut Effects) {
+        let term = self.highest.next();
+        let cause = self.cause_of_take(view);
+        self.highest = term;
+        self.phase = Phase::Taking { term, since: now };
+        counters.takes += 1;
+        effects.record(Event::Taking { virtual_host: self.name.clone(), term, cause });
+    }
+
+    /// Begins to give it up; nothing happens where it is not held.
+    pub(crate) fn release(
+        &mut self,
+        now: Instant,
+        to: Option<ServerName>,
+        cause: Cause,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        let addresses: BTreeSet<IpAddr> = self.wished().collect();
+        match self.phase {
+            Phase::Backup | Phase::Releasing { .. } => return,
+            Phase::Taking { term, .. } | Phase::Active { term, .. } => {
+                self.phase = Phase::Releasing { term, since: now, addresses };
+            }
+        }
+        self.rivals.clear();
+        self.lingering = None;
+        self.last_cause = Some(cause);
+        counters.releases += 1;
+        effects.record(Event::Releasing { virtual_host: self.name.clone(), to, cause });
+    }
+
+    /// Draws the conclusion from what the kernel has confirmed.
+    pub(crate) fn settle(&mut self, now: Instant, aliases: &Aliases, effects: &mut Effects) {
+        let virtual_host = self.name.clone();
+        let took_us = |since| u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
+        match &self.phase {
+            Phase::Taking { term, since } if self.wished().all(|address| aliases.is_present(address)) => {
+                effects.record(Event::Active { virtual_host, term: *term, took_us: took_us(*since) });
+                self.backoff.succeed();
+                self.phase = Phase::Active { term: *term, announcements: Announcements::begin(now) };
+            }
+            Phase::Releasing { since, addresses, .. }
+                if !addresses.iter().any(|address| aliases.is_leaving(*address)) =>
+            {
+                effects.record(Event::Released { virtual_host, took_us: took_us(*since) });
+                self.phase = Phase::Backup;
+            }
+            Phase::Backup | Phase::Taking { .. } | Phase::Active { .. } | Phase::Releasing { .. } => {}
+        }
+    }
+
+    /// An address of ours is there: newly, or put back after somebody else had deleted it.
+    pub(crate) fn confirmed(&mut self, now: Instant, address: IpAddr, restored: bool, effects: &mut Effects) {
+        if !self.wished().any(|wished| wished == address) {
+            return;
+        }
+        if restored {
+            effects.record(Event::AddressRestored { virtual_host: self.name.clone(), address });
+        }
+        self.announce_anew(now);
+    }
+
+    /// The kernel does not want an address: the next server has to try.
+    pub(crate) fn refused(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        reason: Arc<str>,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        if !self.wished().any(|wished| wished == address) {
+            return;
+        }
+        counters.takes_refused += 1;
+        effects.record(Event::TakeFailed { virtual_host: self.name.clone(), address, reason: reason.clone() });
+        self.backoff.fail(now, reason);
+        self.release(now, None, Cause::Unable, counters, effects);
+    }
+
+    /// The wire has answered whether somebody has an address.
+    pub(crate) fn duplicate(&mut self, now: Instant, address: IpAddr, check: DuplicateCheck, effects: &mut Effects) {
+        if let Some(mac) = self.proofs.answer(now, address, check) {
+            let reason = AddressRefusal::InUse { mac };
+            effects.record(Event::AddressRefused { virtual_host: self.name.clone(), address, reason });
+        }
+    }
+
+    /// Asks the wire what has to be known: before the first take, for addresses that came with a reload while the
+    /// virtual host is held, and now and then for those in use.
+    pub(super) fn ask_the_wire(&mut self, moment: &Moment<'_>, before_take: bool, effects: &mut Effects) {
+        let held = matches!(self.phase, Phase::Taking { .. } | Phase::Active { .. });
+        for address in self.proofs.ask(moment.now, before_take || held) {
+            if let Some(interface) = moment.links.place(address) {
+                effects.push(Effect::CheckDuplicate { address, interface });
+            }
+        }
+    }
+
+    /// Tells the link from the beginning again: an interface came up, an address was put back, a rival is gone.
+    pub(crate) fn announce_anew(&mut self, now: Instant) {
+        if let Phase::Active { announcements, .. } = &mut self.phase {
+            *announcements = Announcements::begin(now);
+        }
+    }
+
+    /// The schedule of announcements; none while it is not held.
+    pub(crate) fn announcements(&mut self) -> Option<&mut Announcements> {
+        match &mut self.phase {
+            Phase::Active { announcements, .. } => Some(announcements),
+            Phase::Backup | Phase::Taking { .. } | Phase::Releasing { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What an election learns from the view: terms, claims, rivals, a new target; and why things move.
+
+use model::{
+    Instant, ServerName,
+    event::{Cause, Event},
+};
+
+use super::{
+    Announcements, Counters, Effects, Election, Obstacle, Phase,
+    decide::Why,
+    view::{Member, View},
+};
+
+impl Election {
+    /// Terms seen, and claims that vouch for the addresses.
+    pub(super) fn learn(&mut self, view: &View<'_>) {
+        let highest = view.members().iter().map(|member| member.stance.term).max();
+        self.highest = self.highest.max(highest.unwrap_or_default());
+        if view.peers().any(Member::claims) {
+            self.proofs.give_all();
+        }
+    }
+
+    /// Who claims what we hold, who ceased to. After a rival is gone, ours has to be the last word on the wire (R5).
+    pub(super) fn note_rivals(
+        &mut self,
+        now: Instant,
+        view: &View<'_>,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        if !matches!(self.phase, Phase::Taking { .. } | Phase::Active { .. }) {
+            self.rivals.clear();
+            return;
+        }
+        for peer in view.peers() {
+            if peer.claims() && !self.rivals.contains_key(peer.name) {
+                self.rivals.insert(peer.name.clone(), now);
+                counters.rivals += 1;
+                let winner = view.holder().map_or(view.me().name, |holder| holder.name).clone();
+                effects.record(Event::Rivals { virtual_host: self.name.clone(), rival: peer.name.clone(), winner });
+            }
+        }
+        let claims = |rival: &ServerName| view.member(rival).is_some_and(Member::claims);
+        let gone: Vec<ServerName> = self.rivals.keys().filter(|rival| !claims(rival)).cloned().collect();
+        for rival in gone {
+            self.rivals.remove(&rival);
+            if let Phase::Active { announcements, .. } = &mut self.phase {
+                *announcements = Announcements::begin(now);
+            }
+            effects.record(Event::RivalGone { virtual_host: self.name.clone(), rival });
+        }
+    }
+
+    /// Computes the target anew.
+    pub(super) fn note_target(&mut self, view: &View<'_>, effects: &mut Effects) {
+        let target = view.target(&self.spec).map(|target| target.name.clone());
+        if target == self.target {
+            return;
+        }
+        let from = std::mem::replace(&mut self.target, target);
+        let cause = self.cause(view, from.as_ref(), self.target.as_ref());
+        let (virtual_host, to) = (self.name.clone(), self.target.clone());
+        effects.record(Event::TargetChanged { virtual_host, from, to, cause });
+    }
+
+    /// Why this server takes it.
+    pub(super) fn cause_of_take(&self, view: &View<'_>) -> Cause {
+        let me = view.me().name;
+        match &self.last_holder {
+            Some(holder) if holder == me => self.last_cause.unwrap_or(Cause::Unheld),
+            holder => self.cause(view, holder.as_ref(), Some(me)),
+        }
+    }
+
+    /// Why this server gives it up.
+    pub(super) fn cause_of_release(&self, why: Why, view: &View<'_>) -> Cause {
+        match why {
+            Why::Lost => Cause::RivalWon,
+            Why::Isolated => Cause::Isolated,
+            Why::Nobody | Why::Handover => self.cause(view, Some(view.me().name), self.target.as_ref()),
+        }
+    }
+
+    /// What the view can't tell: what this server alone knows of itself.
+    fn cause(&self, view: &View<'_>, from: Option<&ServerName>, to: Option<&ServerName>) -> Cause {
+        let from_me = from == Some(view.me().name);
+        match view.cause(from, to) {
+            Cause::Failback | Cause::ServiceFailed if self.reconfigured => Cause::Configuration,
+            Cause::Unable if from_me && self.obstacle == Some(Obstacle::Isolated) => Cause::Isolated,
+            cause => cause,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The machine's interfaces as the kernel last reported them: where an address can go, and who vouches for the link.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use model::net::{Interface, InterfaceIndex};
+
+/// Interfaces and gateways; nothing is known before the first report.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Links {
+    interfaces: Option<Vec<Interface>>,
+    gateways: Option<Vec<IpAddr>>,
+}
+
+/// Who can vouch that this server is not cut off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Witnesses {
+    /// The machine has not reported its interfaces or gateways yet.
+    NotYetKnown,
+    /// None is configured, and no link has a gateway.
+    Nobody,
+    /// These, on these interfaces. Empty where the configured ones are on no link of ours: none can be reached.
+    These(BTreeMap<IpAddr, InterfaceIndex>),
+}
+
+impl Links {
+    /// Takes a report of all interfaces. Returns those that came up, or changed their Ethernet address, since the last.
+    pub(crate) fn take_interfaces(&mut self, interfaces: Vec<Interface>) -> BTreeSet<InterfaceIndex> {
+        let before = self.interfaces.replace(interfaces);
+        let was = |index| before.iter().flatten().find(|interface: &&Interface| interface.index == index);
+        let is_new = |now: &&Interface| now.up && was(now.index).is_none_or(|old| !old.up || old.mac != now.mac);
+        self.interfaces.iter().flatten().filter(is_new).map(|interface| interface.index).collect()
+    }
+
+    /// Takes a report of all default gateways.
+    pub(crate) fn take_gateways(&mut self, gateways: Vec<IpAddr>) {
+        self.gateways = Some(gateways);
+    }
+
+    /// The interface on whose subnet `address` lies: the longest prefix, then the lowest number. Only one that is up.
+    pub(crate) fn place(&self, address: IpAddr) -> Option<InterfaceIndex> {
+        let up = self.interfaces.iter().flatten().filter(|interface| interface.up);
+        let prefixes = up.flat_map(|interface| interface.own.iter().map(move |prefix| (interface.index, prefix)));
+        let matching = prefixes.filter(|(_, prefix)| prefix.contains(address));
+        matching.min_by_key(|(index, prefix)| (u8::MAX - prefix.length, *index)).map(|(index, _)| index)
+    }
+
+    /// The interface that has `address` as the machine's own.
+    pub(crate) fn owner(&self, address: IpAddr) -> Option<Arc<str>> {
+        let owns = |interface: &&Interface| interface.own.iter().any(|prefix| prefix.address == address);
+        self.interfaces.iter().flatten().find(owns).map(|interface| interface.name.clone())
+    }
+
+    /// The witnesses: those configured, else the gateways on our links. Our own addresses can't vouch for us.
+    pub(crate) fn witnesses(&self, configured: &[IpAddr]) -> Witnesses {
+        let (Some(_), Some(gateways)) = (&self.interfaces, &self.gateways) else {
+            return Witnesses::NotYetKnown;
+        };
+        let wanted = if configured.is_empty() { gateways.as_slice() } else { configured };
+        let placed = wanted.iter().filter(|address| self.owner(**address).is_none());
+        let placed: BTreeMap<_, _> = placed.filter_map(|address| Some((*address, self.place(*address)?))).collect();
+        if configured.is_empty() && placed.is_empty() { Witnesses::Nobody } else { Witnesses::These(placed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::net::MacAddress;
+
+    use super::*;
+
+    fn interface(index: u32, up: bool, own: &[&str]) -> Interface {
+        Interface {
+            index: InterfaceIndex(index),
+            name: format!("eth{index}").into(),
+            mac: MacAddress([2, 0, 0, 0, 0, index as u8]),
+            up,
+            own: own.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_goes_to_the_interface_with_the_longest_prefix_that_is_up() {
+        let mut links = Links::default();
+        assert_eq!(links.place(ip("10.77.0.101")), None);
+        let wide = interface(1, true, &["10.0.0.1/8", "fd00:77::11/64"]);
+        links.take_interfaces(vec![wide.clone(), interface(2, true, &["10.77.0.11/24"])]);
+        assert_eq!(links.place(ip("10.77.0.101")), Some(InterfaceIndex(2)));
+        assert_eq!(links.place(ip("10.78.0.101")), Some(InterfaceIndex(1)));
+        assert_eq!(links.place(ip("fd00:77::101")), Some(InterfaceIndex(1)));
+        assert_eq!(links.place(ip("192.0.2.1")), None);
+        assert_eq!(links.owner(ip("10.77.0.11")), Some("eth2".into()));
+        links.take_interfaces(vec![wide, interface(2, false, &["10.77.0.11/24"])]);
+        assert_eq!(links.place(ip("10.77.0.101")), Some(InterfaceIndex(1)));
+    }
+
+    #[test]
+    fn who_came_up_or_changed_is_told() {
+        let mut links = Links::default();
+        let first = interface(1, true, &[]);
+        assert_eq!(links.take_interfaces(vec![first.clone()]).len(), 1);
+        assert_eq!(links.take_interfaces(vec![first.clone()]).len(), 0);
+        let other = Interface { mac: MacAddress([2; 6]), ..first.clone() };
+        assert_eq!(links.take_interfaces(vec![other]).len(), 1);
+        assert_eq!(links.take_interfaces(vec![Interface { up: false, ..first.clone() }]).len(), 0);
+        assert_eq!(links.take_interfaces(vec![first]).len(), 1);
+    }
+
+    #[test]
+    fn witnesses_are_those_configured_else_the_gateways_of_our_links() {
+        let mut links = Links::default();
+        links.take_interfaces(vec![interface(1, true, &["10.77.0.11/24"])]);
+        assert_eq!(links.witnesses(&[]), Witnesses::NotYetKnown);
+        links.take_gateways(vec![ip("10.77.0.254"), ip("192.0.2.1")]);
+        let these = |address| Witnesses::These(BTreeMap::from([(ip(address), InterfaceIndex(1))]));
+        assert_eq!(links.witnesses(&[]), these("10.77.0.254"));
+        assert_eq!(links.witnesses(&[ip("10.77.0.1")]), these("10.77.0.1"));
+        assert_eq!(links.witnesses(&[ip("192.0.2.1")]), Witnesses::These(BTreeMap::new()), "configured, out of reach");
+        links.take_gateways(vec![]);
+        assert_eq!(links.witnesses(&[]), Witnesses::Nobody);
+        links.take_gateways(vec![ip("10.77.0.11")]);
+        assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "we are the gateway ourselves");
+    }
+}

@@ -1,0 +1,236 @@
+//! From probes to a verdict: `rise` successes in a row make a monitor up, `fall` failures make it down.
+//!
+//! The first result after a start decides alone. While a streak of contrary results runs the verdict is in doubt, and the
+//! probes come faster.
+//!
+//! Deliberately not here: running probes (`host::probe`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{
+    MonitorId, ServerName,
+    config::{self, ClusterConfig},
+    health::Verdict,
+    report::{ProbeOrder, ProbeResult},
+};
+
+/// One monitor on this server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Monitor {
+    settings: config::Monitor,
+    target: IpAddr,
+    verdict: Verdict,
+    /// The next result decides alone: nothing was tried yet, or something else than before is tried.
+    first: bool,
+    /// Results in a row that speak against the verdict.
+    contrary: u32,
+    reason: Option<Arc<str>>,
+}
+
+impl Monitor {
+    fn new(settings: config::Monitor, target: IpAddr) -> Self {
+        Self { settings, target, verdict: Verdict::Unknown, first: true, contrary: 0, reason: None }
+    }
+
+    /// A changed threshold keeps the verdict (design R9). Something else to try keeps it too, until its first result.
+    fn reconfigure(&mut self, settings: config::Monitor, target: IpAddr) {
+        let tried = |monitor: &config::Monitor, target| (monitor.kind.clone(), monitor.port, target);
+        if tried(&self.settings, self.target) != tried(&settings, target) {
+            self.first = true;
+            self.contrary = 0;
+        }
+        self.settings = settings;
+        self.target = target;
+    }
+
+    fn take(&mut self, result: &ProbeResult) {
+        let (says, needed, reason) = match result {
+            ProbeResult::Success => (Verdict::Up, self.settings.rise, None),
+            ProbeResult::Failure(reason) => (Verdict::Down, self.settings.fall, Some(reason.clone())),
+        };
+        self.reason = reason;
+        if says == self.verdict {
+            self.contrary = 0;
+        } else {
+            self.contrary += 1;
+        }
+        if self.first || self.contrary >= needed {
+            self.verdict = says;
+            self.contrary = 0;
+        }
+        self.first = false;
+    }
+
+    fn order(&self) -> ProbeOrder {
+        ProbeOrder {
+            target: self.target,
+            port: self.settings.port,
+            kind: self.settings.kind.clone(),
+            interval: if self.contrary > 0 { self.settings.recheck } else { self.settings.interval },
+            timeout: self.settings.timeout,
+        }
+    }
+}
+
+/// A verdict that changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    /// The new verdict.
+    pub(crate) verdict: Verdict,
+    /// The probe's words.
+    pub(crate) reason: Arc<str>,
+}
+
+/// The monitors that run on this server: those of every virtual host whose list it is on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Monitors(BTreeMap<MonitorId, Monitor>);
+
+impl Monitors {
+    /// Takes over a configuration. Who stays keeps its verdict.
+    pub(crate) fn reconfigure(&mut self, me: &ServerName, config: &ClusterConfig) {
+        let mut wanted = BTreeSet::new();
+        let target = config.servers.get(me).map(|server| server.address);
+        for (id, settings) in config.monitors() {
+            let listed = config.virtual_hosts[&id.virtual_host].servers.contains(me);
+            let Some(target) = target.filter(|_| listed) else { continue };
+            match self.0.get_mut(&id) {
+                Some(monitor) => monitor.reconfigure(settings.clone(), target),
+                None => {
+                    self.0.insert(id.clone(), Monitor::new(settings.clone(), target));
+                }
+            }
+            wanted.insert(id);
+        }
+        self.0.retain(|id, _| wanted.contains(id));
+    }
+
+    /// Takes a probe's result. Returns the new verdict if it changed. A late result of a monitor that is gone is ignored.
+    pub(crate) fn take(&mut self, id: &MonitorId, result: &ProbeResult) -> Option<Change> {
+        let monitor = self.0.get_mut(id)?;
+        let before = monitor.verdict;
+        monitor.take(result);
+        let reason = monitor.reason.clone().unwrap_or_else(|| "answers as it should".into());
+        (monitor.verdict != before).then_some(Change { verdict: monitor.verdict, reason })
+    }
+
+    /// The verdict here; unknown for a monitor that doesn't run here.
+    pub(crate) fn verdict(&self, id: &MonitorId) -> Verdict {
+        self.0.get(id).map_or(Verdict::Unknown, |monitor| monitor.verdict)
+    }
+
+    /// What the last probe said against it.
+    pub(crate) fn reason(&self, id: &MonitorId) -> Option<Arc<str>> {
+        self.0.get(id)?.reason.clone()
+    }
+
+    /// Every verdict, by monitor key, as heartbeats carry them.
+    pub(crate) fn verdicts(&self) -> BTreeMap<u64, Verdict> {
+        self.0.iter().map(|(id, monitor)| (id.key(), monitor.verdict)).collect()
+    }
+
+    /// The probes that should be running.
+    pub(crate) fn orders(&self) -> BTreeMap<MonitorId, ProbeOrder> {
+        self.0.iter().map(|(id, monitor)| (id.clone(), monitor.order())).collect()
+    }
+
+    /// Whether every monitor has a verdict.
+    pub(crate) fn are_known(&self) -> bool {
+        self.0.values().all(|monitor| monitor.verdict != Verdict::Unknown)
+    }
+
+    /// The longest that a probe may take.
+    pub(crate) fn longest_timeout(&self) -> Duration {
+        self.0.values().map(|monitor| monitor.settings.timeout).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::config::ProbeKind;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn settings(rise: u32, fall: u32) -> config::Monitor {
+        config::Monitor {
+            name: "tcp-80".into(),
+            kind: ProbeKind::Tcp,
+            port: 80,
+            interval: Duration::from_secs(1),
+            recheck: Duration::from_millis(100),
+            timeout: Duration::from_secs(1),
+            rise,
+            fall,
+            priority: 0,
+        }
+    }
+
+    fn monitor(rise: u32, fall: u32) -> Monitor {
+        Monitor::new(settings(rise, fall), "10.77.0.11".parse().unwrap())
+    }
+
+    fn feed(monitor: &mut Monitor, results: &str) -> String {
+        results
+            .chars()
+            .map(|result| {
+                monitor.take(&match result {
+                    '+' => ProbeResult::Success,
+                    _ => ProbeResult::Failure("connection refused".into()),
+                });
+                let doubt = monitor.order().interval == monitor.settings.recheck;
+                match (monitor.verdict, doubt) {
+                    (Verdict::Up, false) => 'U',
+                    (Verdict::Up, true) => 'u',
+                    (Verdict::Down, false) => 'D',
+                    (Verdict::Down, true) => 'd',
+                    (Verdict::Unknown, _) => '?',
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn rise_and_fall() {
+        // Upper case: sure; lower case: in doubt, and probed faster.
+        assert_eq!(feed(&mut monitor(2, 2), "+-+--+-++"), "UuUuDdDdU");
+        assert_eq!(feed(&mut monitor(3, 1), "+-+++"), "UDddU");
+        assert_eq!(feed(&mut monitor(1, 3), "---+---"), "DDDUuuD");
+    }
+
+    #[test]
+    fn changed_thresholds_keep_the_verdict_and_another_port_decides_anew() {
+        let mut monitor = monitor(2, 2);
+        feed(&mut monitor, "+");
+        monitor.reconfigure(settings(2, 3), monitor.target);
+        assert_eq!(monitor.verdict, Verdict::Up);
+        assert_eq!(feed(&mut monitor, "--"), "uu");
+        monitor.reconfigure(config::Monitor { port: 81, ..settings(2, 3) }, monitor.target);
+        assert_eq!(monitor.verdict, Verdict::Up, "kept until something is known");
+        assert_eq!(feed(&mut monitor, "-"), "D", "the first result decides alone");
+    }
+
+    proptest! {
+        /// A verdict changes only after `rise` or `fall` equal results in a row.
+        #[test]
+        fn never_turns_early(rise in 1u32..5, fall in 1u32..5, results in prop::collection::vec(any::<bool>(), 1..60)) {
+            let mut monitor = monitor(rise, fall);
+            let mut streak = 0u32;
+            let mut last = None;
+            for (index, up) in results.into_iter().enumerate() {
+                streak = if last == Some(up) { streak + 1 } else { 1 };
+                last = Some(up);
+                let before = monitor.verdict;
+                feed(&mut monitor, if up { "+" } else { "-" });
+                if index > 0 && monitor.verdict != before {
+                    prop_assert_eq!(streak, if up { rise } else { fall });
+                }
+                prop_assert_ne!(monitor.verdict, Verdict::Unknown);
+            }
+        }
+    }
+}

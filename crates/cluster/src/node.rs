@@ -1,0 +1,337 @@
+//! The machine: one server's part in the cluster.
+//!
+//! [`Node::handle`] does the same after every input, whatever it was: time first ([`Node::wake`]: oversleeping, overdue
+//! peers), then what happened ([`Node::note`]), then every decision anew ([`Node::decide`]), then what peers and DNS should
+//! hear (`node/speak.rs`).
+//!
+//! Invariants: after `handle(now, ..)` every deadline lies after `now`. One call makes at most one round of heartbeats. The
+//! same inputs at the same times give the same effects.
+//!
+//! Deliberately not here: the rules about one virtual host (`election`), who is alive (`membership`).
+
+mod decide;
+mod speak;
+mod status;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use model::{
+    BootId, Health, Instant, MonitorId, ServerName, VirtualHostName,
+    config::{ClusterConfig, HeartbeatSettings},
+    event::{Cause, Event},
+    health::ServerState,
+    report::{AddressOutcome, ProbeOrder},
+};
+
+pub use self::status::ClusterStatus;
+use crate::{
+    Command, Effect, Effects, Input, Keys, Membership,
+    aliases::{Aliases, News},
+    counters::Counters,
+    deadline::{DeadlineName, Earliest},
+    election::Election,
+    links::Links,
+    monitor::Monitors,
+    partition::{Partition, Standing},
+    statement::Statement,
+};
+
+/// What a node needs to begin.
+#[derive(Debug)]
+pub struct Settings {
+    /// Which server of the configuration this is.
+    pub name: ServerName,
+    /// This run: random.
+    pub boot: BootId,
+    /// The cluster's keys.
+    pub keys: Keys,
+    /// The highest zone serial known from earlier runs, or from the clock.
+    pub serial: u32,
+    /// The configuration in force.
+    pub config: Arc<ClusterConfig>,
+}
+
+/// One server's part in the cluster. See the module.
+pub struct Node {
+    me: ServerName,
+    config: Arc<ClusterConfig>,
+    membership: Membership,
+    links: Links,
+    aliases: Aliases,
+    monitors: Monitors,
+    elections: BTreeMap<VirtualHostName, Election>,
+    partition: Partition,
+    standing: Standing,
+    duty: Duty,
+    rounds: Rounds,
+    said: Said,
+    /// What each peer last said, and was, when everything was decided; to tell news from repetition.
+    considered: BTreeMap<ServerName, (ServerState, Statement)>,
+    serial: u32,
+    health: Arc<Health>,
+    counters: Counters,
+}
+
+/// Whether this server takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Duty {
+    /// An operator wants it to hold nothing.
+    standby: bool,
+    /// A planned stop has begun then.
+    resigning: Option<Instant>,
+    /// It listens until then (design R7).
+    listening: Option<Instant>,
+    /// First verdicts are awaited no longer than until then; none once they are there.
+    settling: Option<Instant>,
+    /// It has said goodbye.
+    gone: bool,
+}
+
+/// Rounds of heartbeats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Rounds {
+    /// The last.
+    sent: Instant,
+    /// When peers were last given time because this process had run late.
+    pardoned: Instant,
+}
+
+/// What was last told to whom, so that only news is told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Said {
+    statement: Statement,
+    probes: Option<BTreeMap<MonitorId, ProbeOrder>>,
+    /// Which peers were found to run another configuration.
+    differing: BTreeMap<ServerName, u64>,
+    /// Which peer holds a virtual host, as it says.
+    held_by_peers: BTreeMap<VirtualHostName, ServerName>,
+}
+
+impl Node {
+    /// Begins to listen, and says so.
+    pub fn new(now: Instant, settings: Settings, effects: &mut Effects) -> Self {
+        let Settings { name, boot, keys, serial, config } = settings;
+        let mut node = Self {
+            membership: Membership::new(name.clone(), boot, keys, config.clone(), now),
+            me: name,
+            links: Links::default(),
+            aliases: Aliases::default(),
+            monitors: Monitors::default(),
+            elections: BTreeMap::new(),
+            partition: Partition::default(),
+            standing: Standing::Doubtful,
+            duty: Duty::default(),
+            rounds: Rounds { sent: now, pardoned: now },
+            said: Said::default(),
+            considered: BTreeMap::new(),
+            serial,
+            health: Arc::new(Health::default()),
+            counters: Counters::default(),
+            config: config.clone(),
+        };
+        effects.record(Event::Started { boot });
+        // What an earlier run left behind has to go.
+        effects.push(Effect::Addresses(BTreeMap::new()));
+        node.configure(now, config, effects);
+        node.duty.listening = Some(now + node.heartbeat().detection());
+        let patience = node.monitors.longest_timeout() + std::time::Duration::from_secs(1);
+        node.duty.settling = Some(now + patience);
+        node.decide(now, effects);
+        node.speak(now, true, effects);
+        node
+    }
+
+    /// Deals with one thing that happened.
+    pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Effects) {
+        if self.duty.gone {
+            return;
+        }
+        let woken = self.wake(now, effects);
+        let news = self.note(now, input, effects);
+        let due = self.next_deadline().is_some_and(|(at, _)| at <= now);
+        // Most heartbeats say nothing new: nothing is decided anew for them.
+        if woken || news || due {
+            self.decide(now, effects);
+            self.speak(now, false, effects);
+        } else if self.membership.prompts_wanted() {
+            self.membership.send_prompts(now, &self.said.statement, effects);
+        }
+        self.counters.take_over(self.membership.counters());
+    }
+
+    /// When, and why, the node wants [`Input::Deadline`] next.
+    pub fn next_deadline(&self) -> Option<(Instant, DeadlineName)> {
+        if self.duty.gone {
+            return None;
+        }
+        let heartbeat = self.heartbeat();
+        let mut earliest = Earliest::default();
+        earliest.consider(Some(self.rounds.sent + heartbeat.interval), || DeadlineName::Heartbeat);
+        earliest.consider(self.membership.next_deadline(), || DeadlineName::Peer);
+        earliest.consider(self.duty.listening, || DeadlineName::Listening);
+        earliest.consider(self.duty.settling, || DeadlineName::Settle);
+        earliest.consider(self.duty.resigning.map(|since| since + self.resign_bound()), || DeadlineName::Resign);
+        earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
+        earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
+        for election in self.elections.values() {
+            election.deadlines(heartbeat, &mut earliest);
+        }
+        earliest.into_inner()
+    }
+
+    /// What DNS and status should say.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn heartbeat(&self) -> HeartbeatSettings {
+        self.config.heartbeat
+    }
+
+    /// Time first: did we sleep through our own deadline? Is a peer overdue?
+    fn wake(&mut self, now: Instant, effects: &mut Effects) -> bool {
+        let heartbeat = self.heartbeat();
+        let silence = now.since(self.rounds.sent);
+        let anybody = self.membership.peers().any(|(_, peer)| peer.state().is_alive());
+        let overslept = silence > heartbeat.detection() && anybody;
+        if overslept {
+            self.oversleep(now, silence, effects);
+        } else if silence > heartbeat.interval * 2 && now.since(self.rounds.pardoned) > heartbeat.detection() * 2 {
+            // We ran late: our peers' words may be waiting in the socket. Not time and again, though.
+            self.rounds.pardoned = now;
+            self.membership.overslept(now);
+        }
+        let changed = self.membership.expire(now, effects);
+        if changed {
+            self.considered.clear();
+        }
+        overslept || changed
+    }
+
+    /// Who slept through its lease lets go first and asks later: others may hold what was ours.
+    fn oversleep(&mut self, now: Instant, silence: std::time::Duration, effects: &mut Effects) {
+        self.counters.overslept += 1;
+        effects.record(Event::Overslept { slept_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX) });
+        for election in self.elections.values_mut() {
+            election.release(now, None, Cause::Overslept, &mut self.counters, effects);
+        }
+        self.rounds = Rounds { sent: now, pardoned: now };
+        self.duty.listening = Some(now + self.heartbeat().detection());
+        self.membership.overslept(now);
+    }
+
+    /// Whether a peer says, or is, something else than when everything was last decided.
+    fn is_news(&mut self, server: &ServerName) -> bool {
+        let Some(peer) = self.membership.peer(server) else { return true };
+        let statement = Statement { heard: BTreeMap::new(), ..peer.statement().cloned().unwrap_or_default() };
+        let word = (peer.state(), statement);
+        if self.considered.get(server) == Some(&word) {
+            return false;
+        }
+        self.considered.insert(server.clone(), word);
+        true
+    }
+
+    /// What happened. Returns whether it can change a decision.
+    fn note(&mut self, now: Instant, input: Input, effects: &mut Effects) -> bool {
+        match input {
+            Input::Deadline => return false,
+            Input::Datagram { from, bytes } => {
+                let heard = self.membership.receive(now, from, &bytes, effects);
+                return heard.is_some_and(|server| self.is_news(&server));
+            }
+            Input::Interfaces(interfaces) => {
+                let fresh = self.links.take_interfaces(interfaces);
+                for election in self.elections.values_mut() {
+                    let mut here = election.wished().filter_map(|address| self.aliases.interface(address));
+                    if here.any(|interface| fresh.contains(&interface)) {
+                        drop(here);
+                        election.announce_anew(now);
+                    }
+                }
+            }
+            Input::Gateways(gateways) => self.links.take_gateways(gateways),
+            Input::Address { address, outcome } => self.note_address(now, address, &outcome, effects),
+            Input::Duplicate { address, check } => {
+                for election in self.elections.values_mut() {
+                    election.duplicate(now, address, check, effects);
+                }
+            }
+            Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
+            Input::Probe { monitor, result } => {
+                if let Some(change) = self.monitors.take(&monitor, &result) {
+                    let (verdict, reason) = (change.verdict, change.reason);
+                    effects.record(Event::MonitorChanged { monitor, verdict, reason });
+                }
+            }
+            Input::Configure(config) => self.configure(now, config, effects),
+            Input::Command(command) => self.obey(now, &command, effects),
+        }
+        true
+    }
+
+    fn note_address(&mut self, now: Instant, address: IpAddr, outcome: &AddressOutcome, effects: &mut Effects) {
+        match self.aliases.take(now, address, outcome) {
+            News::Nothing => {}
+            News::Confirmed { restored } => {
+                for election in self.elections.values_mut() {
+                    election.confirmed(now, address, restored, effects);
+                }
+            }
+            News::Refused(reason) => {
+                for election in self.elections.values_mut() {
+                    election.refused(now, address, reason.clone(), &mut self.counters, effects);
+                }
+            }
+        }
+    }
+
+    fn configure(&mut self, now: Instant, config: Arc<ClusterConfig>, effects: &mut Effects) {
+        if config.digest != self.config.digest {
+            self.serial = self.serial.saturating_add(1);
+        }
+        effects.record(Event::ConfigurationApplied { digest: config.digest });
+        self.membership.reconfigure(now, config.clone());
+        self.monitors.reconfigure(&self.me, &config);
+        for (name, election) in &mut self.elections {
+            match config.virtual_hosts.get(name) {
+                Some(spec) => election.reconfigure(spec.clone()),
+                None => election.retire(),
+            }
+        }
+        for (name, spec) in &config.virtual_hosts {
+            let new = || Election::new(now, name.clone(), spec.clone());
+            self.elections.entry(name.clone()).or_insert_with(new);
+        }
+        self.config = config;
+    }
+
+    /// Commands about other servers are none of ours: the daemon forwards them.
+    fn obey(&mut self, now: Instant, command: &Command, effects: &mut Effects) {
+        match command {
+            Command::Standby(server) | Command::Resume(server) => {
+                let on = matches!(command, Command::Standby(_));
+                if *server == self.me && self.duty.standby != on {
+                    self.duty.standby = on;
+                    effects.record(Event::Standby { server: server.clone(), on });
+                }
+            }
+            Command::Resign => {
+                if self.duty.resigning.is_none() {
+                    self.duty.resigning = Some(now);
+                    effects.record(Event::Resigning);
+                }
+            }
+        }
+    }
+
+    /// How long a planned stop waits: for targets to get ready, and for the kernel.
+    fn resign_bound(&self) -> std::time::Duration {
+        self.heartbeat().interval * 2 + std::time::Duration::from_secs(2)
+    }
+}

@@ -1,0 +1,204 @@
+//! Every decision anew: the partition policy, each virtual host, the addresses that follow, the announcements.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use model::{
+    Instant, MonitorId, ServerName, VirtualHostName,
+    config::{PartitionPolicy, VirtualHost},
+    event::Event,
+    health::{ServerState, Verdict},
+};
+
+use super::Node;
+use crate::{
+    Effect, Effects,
+    election::{
+        Moment,
+        view::{Member, View},
+    },
+    membership::Peer,
+    partition::{Headcount, Standing},
+    statement::Stance,
+};
+
+/// Repeated announcements in one instant, in addresses; more wait for each other.
+const BURST: usize = 32;
+/// How long they wait.
+const PACE: Duration = Duration::from_millis(10);
+
+impl Node {
+    /// Decides everything anew and pushes what follows for this machine.
+    pub(super) fn decide(&mut self, now: Instant, effects: &mut Effects) {
+        self.listen(now, effects);
+        self.refuse_late(now, effects);
+        self.note_standing(now, effects);
+        self.settle(now, effects);
+        self.elect(now, effects);
+        self.wish(now, effects);
+        self.settle(now, effects);
+        self.elections.retain(|_, election| !election.is_finished());
+        self.announce(now, effects);
+    }
+
+    fn listen(&mut self, now: Instant, effects: &mut Effects) {
+        if self.duty.listening.is_some_and(|until| now >= until) {
+            self.duty.listening = None;
+            effects.record(Event::Listened);
+        }
+        if self.monitors.are_known() || self.duty.settling.is_some_and(|until| now >= until) {
+            self.duty.settling = None;
+        }
+    }
+
+    /// The kernel has not answered in time: that counts as a refusal.
+    fn refuse_late(&mut self, now: Instant, effects: &mut Effects) {
+        for address in self.aliases.expire(now) {
+            for election in self.elections.values_mut() {
+                let reason = "the kernel did not confirm it in time".into();
+                election.refused(now, address, reason, &mut self.counters, effects);
+            }
+        }
+    }
+
+    fn note_standing(&mut self, now: Instant, effects: &mut Effects) {
+        let state =
+            |wanted: fn(ServerState) -> bool| self.membership.peers().filter(|(_, peer)| wanted(peer.state())).count();
+        let headcount = Headcount {
+            peers: state(|_| true),
+            alive: state(ServerState::is_alive),
+            suspect: state(|state| state == ServerState::Suspect),
+        };
+        let configured = match &self.config.partition {
+            PartitionPolicy::Gateway { witness } => witness.as_slice(),
+            PartitionPolicy::Majority | PartitionPolicy::Availability => &[],
+        };
+        let witnesses = self.links.witnesses(configured);
+        let heartbeat = self.heartbeat();
+        let policy = &self.config.partition;
+        let standing = self.partition.evaluate(now, policy, heartbeat, headcount, &witnesses, effects);
+        // Who has only begun to listen is not cut off yet.
+        let standing = match standing {
+            Standing::Isolated if self.duty.listening.is_some() && self.standing != Standing::Isolated => {
+                Standing::Doubtful
+            }
+            Standing::Sound | Standing::Doubtful | Standing::Isolated => standing,
+        };
+        match (self.standing == Standing::Isolated, standing == Standing::Isolated) {
+            (false, true) => {
+                self.counters.isolations += 1;
+                effects.record(Event::Isolated);
+            }
+            (true, false) => effects.record(Event::Rejoined),
+            (false, false) | (true, true) => {}
+        }
+        self.standing = standing;
+    }
+
+    fn settle(&mut self, now: Instant, effects: &mut Effects) {
+        for election in self.elections.values_mut() {
+            election.settle(now, &self.aliases, effects);
+        }
+    }
+
+    fn elect(&mut self, now: Instant, effects: &mut Effects) {
+        let mut elections = std::mem::take(&mut self.elections);
+        let mut counters = std::mem::take(&mut self.counters);
+        let moment = Moment { now, heartbeat: self.heartbeat(), standing: self.standing, links: &self.links };
+        for (name, election) in &mut elections {
+            let listed = election.spec().servers.contains(&self.me);
+            election.look(&moment, listed, effects);
+            election.grow_steady(now, &self.myself(name, election.spec(), election.stance()));
+            let spec = election.spec().clone();
+            let view = self.view(name, &spec, election.stance());
+            election.evaluate(&moment, &view, &mut counters, effects);
+        }
+        self.elections = elections;
+        self.counters = counters;
+    }
+
+    /// Everybody's newest word about one virtual host.
+    pub(super) fn view(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> View<'_> {
+        let ids = important_first(name, spec);
+        let mut members: Vec<Member<'_>> =
+            self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, &ids)).collect();
+        members.push(self.myself(name, spec, stance));
+        View::new(members, &spec.servers, &self.me)
+    }
+
+    fn myself(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> Member<'_> {
+        Member {
+            name: &self.me,
+            state: ServerState::Alive,
+            standby: self.duty.standby || self.duty.resigning.is_some(),
+            listening: self.duty.listening.is_some(),
+            stance,
+            health: important_first(name, spec).iter().map(|id| self.monitors.verdict(id)).collect(),
+            deaf: false,
+        }
+    }
+
+    fn peer<'a>(
+        &self,
+        server: &'a ServerName,
+        peer: &'a Peer,
+        name: &VirtualHostName,
+        ids: &[MonitorId],
+    ) -> Member<'a> {
+        let statement = peer.statement();
+        let verdict = |id: &MonitorId| statement.and_then(|said| said.verdicts.get(&id.key()).copied());
+        Member {
+            name: server,
+            state: peer.state(),
+            standby: statement.is_some_and(|said| said.standby || said.resigning),
+            listening: statement.is_some_and(|said| said.listening),
+            stance: statement.and_then(|said| said.stances.get(&name.key()).copied()).unwrap_or_default(),
+            health: ids.iter().map(|id| verdict(id).unwrap_or(Verdict::Unknown)).collect(),
+            deaf: peer.hears_us().is_some_and(|ago| ago > self.heartbeat().detection()),
+        }
+    }
+
+    /// The addresses that the decisions want on this machine.
+    fn wish(&mut self, now: Instant, effects: &mut Effects) {
+        let place = |address: IpAddr| {
+            // An address whose interface has just lost its subnet stays where it is until it is handed over.
+            let interface = self.links.place(address).or_else(|| self.aliases.interface(address))?;
+            Some((address, interface))
+        };
+        let desired = self.elections.values().flat_map(|election| election.wished()).filter_map(place).collect();
+        if let Some(addresses) = self.aliases.desire(now, desired) {
+            effects.push(Effect::Addresses(addresses));
+        }
+    }
+
+    /// What is due to be announced: the first time at once, repeats a few at a time.
+    fn announce(&mut self, now: Instant, effects: &mut Effects) {
+        let mut announced = BTreeMap::new();
+        let mut repeated = 0;
+        for election in self.elections.values_mut() {
+            let addresses: Vec<IpAddr> = election.wished().collect();
+            let Some(announcements) = election.announcements().filter(|due| due.next() <= now) else { continue };
+            if !announcements.is_first() {
+                if repeated > 0 && repeated + addresses.len() > BURST {
+                    announcements.postpone(now + PACE);
+                    continue;
+                }
+                repeated += addresses.len();
+            }
+            announcements.made(now);
+            let placed = |address| Some((address, self.aliases.interface(address)?));
+            announced.extend(addresses.into_iter().filter_map(placed));
+        }
+        if !announced.is_empty() {
+            effects.push(Effect::Announce(announced));
+        }
+    }
+}
+
+/// A virtual host's monitors, the most important first; among equals in the order of the file.
+pub(super) fn important_first(name: &VirtualHostName, spec: &VirtualHost) -> Vec<MonitorId> {
+    let mut monitors: Vec<_> = spec.monitors.iter().collect();
+    monitors.sort_by_key(|monitor| monitor.priority);
+    let id =
+        |monitor: &&model::config::Monitor| MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() };
+    monitors.iter().map(id).collect()
+}

@@ -1,0 +1,174 @@
+//! What others hear: heartbeats to the peers, health to DNS, orders to the probes, news to the journal.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{
+    Health, Instant, ServerName, VirtualHostName,
+    event::Event,
+    health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
+};
+
+use super::Node;
+use crate::{
+    Effect, Effects,
+    election::view::{Member, View},
+    partition::Standing,
+    statement::{Claim, Statement},
+};
+
+impl Node {
+    /// Tells everybody what is new, and peers that we live.
+    pub(super) fn speak(&mut self, now: Instant, first: bool, effects: &mut Effects) {
+        self.hear_peers(effects);
+        let statement = self.statement();
+        let due = now >= self.rounds.sent + self.heartbeat().interval;
+        if first || due || statement != self.said.statement {
+            self.membership.send(now, &statement, effects);
+            self.rounds.sent = now;
+            self.said.statement = statement;
+        } else if self.membership.prompts_wanted() {
+            self.membership.send_prompts(now, &statement, effects);
+        }
+        self.order_probes(effects);
+        self.publish_health(effects);
+        self.resign(now, effects);
+    }
+
+    /// Our word, whole. `heard` is filled in by membership.
+    fn statement(&self) -> Statement {
+        let concerned = self
+            .elections
+            .iter()
+            .filter(|(_, election)| election.holds() || election.spec().servers.contains(&self.me));
+        Statement {
+            standby: self.duty.standby,
+            resigning: self.duty.resigning.is_some(),
+            goodbye: false,
+            listening: self.duty.listening.is_some(),
+            configuration: self.config.digest,
+            serial: self.serial,
+            heard: BTreeMap::new(),
+            stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
+            verdicts: self.monitors.verdicts(),
+        }
+    }
+
+    /// What peers say that is for the journal: their configuration, what they hold. The serial follows the highest.
+    fn hear_peers(&mut self, effects: &mut Effects) {
+        let digest = self.config.digest;
+        for (server, peer) in self.membership.peers() {
+            let Some(statement) = peer.statement().filter(|_| peer.state().is_alive()) else { continue };
+            self.serial = self.serial.max(statement.serial);
+            let known = self.said.differing.get(server).copied();
+            if statement.configuration == digest {
+                if known.is_some() {
+                    self.said.differing.remove(server);
+                    effects.record(Event::ConfigurationAgrees { server: server.clone() });
+                }
+            } else if known != Some(statement.configuration) {
+                self.said.differing.insert(server.clone(), statement.configuration);
+                let (server, digest) = (server.clone(), statement.configuration);
+                effects.record(Event::ConfigurationDiffers { server, digest });
+            }
+        }
+    }
+
+    fn order_probes(&mut self, effects: &mut Effects) {
+        let orders = self.monitors.orders();
+        if self.said.probes.as_ref() != Some(&orders) {
+            effects.push(Effect::Probes(orders.clone()));
+            self.said.probes = Some(orders);
+        }
+    }
+
+    fn publish_health(&mut self, effects: &mut Effects) {
+        let mut health = Health {
+            revision: self.health.revision,
+            settled: self.duty.listening.is_none() && self.duty.settling.is_none(),
+            isolated: self.standing == Standing::Isolated,
+            serial: self.serial,
+            servers: self.servers(),
+            virtual_hosts: self.virtual_hosts(),
+        };
+        self.note_holders(&health.virtual_hosts, effects);
+        if health != *self.health {
+            health.revision += 1;
+            self.health = Arc::new(health);
+            effects.push(Effect::Health(self.health.clone()));
+        }
+    }
+
+    fn servers(&self) -> BTreeMap<ServerName, ServerHealth> {
+        let peer = |name: &ServerName| {
+            let peer = self.membership.peer(name);
+            let state = peer.map_or(ServerState::Unknown, |peer| peer.state());
+            let statement = peer.and_then(|peer| peer.statement()).filter(|_| state.is_alive());
+            ServerHealth { state, standby: statement.is_some_and(|said| said.standby || said.resigning) }
+        };
+        let standby = self.duty.standby || self.duty.resigning.is_some();
+        let myself = ServerHealth { state: ServerState::Alive, standby };
+        let health = |name: &ServerName| if *name == self.me { myself } else { peer(name) };
+        self.config.servers.keys().map(|name| (name.clone(), health(name))).collect()
+    }
+
+    fn virtual_hosts(&self) -> BTreeMap<VirtualHostName, VirtualHostHealth> {
+        let health = |(name, spec)| {
+            let stance = self.elections.get(name).map(|election| election.stance()).unwrap_or_default();
+            let view = self.view(name, spec, stance);
+            let active = active(&view);
+            let verdict = active.map_or(Verdict::Unknown, |holder| combined(&holder.health));
+            let at_primary = active.is_some_and(|holder| spec.servers.first() == Some(holder.name));
+            let active = active.map(|holder| holder.name.clone());
+            (VirtualHostName::clone(name), VirtualHostHealth { active, at_primary, verdict })
+        };
+        self.config.virtual_hosts.iter().map(health).collect()
+    }
+
+    /// A peer began, or ceased, to hold a virtual host. Our own holdings have events of their own.
+    fn note_holders(&mut self, now: &BTreeMap<VirtualHostName, VirtualHostHealth>, effects: &mut Effects) {
+        for (name, health) in now {
+            let by_peer = health.active.as_ref().filter(|active| **active != self.me);
+            let before = self.said.held_by_peers.get(name);
+            if by_peer == before {
+                continue;
+            }
+            effects.record(Event::HolderChanged { virtual_host: name.clone(), active: health.active.clone() });
+            match by_peer {
+                Some(server) => self.said.held_by_peers.insert(name.clone(), server.clone()),
+                None => self.said.held_by_peers.remove(name),
+            };
+        }
+        self.said.held_by_peers.retain(|name, _| now.contains_key(name));
+    }
+
+    /// The last word of a planned stop: once nothing is held any more. Where the kernel does not let go in time, the stop
+    /// is not held up, and peers are not told that the addresses are free: they will find us dead.
+    fn resign(&mut self, now: Instant, effects: &mut Effects) {
+        let Some(since) = self.duty.resigning else { return };
+        let holds = self.elections.values().any(|election| election.holds());
+        if holds && now < since + self.resign_bound() {
+            return;
+        }
+        if !holds {
+            let goodbye = Statement { goodbye: true, ..self.statement() };
+            // Twice: one may be lost, and nobody asks again.
+            self.membership.send(now, &goodbye, effects);
+            self.membership.send(now, &goodbye, effects);
+        }
+        self.duty.gone = true;
+        effects.push(Effect::Goodbye);
+    }
+}
+
+/// The living server that has the addresses: not one that has only asked its kernel for them.
+pub(super) fn active<'v, 'a>(view: &'v View<'a>) -> Option<&'v Member<'a>> {
+    view.holder().filter(|holder| match holder.stance.claim {
+        Claim::Active | Claim::Releasing => true,
+        Claim::None | Claim::Taking => false,
+    })
+}
+
+/// Down if any is down, else unknown if any is unknown, else up; up where there is nothing to know.
+fn combined(verdicts: &[Verdict]) -> Verdict {
+    verdicts.iter().copied().min().unwrap_or(Verdict::Up)
+}

@@ -1,0 +1,203 @@
+//! The cluster as this server sees it, in the words of `model::api`, for people and programs.
+
+use std::time::Duration;
+
+use model::{
+    Instant, ServerName, VirtualHostName,
+    api::{CandidateStatus, MonitorStatus, ServerStatus, VirtualHostStatus},
+    config::{Server, VirtualHost},
+    event::AddressRefusal,
+    health::{ServerState, Verdict},
+};
+
+use super::{Node, decide::important_first};
+use crate::{
+    election::{
+        Election, Obstacle,
+        view::{Member, View},
+    },
+    partition::Standing,
+    statement::Claim,
+};
+
+/// What the core knows of the status that the admin API gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterStatus {
+    /// `listening`, `normal`, `isolated`, `standby` or `resigning`.
+    pub state: String,
+    /// Every member.
+    pub servers: Vec<ServerStatus>,
+    /// Every virtual host.
+    pub virtual_hosts: Vec<VirtualHostStatus>,
+}
+
+impl Node {
+    /// The status at this instant.
+    pub fn status(&self, now: Instant) -> ClusterStatus {
+        ClusterStatus {
+            state: self.state_word().to_owned(),
+            servers: self.config.servers.iter().map(|(name, server)| self.server_status(now, name, server)).collect(),
+            virtual_hosts: self.config.virtual_hosts.iter().map(|(name, spec)| self.host_status(name, spec)).collect(),
+        }
+    }
+
+    fn state_word(&self) -> &'static str {
+        if self.duty.resigning.is_some() {
+            "resigning"
+        } else if self.duty.standby {
+            "standby"
+        } else if self.standing == Standing::Isolated {
+            "isolated"
+        } else if self.duty.listening.is_some() {
+            "listening"
+        } else {
+            "normal"
+        }
+    }
+
+    fn server_status(&self, now: Instant, name: &ServerName, server: &Server) -> ServerStatus {
+        let mine = *name == self.me;
+        let peer = self.membership.peer(name);
+        let state = peer.map_or(ServerState::Unknown, |peer| peer.state());
+        let alive = mine || state.is_alive();
+        let said = if mine { Some(&self.said.statement) } else { peer.and_then(|peer| peer.statement()) };
+        let said = said.filter(|_| alive);
+        ServerStatus {
+            name: name.to_string(),
+            address: server.address,
+            state: if mine { "self" } else { server_word(state) }.to_owned(),
+            standby: said.is_some_and(|said| said.standby || said.resigning),
+            heard_ms: peer.and_then(|peer| peer.last_heard()).map(|heard| millis(now.since(heard))),
+            hears_us_ms: peer.filter(|_| alive).and_then(|peer| peer.hears_us()).map(millis),
+            config_agrees: said.filter(|_| !mine).map(|said| said.configuration == self.config.digest),
+        }
+    }
+
+    fn host_status(&self, name: &VirtualHostName, spec: &VirtualHost) -> VirtualHostStatus {
+        let election = self.elections.get(name);
+        let view = self.view(name, spec, election.map(Election::stance).unwrap_or_default());
+        let holder = view.holder();
+        let target = election.and_then(Election::target);
+        let (state, reason) = election.map_or(("unheld", None), |election| situation(election, &view));
+        let term = view.members().iter().map(|member| member.stance.term).max().unwrap_or_default();
+        VirtualHostStatus {
+            name: name.to_string(),
+            addresses: spec.addresses.clone(),
+            state: state.to_owned(),
+            active: super::speak::active(&view).map(|holder| holder.name.to_string()),
+            target: target.map(ToString::to_string),
+            term: holder.map_or(term, |holder| holder.stance.term).0,
+            reason,
+            servers: spec.servers.iter().map(|server| self.candidate_status(name, spec, server, &view)).collect(),
+        }
+    }
+
+    fn candidate_status(
+        &self,
+        name: &VirtualHostName,
+        spec: &VirtualHost,
+        server: &ServerName,
+        view: &View<'_>,
+    ) -> CandidateStatus {
+        let member = view.member(server);
+        let verdicts = member.map(|member| member.health.as_slice()).unwrap_or_default();
+        let mine = *server == self.me;
+        let monitors = important_first(name, spec).into_iter().enumerate().map(|(index, id)| MonitorStatus {
+            verdict: verdict_word(verdicts.get(index).copied().unwrap_or_default()).to_owned(),
+            reason: self.monitors.reason(&id).filter(|_| mine),
+            name: id.monitor.to_string(),
+        });
+        CandidateStatus {
+            name: server.to_string(),
+            role: member.map_or("away", role_word).to_owned(),
+            monitors: monitors.collect(),
+        }
+    }
+}
+
+/// The state's word, and why it is not simply active.
+fn situation(election: &Election, view: &View<'_>) -> (&'static str, Option<String>) {
+    let claimants: Vec<&ServerName> =
+        view.members().iter().filter(|member| member.claims()).map(|member| member.name).collect();
+    let target = election.target();
+    let left_out = election.in_use().map(|(address, mac)| format!("{address} is left out: in use by {mac}"));
+    match view.holder() {
+        Some(holder) if claimants.len() > 1 => {
+            let names: Vec<&str> = claimants.iter().map(|name| name.as_str()).collect();
+            ("rivals", Some(format!("{} claim it; {} keeps it", names.join(" and "), holder.name)))
+        }
+        Some(holder) => match (holder.stance.claim, target) {
+            (Claim::Taking, _) => ("moving", Some(format!("{} is taking it", holder.name))),
+            (Claim::Releasing, Some(to)) if to != holder.name => {
+                ("moving", Some(format!("{} hands it over to {to}", holder.name)))
+            }
+            (Claim::Releasing, _) => ("moving", Some(format!("{} is letting it go", holder.name))),
+            (Claim::Active | Claim::None, Some(to)) if to != holder.name => {
+                ("moving", Some(format!("{} waits until {to} is ready", holder.name)))
+            }
+            (Claim::Active | Claim::None, _) => ("active", left_out),
+        },
+        None => match (election.obstacle(), target) {
+            (Some(obstacle @ Obstacle::Refused(..)), _) => ("refused", Some(obstacle_words(obstacle))),
+            (_, Some(target)) => ("unheld", Some(format!("{target} should take it"))),
+            (Some(obstacle), None) => ("unheld", Some(obstacle_words(obstacle))),
+            (None, None) => ("unheld", Some(nobody_words(view).to_owned())),
+        },
+    }
+}
+
+fn nobody_words(view: &View<'_>) -> &'static str {
+    if view.me().listening {
+        "this server has just started and listens"
+    } else if view.listed().iter().any(Member::is_eligible) {
+        "every monitor is down and `always-active` is off"
+    } else {
+        "no server can hold it"
+    }
+}
+
+fn obstacle_words(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::NotListed => "no server can hold it".to_owned(),
+        Obstacle::Isolated => "this server is isolated: it hears too few others".to_owned(),
+        Obstacle::Refused(address, AddressRefusal::OwnAddress { interface }) => {
+            format!("{address} is this machine's own address on {interface}")
+        }
+        Obstacle::Refused(address, AddressRefusal::InUse { mac }) => format!("{address} is in use by {mac}"),
+        Obstacle::NoInterface(address) => format!("no interface that is up has the subnet of {address}"),
+        Obstacle::Kernel(reason) => format!("the kernel refused: {reason}"),
+    }
+}
+
+fn role_word(member: &Member<'_>) -> &'static str {
+    match (member.state.is_alive(), member.stance.claim) {
+        (false, _) => "away",
+        (true, Claim::Taking) => "taking",
+        (true, Claim::Active) => "active",
+        (true, Claim::Releasing) => "releasing",
+        (true, Claim::None) if member.stance.able => "backup",
+        (true, Claim::None) => "unable",
+    }
+}
+
+fn server_word(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Unknown => "unknown",
+        ServerState::Alive => "alive",
+        ServerState::Suspect => "suspect",
+        ServerState::Dead => "dead",
+        ServerState::Left => "left",
+    }
+}
+
+fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Down => "down",
+        Verdict::Unknown => "unknown",
+        Verdict::Up => "up",
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
