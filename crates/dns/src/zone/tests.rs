@@ -85,7 +85,7 @@ fn body(text: &str) -> Result<Zone, Vec<Diagnostic>> {
 
 /// The records of `text` as the master file prints them, without SOA, NS and glue.
 fn records(text: &str) -> Vec<String> {
-    let zone = body(text).unwrap_or_else(|errors| panic!("{text}\n{}", one_line_each(&errors)));
+    let zone = body(text).map_err(|errors| one_line_each(&errors)).expect(text);
     let config = config();
     let printed = zone.render(&members(&config), 7);
     let own =

@@ -15,8 +15,11 @@ const LONGEST_NAME: usize = 255;
 /// The longest label (RFC 1035 section 2.3.4).
 const LONGEST_LABEL: usize = 63;
 
-/// The byte that begins `text`, its escape resolved, and what follows.
-fn unescape_one(text: &[u8]) -> Result<Option<(u8, bool, &[u8])>, Complaint> {
+/// A byte, whether it was escaped, and what follows it.
+type Unescaped<'t> = (u8, bool, &'t [u8]);
+
+/// The byte that begins `text`, its escape resolved; none at the end.
+fn unescape_one(text: &[u8]) -> Result<Option<Unescaped<'_>>, Complaint> {
     let decimal = |byte: &u8| u16::from(byte.wrapping_sub(b'0'));
     match text {
         [] => Ok(None),
