@@ -1,0 +1,293 @@
+//! Virtual addresses in a real kernel's tables.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    net::IpAddr,
+    process::Stdio,
+};
+
+use host::{
+    Report,
+    address::{Addresses, PROTOCOL},
+    lab::Host,
+};
+use model::{
+    net::{Interface, InterfaceIndex, Prefix},
+    report::AddressOutcome,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol};
+use rtnetlink::LinkVeth;
+use support::*;
+
+fn start(host: &Host) -> (Addresses, Reports) {
+    let (sink, reports) = reports();
+    let addresses = host.run(|| Addresses::start(sink)).expect("a thread").expect("netlink");
+    (addresses, reports)
+}
+
+fn both(interface: InterfaceIndex) -> BTreeMap<IpAddr, InterfaceIndex> {
+    [ip("10.77.0.101"), ip("fd00:77::101")].map(|address| (address, interface)).into()
+}
+
+fn expect(reports: &Reports, wanted: &[(IpAddr, AddressOutcome)]) {
+    let mut outcomes: Vec<_> = wanted.iter().map(|_| reports.outcome()).collect();
+    outcomes.sort_by_key(|(address, _)| *address);
+    assert_eq!(outcomes, wanted);
+}
+
+/// The same outcome for both addresses of [`both`].
+fn expect_both(reports: &Reports, outcome: AddressOutcome) {
+    expect(reports, &[(ip("10.77.0.101"), outcome.clone()), (ip("fd00:77::101"), outcome)]);
+}
+
+fn flags(row: &AddressMessage) -> AddressFlags {
+    let flags = row.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    flags.expect("flags")
+}
+
+#[test]
+fn addresses_come_with_our_marks_and_go_without_a_trace() {
+    in_lab("addresses_come_with_our_marks_and_go_without_a_trace", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (addresses, reports) = start(&host);
+        addresses.set(both(eth0));
+        expect_both(&reports, AddressOutcome::Present);
+
+        let protocol = AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL));
+        let [four] = &rows(&host, ip("10.77.0.101"))[..] else { unreachable!("one row") };
+        assert_eq!((four.header.prefix_len, four.header.index), (32, eth0.0));
+        assert_eq!(flags(four), AddressFlags::Noprefixroute | AddressFlags::Permanent);
+        assert!(four.attributes.contains(&protocol));
+        assert!(four.attributes.contains(&AddressAttribute::Label("eth0:vip".into())));
+
+        let [six] = &rows(&host, ip("fd00:77::101"))[..] else { unreachable!("one row") };
+        assert_eq!((six.header.prefix_len, six.header.index), (128, eth0.0));
+        let wanted = AddressFlags::Noprefixroute | AddressFlags::Nodad | AddressFlags::Permanent;
+        assert_eq!(flags(six), wanted | AddressFlags::Deprecated, "usable at once, and never a preferred source");
+        assert!(six.attributes.contains(&protocol));
+
+        addresses.set(BTreeMap::new());
+        expect_both(&reports, AddressOutcome::Absent);
+        assert_eq!(rows(&host, ip("10.77.0.101")), []);
+        assert_eq!(rows(&host, ip("fd00:77::101")), []);
+        assert_eq!(rows(&host, ip("10.77.0.11")).len(), 1, "the machine's own stays");
+    });
+}
+
+/// Not a test of its own: a daemon that [`what_a_killed_daemon_left_is_swept_at_the_start`] kills.
+#[test]
+#[ignore = "run by another test"]
+fn holds_until_killed() {
+    let Ok(index) = std::env::var("STANDIN_TEST_INTERFACE") else { return };
+    let index = InterfaceIndex(index.parse().expect("a number"));
+    let (sink, reports) = reports();
+    let addresses = Addresses::start(sink).expect("netlink");
+    addresses.set(both(index));
+    expect_both(&reports, AddressOutcome::Present);
+    writeln!(std::io::stdout(), "\nholding").expect("a pipe");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_swept_at_the_start() {
+    in_lab("what_a_killed_daemon_left_is_swept_at_the_start", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let mut daemon = host
+            .command(std::env::current_exe().expect("this program"))
+            .args(["--exact", "holds_until_killed", "--ignored", "--nocapture"])
+            .env("STANDIN_TEST_INTERFACE", eth0.0.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a daemon");
+        let mut said = BufReader::new(daemon.stdout.take().expect("piped")).lines();
+        assert!(said.any(|line| line.expect("text") == "holding"));
+        daemon.kill().expect("it runs");
+        daemon.wait().expect("it ends");
+        assert_eq!(rows(&host, ip("10.77.0.101")).len() + rows(&host, ip("fd00:77::101")).len(), 2);
+
+        let (_addresses, reports) = start(&host);
+        assert_eq!(rows(&host, ip("10.77.0.101")).len() + rows(&host, ip("fd00:77::101")).len(), 0);
+        assert_eq!(rows(&host, ip("10.77.0.11")).len(), 1, "the machine's own stays");
+        assert_eq!(reports.outcomes_so_far(), [], "nobody asked for them in this run");
+    });
+}
+
+#[test]
+fn what_others_delete_comes_back() {
+    in_lab("what_others_delete_comes_back", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (addresses, reports) = start(&host);
+        addresses.set(both(eth0));
+        expect_both(&reports, AddressOutcome::Present);
+        for address in [ip("10.77.0.101"), ip("fd00:77::101")] {
+            delete_address(&host, address);
+            expect(&reports, &[(address, AddressOutcome::Restored)]);
+            assert_eq!(rows(&host, address).len(), 1);
+        }
+        // The kernel itself takes IPv6 addresses from an interface that goes down.
+        set_up(&host, eth0, false);
+        expect(&reports, &[(ip("fd00:77::101"), AddressOutcome::Restored)]);
+        set_up(&host, eth0, true);
+        addresses.set(BTreeMap::new());
+        expect_both(&reports, AddressOutcome::Absent);
+        assert_eq!(reports.outcomes_so_far(), [], "our own removal is not taken for somebody else's");
+    });
+}
+
+#[test]
+fn an_address_moves_between_interfaces() {
+    in_lab("an_address_moves_between_interfaces", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let pair = LinkVeth::new("a-rather-long-1", "a-rather-long-2").up().build();
+        netlink(&host, |handle| async move { handle.link().add(pair).execute().await }).expect("a second interface");
+        let (other, _) = interface(&host, "a-rather-long-1");
+        let (addresses, reports) = start(&host);
+        for interface in [eth0, other, eth0] {
+            addresses.set(both(interface));
+            expect_both(&reports, AddressOutcome::Present);
+            for address in both(interface).keys() {
+                let found: Vec<u32> = rows(&host, *address).iter().map(|row| row.header.index).collect();
+                assert_eq!(found, [interface.0]);
+            }
+        }
+        assert_eq!(reports.outcomes_so_far(), [], "a move is no absence");
+    });
+}
+
+#[test]
+fn every_change_of_mind_is_answered() {
+    in_lab("every_change_of_mind_is_answered", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (addresses, reports) = start(&host);
+        for _ in 0..50 {
+            addresses.set(both(eth0));
+            addresses.set(BTreeMap::new());
+            addresses.set(both(eth0));
+            let mut owed = both(eth0);
+            reports.until("both present", |report| {
+                if let Report::Address { address, outcome: AddressOutcome::Present } = report {
+                    owed.remove(address);
+                }
+                owed.is_empty().then_some(())
+            });
+            addresses.set(both(eth0));
+            addresses.set(BTreeMap::new());
+            let mut owed = both(eth0);
+            reports.until("both absent", |report| {
+                if let Report::Address { address, outcome: AddressOutcome::Absent } = report {
+                    owed.remove(address);
+                }
+                owed.is_empty().then_some(())
+            });
+            assert_eq!(rows(&host, ip("10.77.0.101")), []);
+        }
+    });
+}
+
+#[test]
+fn refusals_come_in_the_kernels_words_and_are_tried_again() {
+    in_lab("refusals_come_in_the_kernels_words_and_are_tried_again", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (addresses, reports) = start(&host);
+        let later = InterfaceIndex(4321);
+        addresses.set(BTreeMap::from([(ip("10.77.0.101"), later)]));
+        expect(&reports, &[(ip("10.77.0.101"), AddressOutcome::Failed("No such device".into()))]);
+        let mut pair = LinkVeth::new("eth1", "eth2").up().build();
+        pair.header.index = later.0;
+        netlink(&host, |handle| async move { handle.link().add(pair).execute().await }).expect("it comes");
+        expect(&reports, &[(ip("10.77.0.101"), AddressOutcome::Present)]);
+    });
+}
+
+#[test]
+fn an_address_of_the_machine_itself_is_left_alone() {
+    in_lab("an_address_of_the_machine_itself_is_left_alone", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        add_address(&host, eth0, ip("10.77.0.101"), 32);
+        let (mut addresses, reports) = start(&host);
+        addresses.set(both(eth0));
+        let refused = "the interface has this address already, and not from Standin";
+        let present = (ip("fd00:77::101"), AddressOutcome::Present);
+        expect(&reports, &[(ip("10.77.0.101"), AddressOutcome::Failed(refused.into())), present]);
+        addresses.stop();
+        assert_eq!(rows(&host, ip("10.77.0.101")).len(), 1);
+        assert_eq!(rows(&host, ip("fd00:77::101")), [], "what we held goes with us");
+    });
+}
+
+fn interfaces(reports: &Reports, what: &str, wanted: impl Fn(&Interface) -> bool) -> Interface {
+    reports.until(what, |report| match report {
+        Report::Interfaces(all) => match &all[..] {
+            [eth0] if wanted(eth0) => Some(eth0.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+#[test]
+fn the_machines_interfaces_are_reported_whole() {
+    in_lab("the_machines_interfaces_are_reported_whole", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, mac) = interface(&host, "eth0");
+        let (addresses, reports) = start(&host);
+        let own = |interface: &Interface| {
+            let link_local = |prefix: &&Prefix| !prefix.to_string().starts_with("fe80::");
+            interface.own.iter().filter(link_local).map(Prefix::to_string).collect::<Vec<_>>()
+        };
+        let first = match reports.next() {
+            Report::Interfaces(all) => all,
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!(first.len(), 1, "without the loopback");
+        assert_eq!((first[0].index, &*first[0].name, first[0].mac, first[0].up), (eth0, "eth0", mac, true));
+        assert_eq!(own(&first[0]), ["10.77.0.11/24", "fd00:77::11/64"]);
+
+        addresses.set(both(eth0));
+        add_address(&host, eth0, ip("10.77.0.99"), 24);
+        let more = interfaces(&reports, "the new address", |eth0| own(eth0).len() == 3);
+        assert_eq!(own(&more), ["10.77.0.11/24", "10.77.0.99/24", "fd00:77::11/64"], "and no virtual one");
+        lab.unplug("web1").expect("a cable");
+        interfaces(&reports, "no carrier", |eth0| !eth0.up);
+        lab.plug("web1").expect("a cable");
+        interfaces(&reports, "carrier", |eth0| eth0.up);
+        set_up(&host, eth0, false);
+        interfaces(&reports, "down", |eth0| !eth0.up);
+    });
+}
+
+#[test]
+fn default_gateways_are_reported() {
+    in_lab("default_gateways_are_reported", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (_addresses, reports) = start(&host);
+        let gateways = |wanted: &[&str]| {
+            let wanted: Vec<IpAddr> = wanted.iter().map(|text| ip(text)).collect();
+            reports.until(&format!("{wanted:?}"), |report| match report {
+                Report::Gateways(found) => (*found == wanted).then_some(()),
+                _ => None,
+            });
+        };
+        gateways(&[]);
+        host.default_route(ip("10.77.0.254")).expect("a route");
+        gateways(&["10.77.0.254"]);
+        // IPv4 routes go with the interface, and the kernel does not say so.
+        set_up(&host, eth0, false);
+        gateways(&[]);
+    });
+}
