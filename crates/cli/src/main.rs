@@ -1,2 +1,115 @@
-//! Skeleton.
-fn main() {}
+//! The `standin` program: the command line. `run` starts the daemon; the other commands ask it, or read files.
+//!
+//! Deliberately not here: anything that the daemon does.
+
+mod args;
+mod check;
+mod client;
+mod print;
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hyper::Method;
+use model::api::Status;
+use serde_json::{Value, json};
+
+use args::{Args, Command, LogFormat, Reach, Target, ZoneCommand};
+use print::Style;
+
+/// The daemon answers, and something is not as it should be.
+const DEGRADED: u8 = 3;
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Run { config, log_format } => {
+            return daemon::run(
+                &config,
+                match log_format {
+                    LogFormat::Text => daemon::LogFormat::Text,
+                    LogFormat::Json => daemon::LogFormat::Json,
+                },
+            );
+        }
+        Command::Check { config } => return check::run(&config),
+        Command::Zone { command: ZoneCommand::Render { config, serial, zone } } => render_zone(&config, &zone, serial),
+        Command::Status { json, reach } => status(json, &reach),
+        Command::Events { json, reach } => events(json, &reach),
+        Command::Standby(target) => command("/v1/standby", &target),
+        Command::Resume(target) => command("/v1/resume", &target),
+    };
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("standin: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn status(json: bool, reach: &Reach) -> Result<ExitCode> {
+    let body = client::request(&client::socket(reach)?, Method::GET, "/v1/status", None)?;
+    let status: Status = serde_json::from_slice(&body).context("the daemon's answer is not a status")?;
+    if json {
+        // The daemon's own text, pretty: a newer daemon's new fields are shown too.
+        let value: Value = serde_json::from_slice(&body)?;
+        say(&(serde_json::to_string_pretty(&value)? + "\n"))?;
+    } else {
+        say(&print::status::render(&status, Style::of_stdout()))?;
+    }
+    let well = print::status::complaints(&status).is_empty();
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DEGRADED) })
+}
+
+fn events(json: bool, reach: &Reach) -> Result<ExitCode> {
+    let body = client::request(&client::socket(reach)?, Method::GET, "/v1/events", None)?;
+    let entries: Vec<Value> = serde_json::from_slice(&body).context("the daemon's answer is not a list of events")?;
+    if json {
+        say(&entries.iter().map(|entry| entry.to_string() + "\n").collect::<String>())?;
+    } else {
+        say(&print::events::render(&entries, Style::of_stdout()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn command(path: &str, target: &Target) -> Result<ExitCode> {
+    let socket = client::socket(&target.reach)?;
+    let server = match &target.server {
+        Some(server) => server.clone(),
+        None => {
+            let body = client::request(&socket, Method::GET, "/v1/status", None)?;
+            serde_json::from_slice::<Status>(&body).context("the daemon's answer is not a status")?.this
+        }
+    };
+    client::request(&socket, Method::POST, path, Some(json!({ "server": server }).to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render_zone(config: &Path, zone: &str, serial: u32) -> Result<ExitCode> {
+    match daemon::zone_text(config, zone, serial) {
+        Ok(text) => {
+            say(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
+}
+
+/// Prints; a reader that has gone away, such as `head`, is no error.
+fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot print"),
+    }
+}
+
+fn complain(text: &str) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}

@@ -1,0 +1,137 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Where the node file is, unless told otherwise.
+pub(crate) const CONFIG: &str = "/etc/standin/standin.toml";
+/// Where the daemon's socket is when there is no node file to ask.
+pub(crate) const SOCKET: &str = "/run/standin/standin.sock";
+
+/// Servers that stand in for each other: virtual addresses and the DNS zone that clients use, in one daemon.
+#[derive(Parser, Debug)]
+#[command(name = "standin", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run the daemon in the foreground.
+    #[command(after_help = "SIGTERM and SIGINT stop it as planned: everything is handed over first. SIGHUP reads the \
+                            configuration again; a bad one leaves the running one in force.\n\
+                            Exit codes: 0 stopped as planned, 1 could not run, 2 bad configuration.")]
+    Run {
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// How the log looks. What is logged is RUST_LOG's business; the default is `info`.
+        #[arg(long, value_enum, default_value_t)]
+        log_format: LogFormat,
+    },
+    /// Read the configuration as `run` would, and print every mistake, or what would happen.
+    #[command(after_help = "Exit codes: 0 no mistakes; 2 mistakes, each printed with file, line and column.")]
+    Check {
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Show the whole cluster as this server sees it.
+    #[command(
+        after_help = "Exit codes: 0 all is well; 1 the daemon cannot be reached; 3 it answers, and something is \
+                            not as it should be: a server is not alive, a virtual host is not active, a pool has \
+                            members that are not answered because they are down, a configuration differs or was \
+                            refused."
+    )]
+    Status {
+        /// Print the API's JSON instead of tables.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show the last decisions and observations, with their causes.
+    #[command(after_help = "Exit codes: 0 shown; 1 the daemon cannot be reached.")]
+    Events {
+        /// Print the API's JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Have a server hand everything over and hold nothing until `resume`.
+    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    Standby(Target),
+    /// End a server's standby.
+    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    Resume(Target),
+    /// Look at the zones that the configuration makes.
+    Zone {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ZoneCommand,
+    },
+}
+
+/// What to do with a zone.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ZoneCommand {
+    /// Print a zone as a plain RFC 1035 master file, as if every pool member were up.
+    #[command(after_help = "Exit codes: 0 printed; 1 no such zone; 2 bad configuration.")]
+    Render {
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// The serial to print in the SOA.
+        #[arg(long, default_value_t = 1)]
+        serial: u32,
+        /// The zone's name, such as `lb.example.test`.
+        zone: String,
+    },
+}
+
+/// A server to command.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Target {
+    /// The server's name; without one, the server that answers.
+    pub server: Option<String>,
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// How to reach the daemon.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Reach {
+    /// The node file, which names the daemon's socket. Default: /etc/standin/standin.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+    /// The daemon's socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

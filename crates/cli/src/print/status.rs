@@ -1,0 +1,191 @@
+//! `standin status`: the cluster in a few small tables.
+
+use std::time::Duration;
+
+use comfy_table::Cell;
+use model::api::{CandidateStatus, PoolMemberStatus, ServerStatus, Status, VirtualHostStatus};
+
+use super::{Style, Tone, lines};
+
+/// The whole text.
+pub(crate) fn render(status: &Status, style: Style) -> String {
+    let mut parts = vec![headline(status, style), servers(status, style)];
+    if !status.virtual_hosts.is_empty() {
+        parts.push(virtual_hosts(status, style));
+    }
+    if !status.pools.is_empty() {
+        parts.push(pools(status, style));
+    }
+    parts.push(footer(status, style));
+    parts.join("\n")
+}
+
+/// What is not as it should be, in words; empty when all is well. `standin status` exits with 3 when there is any.
+pub(crate) fn complaints(status: &Status) -> Vec<String> {
+    let mut found = Vec::new();
+    if status.state == "isolated" {
+        found.push(format!("{} is isolated", status.this));
+    }
+    let servers = status.servers.iter().filter(|server| !matches!(server.state.as_str(), "self" | "alive"));
+    found.extend(servers.map(|server| format!("{} is {}", server.name, server.state)));
+    let hosts = status.virtual_hosts.iter().filter(|host| host.state != "active");
+    found.extend(hosts.map(|host| format!("{} is {}", host.name, host.state)));
+    for host in &status.virtual_hosts {
+        let holder = host.servers.iter().find(|server| Some(&server.name) == host.active.as_ref());
+        let down = holder.into_iter().flat_map(|holder| &holder.monitors).filter(|monitor| monitor.verdict == "down");
+        found.extend(down.map(|monitor| format!("{}/{} is down where it is active", host.name, monitor.name)));
+    }
+    let silent = status.pools.iter().filter(|pool| !pool.members.iter().any(|member| member.answered));
+    found.extend(silent.map(|pool| format!("pool {} has no answer", pool.name)));
+    found.extend(status.config.conflicts.iter().map(|server| format!("{server} runs another configuration")));
+    if status.config.refused.is_some() {
+        found.push("the last configuration was refused".into());
+    }
+    found
+}
+
+fn headline(status: &Status, style: Style) -> String {
+    let state = style.paint(&status.state, Tone::of(&status.state));
+    let up = span(Duration::from_secs(status.uptime_seconds));
+    format!("{} seen from {}: {state}, up {up}\n", status.cluster, status.this)
+}
+
+fn servers(status: &Status, style: Style) -> String {
+    let mut table = style.table(&["SERVER", "ADDRESS", "STATE", "HEARD", "HEARS US", "CONFIGURATION"]);
+    for server in &status.servers {
+        table.add_row(vec![
+            Cell::new(&server.name),
+            Cell::new(server.address),
+            style.toned(&state(server), Tone::of(&server.state)),
+            ago(server.heard_ms),
+            ago(server.hears_us_ms),
+            match server.config_agrees {
+                Some(true) => style.word("same"),
+                Some(false) => style.word("differs"),
+                None => Cell::new(""),
+            },
+        ]);
+    }
+    padded(table)
+}
+
+fn state(server: &ServerStatus) -> String {
+    if server.standby { format!("{}, standby", server.state) } else { server.state.clone() }
+}
+
+fn ago(ms: Option<u64>) -> Cell {
+    Cell::new(ms.map_or_else(String::new, |ms| format!("{} ago", span(Duration::from_millis(ms)))))
+}
+
+fn virtual_hosts(status: &Status, style: Style) -> String {
+    let heads = ["VIRTUAL HOST", "ADDRESSES", "STATE", "ACTIVE ON", "TERM", "SERVER", "ROLE", "MONITORS"];
+    let mut table = style.table(&heads);
+    for host in &status.virtual_hosts {
+        let rows = host.servers.len().max(host.addresses.len()).max(1);
+        for row in 0..rows {
+            let mut cells = if row == 0 { first_cells(host, style) } else { vec![Cell::new("")] };
+            cells.insert(1, Cell::new(host.addresses.get(row).map_or_else(String::new, ToString::to_string)));
+            cells.resize_with(5, || Cell::new(""));
+            cells.extend(candidate_cells(host.servers.get(row), style));
+            table.add_row(cells);
+        }
+    }
+    let reasons = status.virtual_hosts.iter().filter_map(|host| {
+        host.reason.as_ref().map(|reason| style.paint(&format!("{}: {reason}\n", host.name), Tone::of(&host.state)))
+    });
+    padded(table) + &reasons.collect::<String>()
+}
+
+fn first_cells(host: &VirtualHostStatus, style: Style) -> Vec<Cell> {
+    vec![
+        Cell::new(&host.name),
+        style.word(&host.state),
+        host.active.as_deref().map_or_else(|| style.word("nobody"), Cell::new),
+        Cell::new(host.term),
+    ]
+}
+
+fn candidate_cells(server: Option<&CandidateStatus>, style: Style) -> [Cell; 3] {
+    let Some(server) = server else { return [Cell::new(""), Cell::new(""), Cell::new("")] };
+    let monitors: Vec<String> = server
+        .monitors
+        .iter()
+        .map(|monitor| match &monitor.reason {
+            Some(reason) if monitor.verdict != "up" => format!("{} {} ({reason})", monitor.name, monitor.verdict),
+            Some(_) | None => format!("{} {}", monitor.name, monitor.verdict),
+        })
+        .collect();
+    let worst = server.monitors.iter().map(|monitor| Tone::of(&monitor.verdict)).find(|tone| *tone != Tone::Good);
+    let tone = worst.unwrap_or(if monitors.is_empty() { Tone::Plain } else { Tone::Good });
+    [Cell::new(&server.name), style.word(&server.role), style.toned(&monitors.join(", "), tone)]
+}
+
+fn pools(status: &Status, style: Style) -> String {
+    let mut table = style.table(&["POOL", "MEMBER", "ADDRESSES", "ANSWERED", "WHY"]);
+    for pool in &status.pools {
+        for (row, member) in pool.members.iter().enumerate() {
+            let name = if row == 0 { pool.name.as_str() } else { "" };
+            table.add_row(member_cells(name, member, style));
+        }
+    }
+    padded(table)
+}
+
+fn member_cells(pool: &str, member: &PoolMemberStatus, style: Style) -> Vec<Cell> {
+    let addresses: Vec<String> = member.addresses.iter().map(ToString::to_string).collect();
+    vec![
+        Cell::new(pool),
+        Cell::new(&member.name),
+        Cell::new(addresses.join(", ")),
+        style.word(if member.answered { "yes" } else { "no" }),
+        Cell::new(&member.why),
+    ]
+}
+
+fn footer(status: &Status, style: Style) -> String {
+    let config = &status.config;
+    let mut text = format!("configuration {}, version {}", config.hash, config.version);
+    if !config.conflicts.is_empty() {
+        let differs = format!(", differs on {}", config.conflicts.join(", "));
+        text += &style.paint(&differs, Tone::Bad);
+    }
+    text += &format!("\nDNS serial {}", status.dns.serial);
+    for (what, list) in [("zones", &status.dns.zones), ("listening on", &status.dns.listening)] {
+        if !list.is_empty() {
+            text += &format!(", {what} {}", list.join(" "));
+        }
+    }
+    text.push('\n');
+    if let Some(refused) = &config.refused {
+        text += &style.paint("\nThe last configuration was refused; the one above stays in force:\n", Tone::Bad);
+        text += refused;
+        text.push('\n');
+    }
+    let complaints = complaints(status);
+    if !complaints.is_empty() {
+        text += &style.paint(&format!("\nNot as it should be: {}\n", complaints.join("; ")), Tone::Warn);
+    }
+    text
+}
+
+/// A span in its largest unit that says enough.
+pub(crate) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0 => format!("{} ms", span.as_millis()),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}
+
+fn padded(mut table: comfy_table::Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    lines(&table)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use std::net::IpAddr;
+
+use model::api::{ConfigStatus, DnsStatus, MonitorStatus, PoolStatus};
+
+use super::*;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn server(name: &str, last: u8, state: &str, heard_ms: Option<u64>) -> ServerStatus {
+    ServerStatus {
+        name: name.into(),
+        address: IpAddr::from([10, 77, 0, last]),
+        state: state.into(),
+        standby: false,
+        heard_ms,
+        hears_us_ms: heard_ms.map(|ms| ms + 3),
+        config_agrees: heard_ms.map(|_| true),
+    }
+}
+
+fn candidate(name: &str, role: &str, verdict: Option<(&str, Option<&str>)>) -> CandidateStatus {
+    let monitors = verdict.into_iter().map(|(verdict, reason)| MonitorStatus {
+        name: "http-80".into(),
+        verdict: verdict.into(),
+        reason: reason.map(Into::into),
+    });
+    CandidateStatus { name: name.into(), role: role.into(), monitors: monitors.collect() }
+}
+
+fn member(name: &str, last: u8, answered: bool, why: &str) -> PoolMemberStatus {
+    PoolMemberStatus { name: name.into(), addresses: vec![IpAddr::from([10, 77, 0, last])], answered, why: why.into() }
+}
+
+fn healthy() -> Status {
+    Status {
+        cluster: "example".into(),
+        this: "web1".into(),
+        state: "normal".into(),
+        uptime_seconds: 192,
+        servers: vec![server("web1", 11, "self", None), server("web2", 12, "alive", Some(12))],
+        virtual_hosts: vec![VirtualHostStatus {
+            name: "virtual1".into(),
+            addresses: vec![address("10.77.0.101"), address("fd00:77::101")],
+            state: "active".into(),
+            active: Some("web1".into()),
+            target: Some("web1".into()),
+            term: 3,
+            reason: None,
+            servers: vec![
+                candidate("web1", "active", Some(("up", None))),
+                candidate("web2", "backup", Some(("up", None))),
+            ],
+        }],
+        pools: vec![PoolStatus { name: "www".into(), members: vec![member("virtual1", 101, true, "up")] }],
+        config: ConfigStatus { version: 1, hash: "0123456789abcdef".into(), conflicts: vec![], refused: None },
+        dns: DnsStatus { serial: 2026, zones: vec!["lb.example.test".into()], listening: vec!["10.77.0.11:53".into()] },
+    }
+}
+
+fn broken() -> Status {
+    let mut status = healthy();
+    status.servers[1] = server("web2", 12, "dead", Some(4200));
+    status.servers[1].config_agrees = Some(false);
+    status.servers[0].standby = true;
+    let host = &mut status.virtual_hosts[0];
+    host.state = "unheld".into();
+    host.active = None;
+    host.reason = Some("no server of its list can hold it".into());
+    host.servers[0] = candidate("web1", "backup", Some(("down", Some("connection refused"))));
+    host.servers[1] = candidate("web2", "away", None);
+    status.pools[0].members[0].answered = false;
+    status.pools[0].members[0].why = "nobody holds it".into();
+    status.config.conflicts = vec!["web2".into()];
+    status.config.refused = Some("cluster.toml:3:1: unknown field `heartbeet`".into());
+    status
+}
+
+#[test]
+fn a_healthy_cluster_reads_well() {
+    insta::assert_snapshot!(render(&healthy(), Style::default()));
+    assert!(complaints(&healthy()).is_empty());
+}
+
+#[test]
+fn what_is_broken_is_named() {
+    insta::assert_snapshot!(render(&broken(), Style::default()));
+    assert_eq!(
+        complaints(&broken()),
+        [
+            "web2 is dead",
+            "virtual1 is unheld",
+            "pool www has no answer",
+            "web2 runs another configuration",
+            "the last configuration was refused"
+        ]
+    );
+}
+
+#[test]
+fn colours_change_nothing_but_colours() {
+    let colored = render(&broken(), Style { color: true });
+    assert!(colored.contains("\u{1b}["));
+    let mut plain = String::new();
+    let mut rest = colored.as_str();
+    while let Some((text, escape)) = rest.split_once('\u{1b}') {
+        plain.push_str(text);
+        rest = escape.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain.push_str(rest);
+    let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    let expected = render(&broken(), Style::default());
+    assert_eq!(trimmed, expected.lines().map(str::trim_end).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_down_monitor_at_the_holder_is_a_complaint() {
+    let mut status = healthy();
+    status.virtual_hosts[0].servers[0] = candidate("web1", "active", Some(("down", None)));
+    assert_eq!(complaints(&status), ["virtual1/http-80 is down where it is active"]);
+}
+
+#[test]
+fn spans_have_the_unit_that_says_enough() {
+    let said = [7, 2_000, 192_000, 7_260_000, 180_000_000].map(|ms| span(Duration::from_millis(ms)));
+    assert_eq!(said, ["7 ms", "2 s", "3 min 12 s", "2 h 1 min", "2 d 2 h"]);
+}

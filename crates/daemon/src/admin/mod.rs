@@ -1,0 +1,198 @@
+//! The admin API over HTTP, version 1.
+//!
+//! | request | where | what |
+//! |---|---|---|
+//! | `GET /v1/status` | socket, `[admin] listen` | `model::api::Status` |
+//! | `GET /v1/events` | socket, `[admin] listen` | the journal's last entries, oldest first |
+//! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
+//! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
+//! | `GET /` | `[admin] listen` | a page for people |
+//!
+//! What changes something is on the Unix socket alone, whose file mode says who may. The others only read.
+//!
+//! Deliberately not here: logins and roles, and commands for other servers than this one.
+
+mod page;
+pub(crate) mod socket;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use cluster::Command;
+use dns::View;
+use model::{ServerName, api::Status};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::{
+    driver::{Message, Queue, Refused, Sample},
+    journal::{Entry, History},
+    metrics::{
+        Metrics,
+        scrape::{self, Sampled},
+    },
+    name_service::NameService,
+    status::status,
+};
+
+/// The driver answers within this time, or the request fails.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    /// This server.
+    pub this: ServerName,
+    /// The driver.
+    pub queue: Queue,
+    /// The answers in force.
+    pub view: Arc<ArcSwap<View>>,
+    /// The journal's last entries.
+    pub history: History,
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Where DNS listens, and what it counts.
+    pub name_service: Arc<NameService>,
+}
+
+/// Everything: for the Unix socket.
+pub(crate) fn local(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/v1/status", get(get_status))
+        .route("/v1/events", get(get_events))
+        .route("/v1/standby", post(post_standby))
+        .route("/v1/resume", post(post_resume))
+        .route("/metrics", get(get_metrics))
+        .with_state(admin)
+}
+
+/// What only reads: for `[admin] listen`.
+pub(crate) fn remote(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/", get(get_page))
+        .route("/v1/status", get(get_status))
+        .route("/v1/events", get(get_events))
+        .with_state(admin)
+}
+
+/// Metrics alone: for `[metrics] listen`.
+pub(crate) fn metrics(admin: Arc<Admin>) -> Router {
+    Router::new().route("/metrics", get(get_metrics)).with_state(admin)
+}
+
+/// Why a request was not served, with its status code. The body is `{"error": "..."}`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// 503: the driver could not be asked.
+    #[error("{0}")]
+    Driver(#[from] Refused),
+    /// 504: the driver took longer than [`PATIENCE`].
+    #[error("the driver did not answer within {} s", PATIENCE.as_secs())]
+    Late,
+    /// 400: the body is not `{"server": NAME}`.
+    #[error("the body must be {{\"server\": \"NAME\"}}: {0}")]
+    Body(serde_json::Error),
+    /// 421: the command is for another server.
+    #[error("this is {this}, not {asked}: give the command on {asked} itself")]
+    Elsewhere {
+        /// This server.
+        this: ServerName,
+        /// Whom the command names.
+        asked: String,
+    },
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let code = match &self {
+            Self::Driver(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
+        };
+        (code, Json(ErrorBody { error: self.to_string() })).into_response()
+    }
+}
+
+impl Admin {
+    /// One consistent account of the core.
+    async fn sample(&self) -> Result<Sample, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.offer(Message::Sample(reply))?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(sample)) => Ok(sample),
+            Ok(Err(_)) => Err(Refused::Ended.into()),
+            Err(_) => Err(Failure::Late),
+        }
+    }
+
+    fn status(&self, sample: Sample) -> Status {
+        status(sample, &self.view.load(), &self.name_service.listening())
+    }
+
+    async fn command(&self, body: &[u8], command: fn(ServerName) -> Command) -> Result<StatusCode, Failure> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Target {
+            server: String,
+        }
+        let Target { server } = serde_json::from_slice(body).map_err(Failure::Body)?;
+        if server != self.this.as_str() {
+            return Err(Failure::Elsewhere { this: self.this.clone(), asked: server });
+        }
+        let (done, finished) = oneshot::channel();
+        self.queue.offer(Message::Command { command: command(self.this.clone()), done })?;
+        match tokio::time::timeout(PATIENCE, finished).await {
+            Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+            Ok(Err(_)) => Err(Refused::Ended.into()),
+            Err(_) => Err(Failure::Late),
+        }
+    }
+}
+
+async fn get_status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, Failure> {
+    let sample = admin.sample().await?;
+    Ok(Json(admin.status(sample)))
+}
+
+async fn get_events(State(admin): State<Arc<Admin>>) -> Response {
+    let entries = admin.history.entries();
+    let entries: Vec<&Entry> = entries.iter().map(AsRef::as_ref).collect();
+    Json(entries).into_response()
+}
+
+async fn post_standby(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<StatusCode, Failure> {
+    admin.command(&body, Command::Standby).await
+}
+
+async fn post_resume(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<StatusCode, Failure> {
+    admin.command(&body, Command::Resume).await
+}
+
+async fn get_metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut sampled = Sampled::default();
+    admin.name_service.count(&mut sampled);
+    // A driver that hangs must not hide the rest: its families are missing then, and that can be alerted on.
+    if let Ok(sample) = admin.sample().await {
+        sampled.core = Some(sample.counters.clone());
+        sampled.status = Some(admin.status(sample));
+    }
+    ([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], scrape::scrape(&admin.metrics, &sampled)).into_response()
+}
+
+async fn get_page(State(admin): State<Arc<Admin>>) -> Result<Html<String>, Failure> {
+    let sample = admin.sample().await?;
+    Ok(Html(page::render(&admin.status(sample), &admin.history.entries())))
+}

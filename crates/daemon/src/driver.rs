@@ -1,0 +1,303 @@
+//! The loop: one thread, one bounded queue, one machine.
+//!
+//! `now = clock.now()`; overdue deadlines first, then one message; the effects of each are executed, in order, before
+//! the next. Nothing here waits for anything but the queue.
+//!
+//! Invariants: after a pause of the process (a frozen virtual machine, SIGSTOP) overdue deadlines are handled before
+//! packets that queued up meanwhile; the core's effects are executed by this thread alone.
+//!
+//! Deliberately not here: decisions (`cluster`), and what an effect means for the machine (`execute`).
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use cluster::{Command, Effect, Effects, Input, Node};
+use dns::Zones;
+use host::{Report, Sink};
+use model::{Health, Instant, config::ClusterConfig, event::Event};
+use tokio::sync::oneshot;
+
+use crate::{metrics::Metrics, status::Applied};
+
+/// Messages that may wait for the driver.
+pub(crate) const DEPTH: usize = 1024;
+/// The driver wakes at least so often, to show that it lives.
+const BEAT: Duration = Duration::from_millis(250);
+/// Deadlines handled in a row before a message is read.
+const DEADLINES: usize = 16;
+
+/// What the driver is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Something happened.
+    Input(Input),
+    /// Somebody wants something; `done` hears when the core has dealt with it.
+    Command {
+        /// What.
+        command: Command,
+        /// Hears about it.
+        done: oneshot::Sender<()>,
+    },
+    /// A checked configuration and its zones come into force, together.
+    Configure {
+        /// The cluster file.
+        config: Arc<ClusterConfig>,
+        /// Its zones.
+        zones: Arc<Zones>,
+    },
+    /// A configuration was offered and refused: every error.
+    Refused(Arc<str>),
+    /// Somebody wants to know everything, at one instant.
+    Sample(oneshot::Sender<Sample>),
+    /// The loop ends.
+    Stop,
+}
+
+/// The core at one instant.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// Members and virtual hosts.
+    pub cluster: cluster::ClusterStatus,
+    /// What the core counts.
+    pub counters: cluster::Counters,
+    /// What DNS believes.
+    pub health: Arc<Health>,
+    /// The configuration in force.
+    pub applied: Applied,
+    /// Since the daemon started.
+    pub uptime: Duration,
+}
+
+/// The driver's queue, for everybody who tells it something.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    sender: SyncSender<Message>,
+    metrics: Arc<Metrics>,
+}
+
+/// The driver did not take a message: its queue is full, or it has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// [`DEPTH`] messages wait already.
+    #[error("the driver is overloaded")]
+    Full,
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Ended,
+}
+
+impl Queue {
+    /// A queue of [`DEPTH`], and its end for [`Driver::start`].
+    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, Receiver<Message>) {
+        let (sender, receiver) = sync_channel(DEPTH);
+        (Self { sender, metrics }, receiver)
+    }
+
+    /// Tells the driver something, without waiting.
+    ///
+    /// # Errors
+    /// [`Refused`]; the message is lost then.
+    pub(crate) fn offer(&self, message: Message) -> Result<(), Refused> {
+        self.sender.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Full,
+            TrySendError::Disconnected(_) => Refused::Ended,
+        })
+    }
+
+    /// Tells the driver something and waits for room. Not for async tasks, not for the driver itself.
+    ///
+    /// # Errors
+    /// [`Refused::Ended`].
+    pub(crate) fn send(&self, message: Message) -> Result<(), Refused> {
+        self.sender.send(message).map_err(|_| Refused::Ended)
+    }
+
+    /// Where the machine's modules report to. Datagrams are dropped and counted when the queue is full: the next
+    /// heartbeat says it all again. Everything else is said once, so its thread waits for room.
+    pub(crate) fn sink(&self) -> Sink {
+        let queue = self.clone();
+        Arc::new(move |report| match report {
+            Report::Datagram { from, bytes } => {
+                let message = Message::Input(Input::Datagram { from, bytes });
+                if queue.offer(message) == Err(Refused::Full) {
+                    queue.metrics.driver_dropped.inc();
+                }
+            }
+            Report::Interfaces(interfaces) => queue.wait(Input::Interfaces(interfaces)),
+            Report::Gateways(gateways) => queue.wait(Input::Gateways(gateways)),
+            Report::Address { address, outcome } => queue.wait(Input::Address { address, outcome }),
+            Report::Duplicate { address, check } => queue.wait(Input::Duplicate { address, check }),
+            Report::Witness { address, reachable } => queue.wait(Input::Witness { address, reachable }),
+            Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
+        })
+    }
+
+    /// A report after the driver's end concerns nobody.
+    fn wait(&self, input: Input) {
+        let _ended = self.send(Message::Input(input));
+    }
+}
+
+/// When the driver last showed that it lives, in nanoseconds since boot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// How long ago the driver last went round its loop.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.since(Instant::from_nanos(self.0.load(Ordering::Relaxed)))
+    }
+
+    fn beat(&self, now: Instant) {
+        self.0.store(now.as_nanos(), Ordering::Relaxed);
+    }
+}
+
+/// Executes effects.
+pub(crate) trait Execute: Send + 'static {
+    /// Does one thing, without waiting for it. An outcome that is known at once goes to `outcomes`: the driver cannot
+    /// wait for room in its own queue.
+    fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>);
+    /// A configuration comes into force right after this.
+    fn configure(&mut self, config: &ClusterConfig, zones: Arc<Zones>);
+    /// The health after a configuration, whether or not the core thought it worth an effect.
+    fn published(&mut self, health: Arc<Health>);
+}
+
+/// The loop's state.
+pub(crate) struct Driver<E> {
+    node: Node,
+    execute: E,
+    effects: Effects,
+    /// Known at once: handled one at a time, before the queue.
+    outcomes: VecDeque<Input>,
+    messages: Receiver<Message>,
+    metrics: Arc<Metrics>,
+    pulse: Pulse,
+    applied: Applied,
+    started: Instant,
+}
+
+impl<E: Execute> Driver<E> {
+    /// Starts the loop on a thread of its own, with real-time priority and locked memory where that is permitted.
+    ///
+    /// `effects` are those of the node's making. The thread ends with [`Message::Stop`], or when nobody can send any more.
+    ///
+    /// # Errors
+    /// When the thread cannot be made.
+    pub(crate) fn start(
+        node: Node,
+        effects: Effects,
+        execute: E,
+        messages: Receiver<Message>,
+        applied: Applied,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Pulse, JoinHandle<()>)> {
+        let (pulse, started) = (Pulse::default(), host::clock::now());
+        pulse.beat(started);
+        let outcomes = VecDeque::new();
+        let driver =
+            Self { node, execute, effects, outcomes, messages, metrics, pulse: pulse.clone(), applied, started };
+        let thread = thread::Builder::new().name("standin-driver".into()).spawn(move || {
+            match host::schedule::realtime() {
+                Ok(()) => tracing::info!("the driver has real-time priority and locked memory"),
+                Err(error) => tracing::warn!(%error, "the driver runs without real-time priority: heartbeats may wait"),
+            }
+            driver.run();
+        })?;
+        Ok((pulse, thread))
+    }
+
+    fn run(mut self) {
+        self.execute_all();
+        loop {
+            let now = self.overdue();
+            let mut wait = self.node.next_deadline().map_or(BEAT, |(due, _)| due.since(now)).min(BEAT);
+            if let Some(outcome) = self.outcomes.pop_front() {
+                self.handle(now, outcome);
+                wait = Duration::ZERO;
+            }
+            match self.messages.recv_timeout(wait) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(message) => self.message(message),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Handles what is overdue, and returns the time. Boundedly: deadlines must not keep messages from being read, even
+    /// if handling one takes longer than the next one's distance.
+    fn overdue(&mut self) -> Instant {
+        for _ in 0..DEADLINES {
+            let now = host::clock::now();
+            self.pulse.beat(now);
+            match self.node.next_deadline() {
+                Some((due, _)) if due <= now => {
+                    self.metrics.driver_lateness.observe(now.since(due).as_secs_f64());
+                    self.handle(now, Input::Deadline);
+                }
+                Some(_) | None => return now,
+            }
+        }
+        host::clock::now()
+    }
+
+    fn message(&mut self, message: Message) {
+        // The wait may have been long, or this process may not have run: time first, then what it brought.
+        let now = self.overdue();
+        match message {
+            Message::Input(input) => self.handle(now, input),
+            Message::Command { command, done } => {
+                self.handle(now, Input::Command(command));
+                let _gone = done.send(());
+            }
+            Message::Configure { config, zones } => self.configure(now, config, zones),
+            Message::Refused(errors) => {
+                self.applied.refused = Some(errors.clone());
+                self.effects.record(Event::ConfigurationRefused { errors });
+                self.execute_all();
+            }
+            Message::Sample(reply) => {
+                let _gone = reply.send(self.sample(now));
+            }
+            Message::Stop => {}
+        }
+    }
+
+    fn configure(&mut self, now: Instant, config: Arc<ClusterConfig>, zones: Arc<Zones>) {
+        self.applied.next(&config);
+        self.execute.configure(&config, zones);
+        self.handle(now, Input::Configure(config));
+        self.execute.published(self.node.health().clone());
+    }
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.node.handle(now, input, &mut self.effects);
+        self.execute_all();
+    }
+
+    fn execute_all(&mut self) {
+        for effect in self.effects.drain() {
+            self.execute.execute(effect, &mut self.outcomes);
+        }
+    }
+
+    fn sample(&self, now: Instant) -> Sample {
+        Sample {
+            cluster: self.node.status(now),
+            counters: self.node.counters().clone(),
+            health: self.node.health().clone(),
+            applied: self.applied.clone(),
+            uptime: now.since(self.started),
+        }
+    }
+}

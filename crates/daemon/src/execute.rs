@@ -1,0 +1,107 @@
+//! Effects become calls, one to one. Nothing here waits: sending is a non-blocking `sendto`, the others hand a wish or
+//! an order to a thread that carries it out and reports the outcome.
+//!
+//! Deliberately not here: any decision, and any knowledge of what an effect is for.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use cluster::{Effect, Input};
+use dns::Zones;
+use host::{address::Addresses, peer::PeerSocket, probe::Probes, wire::Wire};
+use model::{
+    Health, ServerName,
+    config::ClusterConfig,
+    report::{AddressOutcome, DuplicateCheck},
+};
+use tokio::sync::watch;
+
+use crate::{driver::Execute, journal::Journal, metrics::Metrics, publish::Publisher};
+
+/// The machine's modules, as the driver uses them.
+pub(crate) struct Hands {
+    /// Where each server receives heartbeats.
+    pub peers: BTreeMap<ServerName, SocketAddr>,
+    /// The heartbeat socket.
+    pub socket: PeerSocket,
+    /// The kernel's addresses; none where this process may not change them.
+    pub addresses: Option<Addresses>,
+    /// ARP and neighbour discovery; none likewise.
+    pub wire: Option<Wire>,
+    /// Monitors' probes.
+    pub probes: Probes,
+    /// DNS answers.
+    pub publisher: Publisher,
+    /// The log.
+    pub journal: Journal,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Becomes true with the core's goodbye.
+    pub goodbye: watch::Sender<bool>,
+}
+
+/// Heartbeat addresses of a configuration.
+pub(crate) fn peers(config: &ClusterConfig) -> BTreeMap<ServerName, SocketAddr> {
+    config.servers.iter().map(|(name, server)| (name.clone(), server.heartbeat)).collect()
+}
+
+impl Execute for Hands {
+    fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Send { to, datagram } => self.send(&to, &datagram),
+            Effect::Addresses(desired) => match &self.addresses {
+                Some(addresses) => addresses.set(desired),
+                None => outcomes.extend(desired.into_keys().map(|address| Input::Address {
+                    address,
+                    outcome: AddressOutcome::Failed("this process may not change addresses".into()),
+                })),
+            },
+            Effect::Announce(addresses) => {
+                if let Some(wire) = &self.wire {
+                    wire.announce(addresses);
+                }
+            }
+            // Silence is what somebody hears who may not listen, too.
+            Effect::CheckDuplicate { address, interface } => match &self.wire {
+                Some(wire) => wire.check_duplicate(address, interface),
+                None => outcomes.push_back(Input::Duplicate { address, check: DuplicateCheck::Free }),
+            },
+            Effect::AskWitnesses { witnesses, patience } => {
+                for (address, interface) in witnesses {
+                    match &self.wire {
+                        Some(wire) => wire.ask_witness(address, interface, patience),
+                        None => outcomes.push_back(Input::Witness { address, reachable: false }),
+                    }
+                }
+            }
+            Effect::Probes(desired) => self.probes.set(desired),
+            Effect::Health(health) => self.publisher.set(health),
+            Effect::Record(event) => self.journal.record(event),
+            Effect::Goodbye => {
+                self.goodbye.send_replace(true);
+            }
+        }
+    }
+
+    fn configure(&mut self, config: &ClusterConfig, zones: Arc<Zones>) {
+        self.peers = peers(config);
+        self.publisher.stage(zones);
+    }
+
+    fn published(&mut self, health: Arc<Health>) {
+        self.publisher.set(health);
+    }
+}
+
+impl Hands {
+    /// A heartbeat that the kernel does not take is lost, as on the wire; the next one says it all again.
+    fn send(&self, to: &ServerName, datagram: &[u8]) {
+        let sent = self.peers.get(to).map(|address| self.socket.send(*address, datagram));
+        if !matches!(sent, Some(Ok(()))) {
+            self.metrics.send_errors.inc();
+        }
+    }
+}

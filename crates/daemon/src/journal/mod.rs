@@ -1,0 +1,249 @@
+//! The journal: the only place where an event becomes log fields, counters and history.
+//!
+//! The driver hands events over through a bounded queue and never waits: what a full queue drops is counted. A thread of
+//! its own writes the log, so that a stuck disk or console stops nobody else. History is a ring of the last
+//! [`HISTORY`] entries, for the admin API; wall-clock time enters here, for display.
+//!
+//! Deliberately not here: decisions, and the log lines of modules that only report their own technical state.
+
+mod words;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use model::{
+    VirtualHostName,
+    event::{Cause, Event},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::Level;
+
+use crate::metrics::Metrics;
+
+/// Entries kept for the admin API.
+pub(crate) const HISTORY: usize = 1000;
+/// Events that may wait for the log.
+const DEPTH: usize = 1024;
+
+/// One line of the history.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Entry {
+    /// Counts the entries of this run, from 1: a gap means that the queue was full.
+    pub sequence: u64,
+    /// When it was written, RFC 3339, UTC.
+    pub time: String,
+    /// `error`, `warn`, `info` or `debug`.
+    pub level: &'static str,
+    /// One sentence.
+    pub message: String,
+    /// The event's kind and fields, as in `model::event`.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
+/// The last entries. Cheap to share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History(Arc<Mutex<VecDeque<Arc<Entry>>>>);
+
+impl History {
+    /// The entries kept, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn push(&self, entry: Entry) {
+        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ring.len() == HISTORY {
+            ring.pop_front();
+        }
+        ring.push_back(Arc::new(entry));
+    }
+}
+
+/// Where events go. Never waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    queue: SyncSender<Event>,
+    metrics: Arc<Metrics>,
+}
+
+impl Journal {
+    /// Starts the journal's thread, which ends when the last `Journal` is gone and the queue is empty.
+    ///
+    /// # Errors
+    /// When the thread cannot be made.
+    pub(crate) fn start(metrics: Arc<Metrics>, history: History) -> io::Result<(Self, JoinHandle<()>)> {
+        let (queue, events) = sync_channel(DEPTH);
+        let counters = metrics.clone();
+        let thread = thread::Builder::new()
+            .name("standin-journal".into())
+            .spawn(move || Writer { counters, history, sequence: 0, causes: BTreeMap::new() }.run(&events))?;
+        Ok((Self { queue, metrics }, thread))
+    }
+
+    /// Writes one event, or counts it as dropped.
+    pub(crate) fn record(&self, event: Event) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(event) {
+            self.metrics.journal_dropped.inc();
+        }
+    }
+}
+
+struct Writer {
+    counters: Arc<Metrics>,
+    history: History,
+    sequence: u64,
+    /// Why the takings under way began: a move is counted when it is complete.
+    causes: BTreeMap<VirtualHostName, Cause>,
+}
+
+impl Writer {
+    fn run(mut self, events: &Receiver<Event>) {
+        for event in events {
+            self.write(&event);
+        }
+    }
+
+    fn write(&mut self, event: &Event) {
+        self.sequence += 1;
+        let level = words::level(event);
+        let message = words::sentence(event);
+        let fields = match serde_json::to_value(event) {
+            Ok(Value::Object(fields)) => fields,
+            // An event is a struct variant with an internal tag: always an object.
+            Ok(_) | Err(_) => Map::new(),
+        };
+        let kind = fields.get("event").and_then(Value::as_str).unwrap_or("unknown");
+        self.counters.events.with_label_values(&[kind, level_word(level)]).inc();
+        self.count(event);
+        log(level, &message, &fields);
+        let time = now();
+        self.history.push(Entry { sequence: self.sequence, time, level: level_word(level), message, fields });
+    }
+
+    fn count(&mut self, event: &Event) {
+        let counters = &self.counters;
+        let per_host = |vec: &prometheus::IntCounterVec, host: &VirtualHostName| {
+            vec.with_label_values(&[host.as_str()]).inc();
+        };
+        match event {
+            Event::Taking { virtual_host, cause, .. } => {
+                self.causes.insert(virtual_host.clone(), *cause);
+            }
+            Event::Active { virtual_host, took_us, .. } => {
+                let cause = self.causes.remove(virtual_host).map_or("unheld", words::label);
+                counters.moves.with_label_values(&[cause]).inc();
+                counters.move_duration.observe(seconds(*took_us));
+            }
+            Event::Released { took_us, .. } => counters.release_duration.observe(seconds(*took_us)),
+            Event::Rivals { virtual_host, .. } => per_host(&counters.rivals, virtual_host),
+            Event::AddressRestored { virtual_host, .. } => per_host(&counters.addresses_restored, virtual_host),
+            Event::TakeFailed { virtual_host, .. } | Event::AddressRefused { virtual_host, .. } => {
+                per_host(&counters.addresses_refused, virtual_host);
+            }
+            Event::MonitorChanged { monitor, .. } => {
+                let labels = [monitor.virtual_host.as_str(), &monitor.monitor];
+                counters.monitor_flips.with_label_values(&labels).inc();
+            }
+            Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
+            Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
+            Event::Started { .. }
+            | Event::Listened
+            | Event::Resigning
+            | Event::PeerAlive { .. }
+            | Event::PeerSuspected { .. }
+            | Event::PeerRecovered { .. }
+            | Event::PeerDead { .. }
+            | Event::PeerLeft { .. }
+            | Event::OneWayLoss { .. }
+            | Event::OneWayHealed { .. }
+            | Event::DatagramsRefused { .. }
+            | Event::ConfigurationDiffers { .. }
+            | Event::ConfigurationAgrees { .. }
+            | Event::Isolated
+            | Event::Rejoined
+            | Event::Overslept { .. }
+            | Event::TargetChanged { .. }
+            | Event::Releasing { .. }
+            | Event::RivalGone { .. }
+            | Event::HolderChanged { .. }
+            | Event::Standby { .. } => {}
+        }
+    }
+}
+
+/// The wall clock, to the millisecond, for display.
+fn now() -> String {
+    jiff::Timestamp::try_from(host::clock::wall()).map_or_else(|_| String::new(), |now| format!("{now:.3}"))
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// Writes one log line. Tracing wants to know field names at compile time, so these are all that events have; a field
+/// that an event does not have stays out of the line.
+fn log(level: Level, message: &str, fields: &Map<String, Value>) {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let monitor = |name: &str| fields.get("monitor").and_then(|monitor| monitor.get(name)).and_then(Value::as_str);
+    let flag = |name: &str| fields.get(name).and_then(Value::as_bool);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                event = text("event"),
+                server = text("server"),
+                virtual_host = text("virtual_host").or(monitor("virtual_host")),
+                monitor = monitor("monitor"),
+                verdict = text("verdict"),
+                address = text("address"),
+                cause = text("cause"),
+                from = text("from"),
+                to = text("to"),
+                term = number("term"),
+                rival = text("rival"),
+                winner = text("winner"),
+                active = text("active"),
+                reason = text("reason"),
+                refusal = fields.get("reason").filter(|value| value.is_object()).map(tracing::field::display),
+                count = number("count"),
+                silent_ms = number("silent_ms"),
+                deaf_ms = number("deaf_ms"),
+                slept_ms = number("slept_ms"),
+                took_us = number("took_us"),
+                boot = text("boot"),
+                digest = number("digest"),
+                on = flag("on"),
+                "{message}"
+            )
+        };
+    }
+    match level {
+        Level::ERROR => line!(error),
+        Level::WARN => line!(warn),
+        Level::INFO => line!(info),
+        Level::DEBUG => line!(debug),
+        Level::TRACE => line!(trace),
+    }
+}
+
+#[cfg(test)]
+mod tests;

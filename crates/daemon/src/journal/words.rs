@@ -1,0 +1,166 @@
+//! How each event reads: its level, and one sentence for people. Closed: a new event does not compile until it has both.
+
+use model::{
+    ServerName,
+    event::{AddressRefusal, Cause, Event},
+    health::Verdict,
+};
+use tracing::Level;
+
+/// How loud an event is.
+///
+/// `ERROR`: somebody must act, or an address is not served. `WARN`: a fault, an attack or a surprise that Standin deals
+/// with. `INFO`: everything else that an operator wants to find in the log afterwards.
+pub(super) fn level(event: &Event) -> Level {
+    match event {
+        Event::TakeFailed { .. } | Event::AddressRefused { .. } | Event::ConfigurationRefused { .. } => Level::ERROR,
+        Event::PeerSuspected { .. }
+        | Event::PeerDead { .. }
+        | Event::OneWayLoss { .. }
+        | Event::DatagramsRefused { .. }
+        | Event::ConfigurationDiffers { .. }
+        | Event::Isolated
+        | Event::Overslept { .. }
+        | Event::AddressRestored { .. }
+        | Event::Rivals { .. } => Level::WARN,
+        Event::MonitorChanged { verdict, .. } => match verdict {
+            Verdict::Down => Level::WARN,
+            Verdict::Up | Verdict::Unknown => Level::INFO,
+        },
+        Event::Started { .. }
+        | Event::Listened
+        | Event::Resigning
+        | Event::PeerAlive { .. }
+        | Event::PeerRecovered { .. }
+        | Event::PeerLeft { .. }
+        | Event::OneWayHealed { .. }
+        | Event::ConfigurationApplied { .. }
+        | Event::ConfigurationAgrees { .. }
+        | Event::Rejoined
+        | Event::TargetChanged { .. }
+        | Event::Taking { .. }
+        | Event::Active { .. }
+        | Event::Releasing { .. }
+        | Event::Released { .. }
+        | Event::RivalGone { .. }
+        | Event::HolderChanged { .. }
+        | Event::Standby { .. } => Level::INFO,
+    }
+}
+
+/// The event as a sentence.
+pub(super) fn sentence(event: &Event) -> String {
+    match event {
+        Event::Started { boot } => format!("started, run {boot}"),
+        Event::Listened => "has listened long enough: may take addresses now".into(),
+        Event::Resigning => "planned stop: handing everything over".into(),
+        Event::PeerAlive { server, boot } => format!("{server} is alive, run {boot}"),
+        Event::PeerSuspected { server, silent_ms } => format!("{server} is overdue: silent for {silent_ms} ms"),
+        Event::PeerRecovered { server } => format!("{server} is heard again in time"),
+        Event::PeerDead { server, silent_ms } => format!("{server} is dead: silent for {silent_ms} ms"),
+        Event::PeerLeft { server } => format!("{server} has left"),
+        Event::OneWayLoss { server, deaf_ms } => format!("{server} does not hear us: deaf for {deaf_ms} ms"),
+        Event::OneWayHealed { server } => format!("{server} hears us again"),
+        Event::DatagramsRefused { from, reason, count } => {
+            format!("refused {count} datagrams, reason {}, the last one from {from}", reason.word())
+        }
+        Event::ConfigurationApplied { digest } => format!("configuration {digest:016x} is in force"),
+        Event::ConfigurationRefused { errors } => format!("configuration refused, the old one stays:\n{errors}"),
+        Event::ConfigurationDiffers { server, digest } => format!("{server} runs another configuration: {digest:016x}"),
+        Event::ConfigurationAgrees { server } => format!("{server} runs our configuration again"),
+        Event::Isolated => "isolated: the partition policy says to hold nothing".into(),
+        Event::Rejoined => "no longer isolated".into(),
+        Event::Overslept { slept_ms } => format!("did not run for {slept_ms} ms: lets go of everything first"),
+        Event::TargetChanged { virtual_host, from, to, cause } => {
+            let (from, to) = (who(from), who(to));
+            format!("{virtual_host} should be on {to}, no longer on {from}: {}", why(*cause))
+        }
+        Event::Taking { virtual_host, term, cause } => {
+            format!("taking {virtual_host}, term {}: {}", term.0, why(*cause))
+        }
+        Event::Active { virtual_host, term, took_us } => {
+            format!("active for {virtual_host}, term {}, after {}", term.0, span(*took_us))
+        }
+        Event::Releasing { virtual_host, to, cause } => {
+            format!("releasing {virtual_host} for {}: {}", who(to), why(*cause))
+        }
+        Event::Released { virtual_host, took_us } => format!("released {virtual_host} after {}", span(*took_us)),
+        Event::TakeFailed { virtual_host, address, reason } => {
+            format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
+        }
+        Event::AddressRefused { virtual_host, address, reason } => refused(virtual_host.as_str(), address, reason),
+        Event::AddressRestored { virtual_host, address } => {
+            format!("somebody deleted {address} of {virtual_host}: put back")
+        }
+        Event::Rivals { virtual_host, rival, winner } => {
+            format!("{rival} claims {virtual_host} too: {winner} keeps it")
+        }
+        Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
+        Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
+        Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::Standby { server, on: true } => format!("{server} is on standby"),
+        Event::Standby { server, on: false } => format!("{server} is off standby"),
+    }
+}
+
+fn who(server: &Option<ServerName>) -> &str {
+    server.as_ref().map_or("nobody", ServerName::as_str)
+}
+
+fn span(micros: u64) -> String {
+    if micros < 1000 { format!("{micros} µs") } else { format!("{}.{} ms", micros / 1000, micros % 1000 / 100) }
+}
+
+fn refused(virtual_host: &str, address: &std::net::IpAddr, reason: &AddressRefusal) -> String {
+    match reason {
+        AddressRefusal::OwnAddress { interface } => {
+            format!("refused {address} of {virtual_host}: it is this machine's own address on {interface}")
+        }
+        AddressRefusal::InUse { mac } => {
+            format!("refused {address} of {virtual_host}: it answers on the wire from {mac}")
+        }
+    }
+}
+
+/// The verdict's word in logs and metrics.
+pub(super) const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Up => "up",
+        Verdict::Down => "down",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+/// The cause in words.
+pub(super) const fn why(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unheld => "nobody held it",
+        Cause::ServerDead => "its holder is dead",
+        Cause::ServerLeft => "its holder has left",
+        Cause::Standby => "its holder is on standby",
+        Cause::ServiceFailed => "a monitor failed at its holder",
+        Cause::Unable => "its holder is unable to hold it",
+        Cause::Failback => "the better-listed server is healthy again",
+        Cause::RivalWon => "a rival claim won",
+        Cause::Isolated => "the holder is isolated",
+        Cause::Overslept => "the holder overslept",
+        Cause::Configuration => "the configuration changed",
+    }
+}
+
+/// The cause's word in metrics.
+pub(super) const fn label(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unheld => "unheld",
+        Cause::ServerDead => "server-dead",
+        Cause::ServerLeft => "server-left",
+        Cause::Standby => "standby",
+        Cause::ServiceFailed => "service-failed",
+        Cause::Unable => "unable",
+        Cause::Failback => "failback",
+        Cause::RivalWon => "rival-won",
+        Cause::Isolated => "isolated",
+        Cause::Overslept => "overslept",
+        Cause::Configuration => "configuration",
+    }
+}

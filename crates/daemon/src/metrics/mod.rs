@@ -1,0 +1,198 @@
+//! Every metric of the daemon: name, help and labels in one table, and the values that threads keep between scrapes.
+//!
+//! Two kinds. *Kept* values (counters and histograms here) are raised where things happen. *Sampled* values are read
+//! from their owner when somebody scrapes: the core's counters and health, and the DNS threads' own counters, each
+//! written by one thread alone; see [`scrape`].
+//!
+//! Deliberately not here: a `with_label_values` on any path that runs once per DNS query.
+
+pub(crate) mod scrape;
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
+    core::{Collector, GenericCounterVec},
+};
+
+/// One metric's name, help and labels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Declaration {
+    /// The name, with the `standin_` prefix.
+    pub name: &'static str,
+    /// What it counts, for people.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+impl Declaration {
+    fn opts(self) -> Opts {
+        Opts::new(self.name, self.help)
+    }
+}
+
+macro_rules! declare {
+    ($($ident:ident = $name:literal $labels:tt $help:literal;)*) => {
+        $(#[doc = $help] pub(crate) const $ident: Declaration =
+            Declaration { name: $name, help: $help, labels: &$labels };)*
+
+        #[cfg(test)]
+        /// Every metric that the daemon exports, besides those of the process itself (`process_...`).
+        pub(crate) const ALL: &[Declaration] = &[$($ident),*];
+    };
+}
+
+declare! {
+    BUILD_INFO = "standin_build_info" ["version"] "Always 1; the label says which version runs.";
+    UPTIME = "standin_uptime_seconds" [] "Seconds since this daemon started.";
+    STATE = "standin_state" ["state"] "1 for the state that this server is in, 0 for the others.";
+    CONFIG_INFO = "standin_config_info" ["hash"] "Always 1; the label is the hash of the configuration in force.";
+    CONFIG_VERSION = "standin_config_version" [] "Configurations that this daemon has applied since it started.";
+    CONFIG_REFUSED = "standin_config_refused" [] "1 while the last configuration offered was refused.";
+    CONFIG_CONFLICTS = "standin_config_conflicts" [] "Servers that run another configuration than this one.";
+    CONFIG_RELOADS = "standin_config_reloads_total" ["result"] "Configurations offered, by result.";
+    HEARTBEATS_SENT = "standin_heartbeats_sent_total" [] "Heartbeat datagrams handed to the network.";
+    HEARTBEATS_RECEIVED = "standin_heartbeats_received_total" [] "Heartbeat datagrams accepted.";
+    HEARTBEATS_REDUNDANT = "standin_heartbeats_redundant_total" []
+        "Authentic heartbeat datagrams that told nothing new, such as those relayed by others.";
+    HEARTBEATS_RELAYED = "standin_heartbeats_relayed_total" [] "Heartbeat datagrams forwarded for others.";
+    OVERSLEPT = "standin_overslept_total" [] "Times that the daemon did not run for longer than the detection time.";
+    ISOLATIONS = "standin_isolations_total" [] "Times that the partition policy made this server let go of everything.";
+    SEND_ERRORS = "standin_heartbeat_send_errors_total" [] "Heartbeat datagrams that the kernel did not take.";
+    DATAGRAMS_REFUSED = "standin_datagrams_refused_total" ["reason"] "Datagrams on the heartbeat socket refused.";
+    SERVERS = "standin_servers" ["state"] "Members of the cluster by state, this server included.";
+    SERVER_UP = "standin_server_up" ["server"] "1 while this server believes that the member is alive.";
+    VIRTUAL_HOST_ACTIVE = "standin_virtual_host_active" ["virtual_host"]
+        "1 while this server holds the virtual host.";
+    VIRTUAL_HOST_HELD = "standin_virtual_host_held" ["virtual_host"]
+        "1 while any living server is known to hold the virtual host.";
+    VIRTUAL_HOST_AT_PRIMARY = "standin_virtual_host_at_primary" ["virtual_host"]
+        "1 while the virtual host is held by the first server of its list.";
+    VIRTUAL_HOST_TERM = "standin_virtual_host_term" ["virtual_host"]
+        "The number of the virtual host's current holding; each change of hands raises it.";
+    MOVES = "standin_moves_total" ["cause"] "Virtual hosts that this server has taken, by cause.";
+    MOVE_DURATION = "standin_move_duration_seconds" []
+        "Time from this server's decision to take a virtual host until the kernel had confirmed its addresses.";
+    RELEASE_DURATION = "standin_release_duration_seconds" []
+        "Time from this server's decision to give a virtual host up until the kernel had confirmed the removal.";
+    RIVALS = "standin_rivals_total" ["virtual_host"] "Sightings of two servers that claim one virtual host.";
+    ADDRESSES_RESTORED = "standin_addresses_restored_total" ["virtual_host"]
+        "Addresses deleted by somebody else and put back.";
+    ADDRESSES_REFUSED = "standin_addresses_refused_total" ["virtual_host"]
+        "Addresses refused by the kernel, or found to belong to somebody else.";
+    MONITOR_VERDICT = "standin_monitor_verdict" ["virtual_host", "monitor", "verdict"]
+        "1 for the verdict of the monitor on this server, 0 for the others.";
+    MONITOR_FLIPS = "standin_monitor_flips_total" ["virtual_host", "monitor"]
+        "Changes of the monitor's verdict on this server.";
+    EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
+    DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
+    QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
+    DNS_QUERIES = "standin_dns_queries_total" ["type"] "DNS queries by type.";
+    DNS_RESPONSES = "standin_dns_responses_total" ["rcode"] "DNS responses by response code.";
+    DNS_DROPPED = "standin_dns_dropped_total" ["reason"] "DNS datagrams that got no response, by reason.";
+    DNS_SERIAL = "standin_dns_serial" [] "The zone serial that this server answers.";
+    DNS_ANSWERED = "standin_pool_member_answered" ["pool", "member"]
+        "1 while DNS answers contain the pool's member.";
+    VIEW_REBUILD = "standin_view_rebuild_duration_seconds" []
+        "Time to build the DNS answers anew after health or zones changed.";
+}
+
+/// Seconds: from 10 µs to 10 s.
+const FAST: [f64; 16] = [
+    0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0,
+];
+
+/// The values kept between scrapes. Cheap to share; every field may be raised from any thread.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// [`CONFIG_RELOADS`].
+    pub config_reloads: IntCounterVec,
+    /// [`SEND_ERRORS`].
+    pub send_errors: IntCounter,
+    /// [`MOVES`].
+    pub moves: IntCounterVec,
+    /// [`MOVE_DURATION`].
+    pub move_duration: Histogram,
+    /// [`RELEASE_DURATION`].
+    pub release_duration: Histogram,
+    /// [`RIVALS`].
+    pub rivals: IntCounterVec,
+    /// [`ADDRESSES_RESTORED`].
+    pub addresses_restored: IntCounterVec,
+    /// [`ADDRESSES_REFUSED`].
+    pub addresses_refused: IntCounterVec,
+    /// [`MONITOR_FLIPS`].
+    pub monitor_flips: IntCounterVec,
+    /// [`EVENTS`].
+    pub events: IntCounterVec,
+    /// [`DRIVER_LATENESS`].
+    pub driver_lateness: Histogram,
+    /// [`QUEUE_DROPPED`] of the driver's queue: heartbeat datagrams.
+    pub driver_dropped: IntCounter,
+    /// [`QUEUE_DROPPED`] of the journal's queue: events.
+    pub journal_dropped: IntCounter,
+    /// [`VIEW_REBUILD`].
+    pub view_rebuild: Histogram,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        let registry = Registry::new();
+        let kept = Kept(&registry);
+        let queue_dropped = kept.counters(QUEUE_DROPPED);
+        let this = Self {
+            config_reloads: kept.counters(CONFIG_RELOADS),
+            send_errors: kept.counter(SEND_ERRORS),
+            moves: kept.counters(MOVES),
+            move_duration: kept.histogram(MOVE_DURATION),
+            release_duration: kept.histogram(RELEASE_DURATION),
+            rivals: kept.counters(RIVALS),
+            addresses_restored: kept.counters(ADDRESSES_RESTORED),
+            addresses_refused: kept.counters(ADDRESSES_REFUSED),
+            monitor_flips: kept.counters(MONITOR_FLIPS),
+            events: kept.counters(EVENTS),
+            driver_lateness: kept.histogram(DRIVER_LATENESS),
+            driver_dropped: queue_dropped.with_label_values(&["driver"]),
+            journal_dropped: queue_dropped.with_label_values(&["journal"]),
+            view_rebuild: kept.histogram(VIEW_REBUILD),
+            registry,
+        };
+        // A counter that appears only with its first increment hides that increment from `rate()`.
+        ["applied", "refused"].iter().for_each(|result| drop(this.config_reloads.with_label_values(&[result])));
+        this
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Makes kept values and registers them.
+struct Kept<'a>(&'a Registry);
+
+impl Kept<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let made = made.expect("the declaration is valid");
+        self.0.register(Box::new(made.clone())).expect("each metric is declared once");
+        made
+    }
+
+    fn counter(&self, declaration: Declaration) -> IntCounter {
+        self.register(IntCounter::with_opts(declaration.opts()))
+    }
+
+    fn counters(&self, declaration: Declaration) -> IntCounterVec {
+        self.register(GenericCounterVec::new(declaration.opts(), declaration.labels))
+    }
+
+    fn histogram(&self, declaration: Declaration) -> Histogram {
+        let opts = HistogramOpts::new(declaration.name, declaration.help).buckets(FAST.to_vec());
+        self.register(Histogram::with_opts(opts))
+    }
+}
+
+#[cfg(test)]
+mod tests;

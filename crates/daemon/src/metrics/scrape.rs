@@ -1,0 +1,188 @@
+//! One scrape: the kept values, and those sampled from their owners at this moment.
+
+use std::collections::BTreeMap;
+
+use cluster::Counters;
+use host::dns_counters::DnsCounts;
+use model::{
+    api::{Status, VirtualHostStatus},
+    event::Refusal,
+};
+use prometheus::{
+    GaugeVec, IntCounterVec, TextEncoder, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
+};
+
+use super::{Declaration, Metrics};
+
+/// What `Content-Type` a scrape has.
+pub(crate) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The values that belong to somebody else, read for this scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sampled {
+    /// The whole status; none while the driver does not answer.
+    pub status: Option<Status>,
+    /// What the core counts; none while the driver does not answer.
+    pub core: Option<Counters>,
+    /// DNS queries by type.
+    pub dns_queries: BTreeMap<String, u64>,
+    /// DNS responses by code.
+    pub dns_responses: BTreeMap<String, u64>,
+    /// DNS datagrams without a response, by reason.
+    pub dns_dropped: BTreeMap<String, u64>,
+}
+
+impl Sampled {
+    /// Adds what one part of DNS has counted.
+    pub(crate) fn dns(&mut self, counts: &DnsCounts) {
+        let add = |sums: &mut BTreeMap<String, u64>, counted: &[(&str, u64)]| {
+            for (label, count) in counted {
+                *sums.entry((*label).to_owned()).or_default() += count;
+            }
+        };
+        add(&mut self.dns_queries, &counts.types);
+        add(&mut self.dns_responses, &counts.rcodes);
+        add(&mut self.dns_dropped, &counts.dropped);
+        add(&mut self.dns_dropped, &[("overflow", counts.overflowed)]);
+    }
+}
+
+/// The whole page, in Prometheus' text format, families in the order of their names.
+pub(crate) fn scrape(metrics: &Metrics, sampled: &Sampled) -> String {
+    let mut page = Page(metrics.registry.gather());
+    page.0.extend(ProcessCollector::for_self().collect());
+    page.gauge(super::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]);
+    page.dns(sampled);
+    if let Some(core) = &sampled.core {
+        page.core(core);
+    }
+    if let Some(status) = &sampled.status {
+        page.server(status);
+        page.servers(status);
+        page.virtual_hosts(status);
+        page.pools(status);
+    }
+    page.0.sort_by(|a, b| a.name().cmp(b.name()));
+    TextEncoder::new().encode_to_string(&page.0).expect("every family has a name and a metric")
+}
+
+struct Page(Vec<MetricFamily>);
+
+impl Page {
+    fn gauge<'a>(&mut self, declaration: Declaration, values: impl IntoIterator<Item = (Vec<&'a str>, f64)>) {
+        let gauges = GaugeVec::new(declaration.opts(), declaration.labels).expect("the declaration is valid");
+        for (labels, value) in values {
+            gauges.with_label_values(&labels).set(value);
+        }
+        self.take(gauges.collect());
+    }
+
+    fn counter<'a>(&mut self, declaration: Declaration, values: impl IntoIterator<Item = (Vec<&'a str>, u64)>) {
+        let counters = IntCounterVec::new(declaration.opts(), declaration.labels).expect("the declaration is valid");
+        for (labels, value) in values {
+            counters.with_label_values(&labels).inc_by(value);
+        }
+        self.take(counters.collect());
+    }
+
+    /// The encoder refuses a family without metrics; one that has none is left out, as the registry does.
+    fn take(&mut self, families: Vec<MetricFamily>) {
+        self.0.extend(families.into_iter().filter(|family| !family.get_metric().is_empty()));
+    }
+
+    fn dns(&mut self, sampled: &Sampled) {
+        let rows = |map: &'_ BTreeMap<String, u64>| -> Vec<(String, u64)> {
+            map.iter().map(|(label, value)| (label.clone(), *value)).collect()
+        };
+        for (declaration, map) in [
+            (super::DNS_QUERIES, &sampled.dns_queries),
+            (super::DNS_RESPONSES, &sampled.dns_responses),
+            (super::DNS_DROPPED, &sampled.dns_dropped),
+        ] {
+            let rows = rows(map);
+            self.counter(declaration, rows.iter().map(|(label, value)| (vec![label.as_str()], *value)));
+        }
+    }
+
+    fn core(&mut self, core: &Counters) {
+        for (declaration, count) in [
+            (super::HEARTBEATS_SENT, core.heartbeats_sent),
+            (super::HEARTBEATS_RECEIVED, core.heartbeats_received),
+            (super::HEARTBEATS_REDUNDANT, core.heartbeats_redundant),
+            (super::HEARTBEATS_RELAYED, core.heartbeats_relayed),
+            (super::OVERSLEPT, core.overslept),
+            (super::ISOLATIONS, core.isolations),
+        ] {
+            self.counter(declaration, [(vec![], count)]);
+        }
+        let refused = |reason: Refusal| core.refused.get(&reason).copied().unwrap_or(0);
+        let rows = Refusal::ALL.map(|reason| (vec![reason.word()], refused(reason)));
+        self.counter(super::DATAGRAMS_REFUSED, rows);
+    }
+
+    fn server(&mut self, status: &Status) {
+        self.gauge(super::UPTIME, [(vec![], number(status.uptime_seconds))]);
+        let states = ["listening", "normal", "isolated", "standby", "resigning"];
+        self.gauge(super::STATE, states.map(|state| (vec![state], flag(state == status.state))));
+        self.gauge(super::CONFIG_INFO, [(vec![status.config.hash.as_str()], 1.0)]);
+        self.gauge(super::CONFIG_VERSION, [(vec![], number(status.config.version))]);
+        self.gauge(super::CONFIG_REFUSED, [(vec![], flag(status.config.refused.is_some()))]);
+        self.gauge(super::CONFIG_CONFLICTS, [(vec![], count(status.config.conflicts.len()))]);
+        self.gauge(super::DNS_SERIAL, [(vec![], f64::from(status.dns.serial))]);
+    }
+
+    fn servers(&mut self, status: &Status) {
+        let states = ["self", "alive", "suspect", "dead", "left", "unknown"];
+        let of = |state: &str| count(status.servers.iter().filter(|server| server.state == state).count());
+        self.gauge(super::SERVERS, states.map(|state| (vec![state], of(state))));
+        let up = |state: &str| flag(matches!(state, "self" | "alive" | "suspect"));
+        let rows = status.servers.iter().map(|server| (vec![server.name.as_str()], up(&server.state)));
+        self.gauge(super::SERVER_UP, rows);
+    }
+
+    fn virtual_hosts(&mut self, status: &Status) {
+        let rows = |value: fn(&Status, &VirtualHostStatus) -> f64| {
+            status.virtual_hosts.iter().map(move |host| (vec![host.name.as_str()], value(status, host)))
+        };
+        let here = |status: &Status, host: &VirtualHostStatus| flag(host.active.as_ref() == Some(&status.this));
+        let at_primary = |_: &Status, host: &VirtualHostStatus| {
+            let primary = host.servers.first().map(|server| &server.name);
+            flag(host.active.is_some() && host.active.as_ref() == primary)
+        };
+        self.gauge(super::VIRTUAL_HOST_ACTIVE, rows(here));
+        self.gauge(super::VIRTUAL_HOST_HELD, rows(|_, host| flag(host.active.is_some())));
+        self.gauge(super::VIRTUAL_HOST_AT_PRIMARY, rows(at_primary));
+        self.gauge(super::VIRTUAL_HOST_TERM, rows(|_, host| number(host.term)));
+        let mut verdicts = Vec::new();
+        for host in &status.virtual_hosts {
+            let own = host.servers.iter().filter(|server| server.name == status.this);
+            for monitor in own.flat_map(|server| &server.monitors) {
+                for verdict in ["up", "down", "unknown"] {
+                    let labels = vec![host.name.as_str(), monitor.name.as_str(), verdict];
+                    verdicts.push((labels, flag(verdict == monitor.verdict)));
+                }
+            }
+        }
+        self.gauge(super::MONITOR_VERDICT, verdicts);
+    }
+
+    fn pools(&mut self, status: &Status) {
+        let rows = status.pools.iter().flat_map(|pool| {
+            pool.members.iter().map(|member| (vec![pool.name.as_str(), member.name.as_str()], flag(member.answered)))
+        });
+        self.gauge(super::DNS_ANSWERED, rows);
+    }
+}
+
+fn flag(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Prometheus' numbers are floats: exact up to 2^53.
+fn number(value: u64) -> f64 {
+    value as f64
+}

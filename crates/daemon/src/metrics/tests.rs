@@ -1,0 +1,130 @@
+use std::collections::BTreeSet;
+
+use cluster::Counters;
+use model::{
+    api::{
+        CandidateStatus, ConfigStatus, DnsStatus, MonitorStatus, PoolMemberStatus, PoolStatus, ServerStatus, Status,
+        VirtualHostStatus,
+    },
+    event::Refusal,
+};
+
+use super::{
+    scrape::{Sampled, scrape},
+    *,
+};
+
+fn status() -> Status {
+    let address = "10.77.0.11".parse().unwrap();
+    let server = |name: &str, state: &str| ServerStatus {
+        name: name.into(),
+        address,
+        state: state.into(),
+        standby: false,
+        heard_ms: None,
+        hears_us_ms: None,
+        config_agrees: None,
+    };
+    let monitor = |verdict: &str| MonitorStatus { name: "http-80".into(), verdict: verdict.into(), reason: None };
+    let candidate = |name: &str, verdict: &str| CandidateStatus {
+        name: name.into(),
+        role: "backup".into(),
+        monitors: vec![monitor(verdict)],
+    };
+    let member = PoolMemberStatus { name: "v1".into(), addresses: vec![], answered: true, why: "up".into() };
+    Status {
+        cluster: "c".into(),
+        this: "web1".into(),
+        state: "normal".into(),
+        uptime_seconds: 7,
+        servers: vec![server("web1", "self"), server("web2", "dead")],
+        virtual_hosts: vec![VirtualHostStatus {
+            name: "v1".into(),
+            addresses: vec![],
+            state: "active".into(),
+            active: Some("web1".into()),
+            target: Some("web1".into()),
+            term: 3,
+            reason: None,
+            servers: vec![candidate("web2", "down"), candidate("web1", "up")],
+        }],
+        pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
+        config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },
+        dns: DnsStatus { serial: 9, zones: vec![], listening: vec![] },
+    }
+}
+
+/// A page with a value for every metric.
+fn full() -> String {
+    let metrics = Metrics::new();
+    for vec in [&metrics.rivals, &metrics.addresses_restored, &metrics.addresses_refused] {
+        vec.with_label_values(&["v1"]).inc();
+    }
+    metrics.moves.with_label_values(&["failback"]).inc();
+    metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
+    metrics.events.with_label_values(&["listened", "info"]).inc();
+    let counts = |label: &str| [(label.to_owned(), 5)].into();
+    let sampled = Sampled {
+        status: Some(status()),
+        core: Some(Counters { heartbeats_sent: 11, refused: [(Refusal::Forged, 3)].into(), ..Counters::default() }),
+        dns_queries: counts("A"),
+        dns_responses: counts("NOERROR"),
+        dns_dropped: counts("send"),
+    };
+    scrape(&metrics, &sampled)
+}
+
+#[test]
+fn every_declared_metric_is_exported_and_no_other() {
+    let page = full();
+    let exported: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| !name.starts_with("process_"))
+        .collect();
+    let declared: BTreeSet<&str> = ALL.iter().map(|declaration| declaration.name).collect();
+    assert_eq!(exported, declared);
+}
+
+#[test]
+fn names_follow_prometheus_conventions() {
+    for Declaration { name, help, .. } in ALL {
+        assert!(name.starts_with("standin_"), "{name}");
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+        assert!(help.ends_with('.'), "{name}: {help}");
+    }
+}
+
+#[test]
+fn values_are_those_of_the_status() {
+    let page = full();
+    for line in [
+        "standin_heartbeats_sent_total 11",
+        "standin_datagrams_refused_total{reason=\"forged\"} 3",
+        "standin_datagrams_refused_total{reason=\"replayed\"} 0",
+        "standin_servers{state=\"dead\"} 1",
+        "standin_server_up{server=\"web1\"} 1",
+        "standin_server_up{server=\"web2\"} 0",
+        "standin_virtual_host_active{virtual_host=\"v1\"} 1",
+        "standin_virtual_host_at_primary{virtual_host=\"v1\"} 0",
+        "standin_virtual_host_term{virtual_host=\"v1\"} 3",
+        // This server's own verdict, not the other's.
+        "standin_monitor_verdict{monitor=\"http-80\",verdict=\"up\",virtual_host=\"v1\"} 1",
+        "standin_monitor_verdict{monitor=\"http-80\",verdict=\"down\",virtual_host=\"v1\"} 0",
+        "standin_pool_member_answered{member=\"v1\",pool=\"www\"} 1",
+        "standin_config_info{hash=\"00ff\"} 1",
+        "standin_config_conflicts 1",
+        "standin_dns_queries_total{type=\"A\"} 5",
+        "standin_moves_total{cause=\"failback\"} 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+    }
+}
+
+#[test]
+fn a_driver_that_does_not_answer_hides_only_what_it_knows() {
+    let page = scrape(&Metrics::new(), &Sampled::default());
+    assert!(page.contains("standin_driver_lateness_seconds_count 0"), "{page}");
+    assert!(page.contains("standin_build_info"), "{page}");
+    assert!(!page.contains("standin_servers"), "{page}");
+}

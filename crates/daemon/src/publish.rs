@@ -1,0 +1,94 @@
+//! Health becomes DNS answers: a thread that builds a [`View`] from the newest health and zones, and swaps it in whole.
+//!
+//! What waits is a cell, not a queue: a newer health replaces one that nobody has built yet. There is no delay for the
+//! sake of coalescing. Zones and the health that belongs to them are handed over together, so that no view is ever built
+//! from a new configuration and an old belief.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use arc_swap::ArcSwap;
+use dns::{View, Zones};
+use model::Health;
+
+use crate::metrics::Metrics;
+
+#[derive(Debug, Default)]
+struct Cell {
+    zones: Option<Arc<Zones>>,
+    health: Option<Arc<Health>>,
+    closed: bool,
+}
+
+/// The newest-wins cell in front of the publisher's thread. Setting never waits for a build.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher(Arc<(Mutex<Cell>, Condvar)>);
+
+impl Publisher {
+    /// Starts the thread; it stores each new view in `view` and ends after [`Publisher::close`].
+    ///
+    /// `identity` is what `id.server` says.
+    ///
+    /// # Errors
+    /// When the thread cannot be made.
+    pub(crate) fn start(
+        zones: Arc<Zones>,
+        identity: String,
+        view: Arc<ArcSwap<View>>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let publisher = Self(Arc::default());
+        let worker = publisher.clone();
+        let thread = thread::Builder::new()
+            .name("standin-publish".into())
+            .spawn(move || worker.run(zones, &identity, &view, &metrics))?;
+        Ok((publisher, thread))
+    }
+
+    /// What DNS should believe from now on.
+    pub(crate) fn set(&self, health: Arc<Health>) {
+        self.lock().health = Some(health);
+        self.0.1.notify_one();
+    }
+
+    /// New zones, taken over together with the next health.
+    pub(crate) fn stage(&self, zones: Arc<Zones>) {
+        self.lock().zones = Some(zones);
+    }
+
+    /// Ends the thread after the build under way.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.0.1.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cell> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest health, and zones if there are new ones; none once closed.
+    fn wait(&self) -> Option<(Option<Arc<Zones>>, Arc<Health>)> {
+        let mut cell = self.lock();
+        loop {
+            if cell.closed {
+                return None;
+            }
+            if let Some(health) = cell.health.take() {
+                return Some((cell.zones.take(), health));
+            }
+            cell = self.0.1.wait(cell).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn run(&self, mut zones: Arc<Zones>, identity: &str, view: &ArcSwap<View>, metrics: &Metrics) {
+        while let Some((new, health)) = self.wait() {
+            zones = new.unwrap_or(zones);
+            let begin = host::clock::now();
+            view.store(Arc::new(View::build(&zones, &health, identity)));
+            metrics.view_rebuild.observe(host::clock::now().since(begin).as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Every thread, and how they start and stop together.
+//!
+//! | thread or task | owner | input, depth | when full | stops by |
+//! |---|---|---|---|---|
+//! | `standin-driver` | `driver` | `sync_channel`, 1,024 | datagrams dropped and counted; other reports wait | `Message::Stop` |
+//! | `standin-publish` | `publish` | a cell, 1 | the newest health wins | `Publisher::close` |
+//! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
+//! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
+//! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | ARP and ND | `host::wire` | its own bounded queue | see there | dropped with the driver |
+//! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
+//! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
+//! | signals and watchdog | this module | — | — | the end of [`serve`] |
+//!
+//! Start: configuration → bind every socket → spawn → the driver has answered once → ready. Stop: SIGTERM or SIGINT →
+//! resign, and wait for the core's goodbye, at most [`FAREWELL`] → DNS off → admin off → driver, publisher and journal
+//! end, in this order → exit. Dropping the driver's hands takes the addresses away, whatever happened before.
+//!
+//! Deliberately not here: decisions; what any of the threads does.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use cluster::{Command, Effects, Keys, Node, Settings};
+use dns::{View, Zones};
+use host::{address::Addresses, peer::PeerSocket, probe::Probes, wire::Wire};
+use model::{Health, config::ClusterConfig};
+use sd_notify::NotifyState;
+use tokio::{
+    runtime::Runtime,
+    sync::{oneshot, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Admin},
+    driver::{Driver, Message, Pulse, Queue},
+    execute::{Hands, peers},
+    journal::{History, Journal},
+    load::Loaded,
+    metrics::Metrics,
+    name_service::NameService,
+    publish::Publisher,
+    serial,
+    serve::serve,
+    start_error::StartError,
+    status::Applied,
+};
+
+/// The longest wait for the core's goodbye.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
+/// The longest wait for requests under way.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// A daemon that runs.
+pub(crate) struct Running {
+    /// Where the node file is, for reloads.
+    pub config: PathBuf,
+    /// What was loaded last.
+    pub loaded: Loaded,
+    /// The driver's queue.
+    pub queue: Queue,
+    /// Shows that the driver lives.
+    pub pulse: Pulse,
+    /// DNS sockets.
+    pub name_service: Arc<NameService>,
+    /// True after the core's goodbye; closed when the driver ends.
+    pub goodbye: watch::Receiver<bool>,
+    threads: Threads,
+    runtime: Runtime,
+    stop: CancellationToken,
+}
+
+struct Threads {
+    driver: JoinHandle<()>,
+    publisher: (Publisher, JoinHandle<()>),
+    journal: JoinHandle<()>,
+}
+
+/// The sockets of the admin API.
+struct Doors {
+    local: UnixListener,
+    remote: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start: what, and what to do.
+pub(crate) fn run(config: &Path, loaded: Loaded) -> Result<(), StartError> {
+    let running = start(config.to_owned(), loaded)?;
+    let runtime = running.runtime.handle().clone();
+    let mut running = running;
+    let end = runtime.block_on(serve(&mut running));
+    running.end();
+    end
+}
+
+fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
+    let zones = std::mem::take(&mut loaded.zones);
+    let node = &loaded.node;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("standin-io")
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::new("start the threads for input and output", error))?;
+    let metrics = Arc::new(Metrics::new());
+    let history = History::default();
+    let zones = Arc::new(Zones::compile(zones, &loaded.cluster));
+    let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
+    let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
+    let (queue, messages) = Queue::new(metrics.clone());
+
+    // Bind.
+    let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
+        .map_err(|error| StartError::listen("heartbeats", node.heartbeat_listen, error))?;
+    let doors = Doors::open(&loaded)?;
+    let name_service = Arc::new(NameService::start(&loaded, view.clone(), runtime.handle())?);
+
+    // Spawn.
+    let thread = |error| StartError::new("start a thread", error);
+    let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
+    let (publisher, publisher_thread) =
+        Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let (goodbye_sender, goodbye) = watch::channel(false);
+    let hands = Hands {
+        peers: peers(&loaded.cluster),
+        socket,
+        addresses: permitted("change addresses", &loaded.cluster, Addresses::start(queue.sink()))?,
+        wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
+        probes: Probes::start(runtime.handle(), queue.sink()),
+        publisher: publisher.clone(),
+        journal,
+        metrics: metrics.clone(),
+        goodbye: goodbye_sender,
+    };
+    let boot = host::entropy::boot_id().map_err(|error| StartError::new("get random bytes", error))?;
+    let settings = Settings {
+        name: node.name.clone(),
+        boot,
+        keys: Keys::new(loaded.key.clone()),
+        serial: serial::at_start(&node.state_dir),
+        config: loaded.cluster.clone(),
+    };
+    let mut effects = Effects::new();
+    let core = Node::new(host::clock::now(), settings, &mut effects);
+    let applied = Applied::first(&node.name, &loaded.cluster);
+    let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
+    let stop = CancellationToken::new();
+    let admin = Admin {
+        this: node.name.clone(),
+        queue: queue.clone(),
+        view,
+        history,
+        metrics,
+        name_service: name_service.clone(),
+    };
+    doors.serve(&runtime, &Arc::new(admin), &stop)?;
+    let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
+    Ok(Running { config, loaded, queue, pulse, name_service, goodbye, threads, runtime, stop })
+}
+
+/// A module that needs privileges. Without them a server can still serve DNS, as long as it has no address to hold.
+fn permitted<T>(what: &str, config: &ClusterConfig, module: io::Result<T>) -> Result<Option<T>, StartError> {
+    match module {
+        Ok(module) => Ok(Some(module)),
+        Err(error) if config.virtual_hosts.is_empty() => {
+            tracing::warn!(%error, "this process may not {what}; there is no virtual host, so it goes on");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::new(what, error).advice(
+            "holding virtual hosts needs CAP_NET_ADMIN and CAP_NET_RAW: run it as root, or by the systemd unit",
+        )),
+    }
+}
+
+impl Doors {
+    fn open(loaded: &Loaded) -> Result<Self, StartError> {
+        let node = &loaded.node;
+        let tcp = |what: &str, address: Option<SocketAddr>| {
+            address
+                .map(|address| {
+                    let listener = TcpListener::bind(address).and_then(|listener| {
+                        listener.set_nonblocking(true)?;
+                        Ok(listener)
+                    });
+                    listener.map_err(|error| StartError::listen(what, address, error))
+                })
+                .transpose()
+        };
+        let local = admin::socket::bind(&node.socket).map_err(|error| {
+            StartError::new(&format!("open the admin socket {}", node.socket.display()), error)
+                .advice("`socket` in the node file names it; does another standin run?")
+        })?;
+        Ok(Self { local, remote: tcp("admin", node.admin_listen)?, metrics: tcp("metrics", node.metrics_listen)? })
+    }
+
+    fn serve(self, runtime: &Runtime, admin: &Arc<Admin>, stop: &CancellationToken) -> Result<(), StartError> {
+        // Tokio's listeners register with the runtime around them.
+        let _inside = runtime.enter();
+        let taken = |error: io::Error| StartError::new("serve the admin API", error);
+        let local = tokio::net::UnixListener::from_std(self.local).map_err(taken)?;
+        let (router, stopped) = (admin::local(admin.clone()), stop.clone().cancelled_owned());
+        runtime.spawn(async move { axum::serve(local, router).with_graceful_shutdown(stopped).await });
+        let remotes = [(self.remote, admin::remote(admin.clone())), (self.metrics, admin::metrics(admin.clone()))];
+        for (listener, router) in remotes {
+            if let Some(listener) = listener {
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(taken)?;
+                serve_tcp(runtime, listener, router, stop);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn serve_tcp(runtime: &Runtime, listener: tokio::net::TcpListener, router: Router, stop: &CancellationToken) {
+    let stopped = stop.clone().cancelled_owned();
+    runtime.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+}
+
+impl Running {
+    /// Asks the core to hand everything over, and waits for its goodbye.
+    pub(crate) async fn resign(&mut self) {
+        let (done, _ignored) = oneshot::channel();
+        let message = Message::Command { command: Command::Resign, done };
+        let queue = self.queue.clone();
+        let farewell = async {
+            // Waits for room: this one must arrive.
+            let _sent = tokio::task::spawn_blocking(move || queue.send(message)).await;
+            // An error means that the driver has ended, and holds nothing any more.
+            let _said = self.goodbye.wait_for(|said| *said).await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("the handing-over took longer than {} s: stopping all the same", FAREWELL.as_secs());
+        }
+    }
+
+    /// Stops everything, in order.
+    fn end(self) {
+        let _status = sd_notify::notify(&[NotifyState::Stopping]);
+        self.name_service.stop();
+        self.stop.cancel();
+        let _ended = self.queue.send(Message::Stop);
+        let (publisher, publisher_thread) = self.threads.publisher;
+        join("driver", self.threads.driver);
+        publisher.close();
+        join("publisher", publisher_thread);
+        // The driver had the last journal.
+        join("journal", self.threads.journal);
+        self.runtime.shutdown_timeout(DRAIN);
+        if let Err(error) = std::fs::remove_file(&self.loaded.node.socket) {
+            tracing::debug!(%error, "the admin socket is gone already");
+        }
+    }
+}
+
+fn join(name: &str, thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("the {name} thread panicked");
+    }
+}

@@ -1,0 +1,198 @@
+//! While the daemon runs: signals, reloads, and the service manager's watchdog.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dns::Zones;
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use crate::{
+    driver::{Message, Sample},
+    load::{self, Loaded},
+    roles::Running,
+    serial,
+    start_error::StartError,
+};
+
+/// A driver that has not gone round its loop for so long hangs: it is woken four times a second.
+const HANGS: Duration = Duration::from_secs(1);
+/// How often the service manager hears, unless its watchdog wants it oftener.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Serves until told to stop, then resigns.
+///
+/// # Errors
+/// When the driver ended by itself.
+pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
+    let catch = |kind| signal(kind).map_err(|error| StartError::new("catch signals", error));
+    let (mut terminate, mut interrupt, mut hangup) =
+        (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?, catch(SignalKind::hangup())?);
+    if sample(running).await.is_none() {
+        return Err(ended("the driver did not start"));
+    }
+    tracing::info!(
+        server = %running.loaded.node.name,
+        cluster = %running.loaded.cluster.name,
+        socket = %running.loaded.node.socket.display(),
+        "ready"
+    );
+    let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
+    let mut watch = Watch::new();
+    let mut goodbye = running.goodbye.clone();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(running).await,
+            _ = watch.ticks.tick() => watch.tick(running).await,
+            // The sender goes with the driver.
+            gone = goodbye.changed() => if gone.is_err() { return Err(ended("the driver ended by itself")) },
+        }
+    }
+    let _no_manager = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("handing over")]);
+    tracing::info!("stopping: handing everything over");
+    // Whoever asks again wants it at once.
+    tokio::select! {
+        () = running.resign() => {}
+        () = either(&mut terminate, &mut interrupt) => tracing::warn!("asked again: stopping without waiting"),
+    }
+    Ok(())
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn ended(what: &str) -> StartError {
+    StartError::new("go on", std::io::Error::other(what.to_owned())).advice("the log says why; this is a defect")
+}
+
+/// The core's account; none when the driver does not answer within a second.
+async fn sample(running: &Running) -> Option<Sample> {
+    let (reply, answer) = oneshot::channel();
+    running.queue.offer(Message::Sample(reply)).ok()?;
+    tokio::time::timeout(HANGS, answer).await.ok()?.ok()
+}
+
+/// What the service manager is told, and the serial on disk.
+struct Watch {
+    ticks: Interval,
+    watchdog: bool,
+    said: String,
+    kept: u32,
+}
+
+impl Watch {
+    fn new() -> Self {
+        let watchdog = sd_notify::watchdog_enabled();
+        // Twice as often as the watchdog wants it, as sd_watchdog_enabled(3) recommends.
+        let mut ticks = interval(watchdog.map_or(TICK, |wanted| (wanted / 2).clamp(Duration::from_millis(50), TICK)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, watchdog: watchdog.is_some(), said: String::new(), kept: 0 }
+    }
+
+    async fn tick(&mut self, running: &Running) {
+        let age = running.pulse.age(host::clock::now());
+        if age > HANGS {
+            tracing::error!(age_ms = age.as_millis(), "the driver hangs: the watchdog hears nothing");
+            return;
+        }
+        if self.watchdog {
+            let _no_manager = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        let Some(sample) = sample(running).await else { return };
+        let said = summary(&sample);
+        if said != self.said {
+            let _no_manager = sd_notify::notify(&[NotifyState::Status(&said)]);
+            self.said = said;
+        }
+        self.keep(running.loaded.node.state_dir.clone(), sample.health.serial);
+    }
+
+    fn keep(&mut self, state_dir: PathBuf, serial: u32) {
+        if serial != self.kept {
+            self.kept = serial;
+            // Not awaited: a disk that hangs must not keep the watchdog from being fed.
+            drop(tokio::task::spawn_blocking(move || {
+                if let Err(error) = serial::keep(&state_dir, serial) {
+                    tracing::warn!(%error, directory = %state_dir.display(), "cannot keep the zone serial");
+                }
+            }));
+        }
+    }
+}
+
+/// One line for `systemctl status`.
+fn summary(sample: &Sample) -> String {
+    let status = &sample.cluster;
+    let alive = status.servers.iter().filter(|server| matches!(server.state.as_str(), "self" | "alive" | "suspect"));
+    let this = sample.applied.this.as_str();
+    let held = status.virtual_hosts.iter().filter(|host| host.active.as_deref() == Some(this));
+    let held: Vec<&str> = held.map(|host| host.name.as_str()).collect();
+    let holds = if held.is_empty() { "nothing".to_owned() } else { held.join(" ") };
+    format!("{}: {} of {} servers alive; holds {holds}", status.state, alive.count(), status.servers.len())
+}
+
+/// Reads the files again. A mistake in any of them leaves everything as it is.
+async fn reload(running: &mut Running) {
+    let config = running.config.clone();
+    let Ok(loaded) = tokio::task::spawn_blocking(move || load::load(&config)).await else {
+        tracing::error!("reading the configuration panicked");
+        return;
+    };
+    let accepted = match loaded {
+        Ok(new) => accept(running, new).await,
+        Err(error) => Err(error.to_string()),
+    };
+    let message = match accepted {
+        Ok(message) => message,
+        Err(errors) => Message::Refused(errors.into()),
+    };
+    if let Err(error) = running.queue.offer(message) {
+        tracing::error!(%error, "the configuration did not reach the driver: send SIGHUP again");
+    }
+}
+
+/// Takes over what belongs to this module, and returns what the driver is to be told.
+async fn accept(running: &mut Running, mut new: Loaded) -> Result<Message, String> {
+    let old = &running.loaded.node;
+    if new.node.name != old.name {
+        let (was, is) = (&old.name, &new.node.name);
+        return Err(format!("the name of this server has changed from {was} to {is}: restart the daemon for that"));
+    }
+    for setting in needs_restart(&running.loaded, &new) {
+        tracing::warn!(setting, "has changed; that takes effect when the daemon is restarted");
+    }
+    let service = running.name_service.clone();
+    new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let zones = Arc::new(Zones::compile(std::mem::take(&mut new.zones), &new.cluster));
+    let new = tokio::task::spawn_blocking(move || service.configure(&new).map(|()| new))
+        .await
+        .map_err(|_| "opening the DNS sockets panicked".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let config = new.cluster.clone();
+    running.loaded = new;
+    Ok(Message::Configure { config, zones })
+}
+
+/// Settings that differ and are read at start alone.
+fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let (a, b) = (&old.node, &new.node);
+    let settings = [
+        ("state-dir", a.state_dir != b.state_dir),
+        ("socket", a.socket != b.socket),
+        ("[heartbeat] listen", a.heartbeat_listen != b.heartbeat_listen),
+        ("[heartbeat] key-file", a.key_file != b.key_file || old.key.id() != new.key.id()),
+        ("[admin] listen", a.admin_listen != b.admin_listen),
+        ("[metrics] listen", a.metrics_listen != b.metrics_listen),
+        ("[dns] identity", old.cluster.dns.identity != new.cluster.dns.identity),
+    ];
+    settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}

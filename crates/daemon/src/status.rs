@@ -1,0 +1,72 @@
+//! What `GET /v1/status` says: the core's own account at one instant, with pools and zones from the view in force.
+
+use std::net::SocketAddr;
+
+use dns::View;
+use model::{
+    api::{ConfigStatus, DnsStatus, Status},
+    config::ClusterConfig,
+};
+
+use crate::driver::Sample;
+
+/// The configuration in force, as the driver keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Applied {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This server's name.
+    pub this: String,
+    /// Counts the configurations applied, from 1.
+    pub version: u64,
+    /// The digest of the configuration in force.
+    pub digest: u64,
+    /// Why the last one offered was refused, if it was.
+    pub refused: Option<std::sync::Arc<str>>,
+}
+
+impl Applied {
+    /// The first configuration of this run.
+    pub(crate) fn first(this: &model::ServerName, config: &ClusterConfig) -> Self {
+        Self {
+            cluster: config.name.to_string(),
+            this: this.to_string(),
+            version: 1,
+            digest: config.digest,
+            refused: None,
+        }
+    }
+
+    /// Another configuration comes into force.
+    pub(crate) fn next(&mut self, config: &ClusterConfig) {
+        self.cluster = config.name.to_string();
+        self.version += 1;
+        self.digest = config.digest;
+        self.refused = None;
+    }
+}
+
+/// The whole status.
+pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr]) -> Status {
+    let conflicts = sample.cluster.servers.iter().filter(|server| server.config_agrees == Some(false));
+    Status {
+        cluster: sample.applied.cluster,
+        this: sample.applied.this,
+        state: sample.cluster.state,
+        uptime_seconds: sample.uptime.as_secs(),
+        config: ConfigStatus {
+            version: sample.applied.version,
+            hash: format!("{:016x}", sample.applied.digest),
+            conflicts: conflicts.map(|server| server.name.clone()).collect(),
+            refused: sample.applied.refused.map(|errors| errors.to_string()),
+        },
+        servers: sample.cluster.servers,
+        virtual_hosts: sample.cluster.virtual_hosts,
+        pools: view.pools(),
+        dns: DnsStatus {
+            serial: view.serial(),
+            zones: view.zone_names().map(|zone| zone.to_string()).collect(),
+            listening: listening.iter().map(ToString::to_string).collect(),
+        },
+    }
+}
