@@ -65,3 +65,13 @@ fn the_example_is_valid() {
     let wrong = compare(&path("zones/example/lb.plain"), &given);
     assert!(wrong.is_none(), "{}", wrong.unwrap_or_default());
 }
+
+#[test]
+fn the_examples_node_file_is_valid_and_names_a_server_of_its_cluster() {
+    let text = fs::read_to_string(path("zones/example/standin.toml")).expect("the node file can be read");
+    let node = model::config::parse_node("zones/example/standin.toml", &text);
+    let node = node.map_err(|mistakes| mistakes[0].to_string()).expect("the node file is valid");
+    let config = cluster("zones/example/cluster.toml");
+    let server = config.servers.get(&node.name).expect("the node is a server of the cluster");
+    assert_eq!(server.heartbeat, node.heartbeat_listen);
+}

@@ -206,7 +206,7 @@ impl<'t> Index<'t> {
             let message = if !delegated {
                 format!("{owner} is below {cut}, which a DNAME in {line} renames with all below it")
             } else if cut == owner {
-                format!("{owner} is delegated in {line}: its {rtype} belongs into the delegated zone")
+                format!("{owner} is delegated in {line}: its {rtype} belongs in the delegated zone")
             } else {
                 format!("{owner} is below {cut}, which is delegated in {line}: only glue stands here")
             };

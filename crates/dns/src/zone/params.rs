@@ -115,18 +115,18 @@ fn value_bytes(key: u16, name: &str, value: Option<&str>) -> Result<Vec<u8>, Com
             let port = text::number(&String::from_utf8_lossy(&bytes), u32::from(u16::MAX))?;
             wire.extend(u16::try_from(port).expect("checked above").to_be_bytes());
         }
-        IPV4_HINT => addresses::<Ipv4Addr>(&bytes, name, |address| wire.extend(address.octets()))?,
-        IPV6_HINT => addresses::<Ipv6Addr>(&bytes, name, |address| wire.extend(address.octets()))?,
+        IPV4_HINT => addresses::<Ipv4Addr>(&bytes, "IPv4", |address| wire.extend(address.octets()))?,
+        IPV6_HINT => addresses::<Ipv6Addr>(&bytes, "IPv6", |address| wire.extend(address.octets()))?,
         ECH => wire = BASE64.decode(&bytes).map_err(|error| Complaint::new(format!("`ech` is no base64: {error}")))?,
         _ => wire = bytes,
     }
     Ok(wire)
 }
 
-fn addresses<A: std::str::FromStr>(bytes: &[u8], name: &str, mut each: impl FnMut(A)) -> Result<(), Complaint> {
+fn addresses<A: std::str::FromStr>(bytes: &[u8], family: &str, mut each: impl FnMut(A)) -> Result<(), Complaint> {
     for item in items(bytes) {
         let item = String::from_utf8_lossy(&item).into_owned();
-        each(item.parse().map_err(|_| Complaint::new(format!("`{name}`: `{item}` is no address of that family")))?);
+        each(item.parse().map_err(|_| Complaint::new(format!("`{item}` is no {family} address")))?);
     }
     Ok(())
 }
