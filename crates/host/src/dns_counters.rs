@@ -1,4 +1,4 @@
-//! Counters of DNS: one [`Cell`] per answering thread, read and summed when somebody wants to see them.
+//! Counters of DNS: one set per answering thread, read and summed when somebody wants to see them.
 //!
 //! Invariants: on the fast path a counter has one writer and is a plain load and store of its own cache line's memory;
 //! nothing waits for a reader. Label values come from closed lists, so that no client can make new ones.

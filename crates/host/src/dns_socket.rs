@@ -79,10 +79,27 @@ fn unspecified(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// A UDP socket that waits [`GLANCE`] at most, one of several at this place.
-pub(crate) fn udp(place: Place) -> io::Result<Socket> {
+/// The UDP sockets of `count` threads at one place, each of which waits [`GLANCE`] at most, and the place with its port.
+///
+/// The first one is bound before it agrees to share: the kernel lets every process of the same user share such a port, and
+/// two daemons would each get half of the queries.
+pub(crate) fn udp(place: Place, count: usize) -> io::Result<(Place, Vec<Socket>)> {
+    let (mut place, mut sockets) = (place, Vec::with_capacity(count));
+    for number in 0..count {
+        let socket = unbound_udp(place)?;
+        if number > 0 {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&place.address.into())?;
+        socket.set_reuse_port(true)?;
+        place = place.at_port(bound_address(&socket)?.port());
+        sockets.push(socket);
+    }
+    Ok((place, sockets))
+}
+
+fn unbound_udp(place: Place) -> io::Result<Socket> {
     let socket = unbound(place, Type::DGRAM, Protocol::UDP)?;
-    socket.set_reuse_port(true)?;
     socket.set_read_timeout(Some(GLANCE))?;
     socket.set_write_timeout(Some(SEND_PATIENCE))?;
     for (force, option) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
@@ -100,17 +117,7 @@ pub(crate) fn udp(place: Place) -> io::Result<Socket> {
     if place.address.ip().is_unspecified() {
         packet_info::enable(&socket, place.address.ip())?;
     }
-    socket.bind(&place.address.into())?;
     Ok(socket)
-}
-
-/// Fails if anybody else receives at this place. Threads of ours share a port, and the kernel lets every process of the
-/// same user share it with them: two daemons would each get half of the queries.
-pub(crate) fn check_free(place: Place) -> io::Result<()> {
-    if place.address.port() == 0 {
-        return Ok(());
-    }
-    unbound(place, Type::DGRAM, Protocol::UDP)?.bind(&place.address.into())
 }
 
 /// A listening TCP socket, non-blocking.
@@ -211,35 +218,37 @@ mod tests {
         assert_eq!(shown(&["10.0.0.1:53", "10.0.0.1:53"], &["10.0.0.1", "10.0.0.1"]), ["10.0.0.1:53"]);
     }
 
+    fn loopback() -> Place {
+        places(&["127.0.0.1:0".parse().unwrap()], &[])[0]
+    }
+
     #[test]
     fn a_port_that_is_taken_is_refused_even_if_it_is_shared() {
-        let [place] = places(&["127.0.0.1:0".parse().unwrap()], &[])[..] else { panic!("one place") };
-        let first = udp(place).unwrap();
-        let place = place.at_port(bound_address(&first).unwrap().port());
-        let second = udp(place).unwrap();
-        assert_eq!(check_free(place).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop((first, second));
-        check_free(place).unwrap();
+        let (place, sockets) = udp(loopback(), 2).unwrap();
+        assert_eq!(sockets.len(), 2);
+        assert!(sockets.iter().all(|socket| bound_address(socket).unwrap() == place.address));
+        assert_eq!(udp(place, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        udp(place, 1).unwrap();
     }
 
     #[test]
     fn an_address_that_is_not_here_can_only_be_bound_as_a_virtual_one() {
         let places = places(&["127.0.0.1:0".parse().unwrap()], &["192.0.2.1".parse().unwrap()]);
-        udp(places[1]).unwrap();
+        udp(places[1], 1).unwrap();
         tcp(places[1]).unwrap();
         let mine = Place { is_virtual: false, ..places[1] };
-        assert_eq!(udp(mine).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+        assert_eq!(udp(mine, 1).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 
     #[test]
     fn what_the_kernel_drops_is_seen() {
-        let [place] = places(&["127.0.0.1:0".parse().unwrap()], &[])[..] else { panic!("one place") };
-        let socket = udp(place).unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
+        let (place, sockets) = udp(loopback(), 1).unwrap();
+        sockets[0].set_recv_buffer_size(4096).unwrap();
         let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..100 {
-            client.send_to(&[0; 512], bound_address(&socket).unwrap()).unwrap();
+            client.send_to(&[0; 512], place.address).unwrap();
         }
-        assert!((1..100).contains(&overflowed(&socket)), "{}", overflowed(&socket));
+        assert!((1..100).contains(&overflowed(&sockets[0])), "{}", overflowed(&sockets[0]));
     }
 }

@@ -1,8 +1,8 @@
-//! DNS over UDP: threads that answer by themselves whatever [`dns::respond`] can answer, and defer the rest.
+//! DNS over UDP: threads that answer by themselves whatever [`respond`](fn@dns::respond) can answer, and defer the rest.
 //!
 //! Every thread has a socket of its own at each place (SO_REUSEPORT: the kernel spreads clients over them), its own memory,
-//! counters and copy of the pointer to the [`View`]; threads share nothing that is written. Which places those are is said
-//! in [`crate::dns_socket`].
+//! counters and copy of the pointer to the [`View`]; threads share nothing that is written. They listen at
+//! the configured addresses, and with a specific one also at every virtual address of its family, at the same port.
 //!
 //! Invariants: a reply leaves from the address that was asked; what cannot be answered here goes through one bounded queue,
 //! and is dropped and counted when that is full; nobody who holds up DNS holds up anything else.
@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     dns_counters::{Cell, DnsCounts},
-    dns_socket::{self, Place, bound_address, check_free, hang_up, overflowed, places},
+    dns_socket::{self, Place, hang_up, overflowed, places},
     entropy,
     packet_info::{self, Local},
 };
@@ -149,16 +149,9 @@ impl DnsUdp {
 
     /// Opens one socket per thread at a place, whose port is then known.
     fn open(&mut self, place: Place, threads: usize) -> Result<Place, (SocketAddr, io::Error)> {
-        let failed = |error| (place.address, error);
-        check_free(place).map_err(failed)?;
-        let (mut at, mut sockets) = (place, Vec::with_capacity(threads));
-        for _ in 0..threads {
-            let socket = dns_socket::udp(at).map_err(failed)?;
-            at = at.at_port(bound_address(&socket).map_err(failed)?.port());
-            sockets.push(Arc::new(socket));
-        }
-        self.sockets.insert(at, sockets);
-        Ok(at)
+        let (place, sockets) = dns_socket::udp(place, threads).map_err(|error| (place.address, error))?;
+        self.sockets.insert(place, sockets.into_iter().map(Arc::new).collect());
+        Ok(place)
     }
 
     fn hand_out_sockets(&self) {

@@ -91,7 +91,7 @@ impl Batch {
             unsafe {
                 let header = &raw mut (*m).received[i].msg_hdr;
                 (*header).msg_namelen = size_of::<libc::sockaddr_in6>() as _;
-                (*header).msg_controllen = Control::SIZE as _;
+                (*header).msg_controllen = Control::SIZE;
             }
         }
         (self.filled, self.ready) = (0, 0);
@@ -173,7 +173,7 @@ impl Batch {
         let m = self.memory.as_ptr();
         // SAFETY: `i` is in bounds (the caller's); no other borrow of the control buffer exists.
         unsafe {
-            let length = (*m).received[i].msg_hdr.msg_controllen as usize;
+            let length = (*m).received[i].msg_hdr.msg_controllen;
             if length == 0 { None } else { (*m).controls[i].read(length) }
         }
     }
@@ -192,7 +192,7 @@ impl Batch {
             header.msg_iov = &raw mut (*m).reply_parts[i];
             header.msg_iovlen = 1;
             if let Some(local) = local {
-                header.msg_controllen = (*m).controls[i].write(local) as _;
+                header.msg_controllen = (*m).controls[i].write(local);
                 header.msg_control = (&raw mut (*m).controls[i]).cast();
             }
             (*m).sending[self.ready].msg_hdr = header;

@@ -166,13 +166,13 @@ impl Worker {
                 batch.reply(i, length);
             }
             Outcome::Defer => {
-                let bytes = query.bytes.to_vec();
+                let Ok(place) = self.defer.try_reserve() else {
+                    return self.cell.dropped(One, Dropped::QueueFull);
+                };
+                self.cell.deferred(One);
+                let query = query.bytes.to_vec();
                 let (client, local) = batch.return_address(i);
-                let reply = ReplyTo { socket: Arc::clone(socket), client, local };
-                match self.defer.try_send(Deferred { query: bytes, reply }) {
-                    Ok(()) => self.cell.deferred(One),
-                    Err(_) => self.cell.dropped(One, Dropped::QueueFull),
-                }
+                place.send(Deferred { query, reply: ReplyTo { socket: Arc::clone(socket), client, local } });
             }
             Outcome::Drop => self.cell.dropped(One, Dropped::NotAQuery),
         }

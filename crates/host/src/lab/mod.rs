@@ -11,11 +11,13 @@
 //!
 //! Deliberately not here: delay, loss and bandwidth; those are the simulator's.
 
+pub mod ask;
 pub mod enter;
 pub mod forward;
 mod links;
 mod namespace;
 pub mod probe;
+pub mod stage;
 pub mod web;
 
 #[cfg(test)]
