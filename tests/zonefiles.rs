@@ -96,9 +96,10 @@ fn the_parents_snippet_delegates_to_what_the_example_serves() {
     let file = path("zones/example/parent.zone");
     let text = fs::read_to_string(&file).expect("the snippet can be read");
     let name = ZoneName::new("example.test");
-    let parent = dns::zone::load(&name, "parent.zone", &text, &Default::default(), &config, &mut |_| Err(String::new()))
-        .map_err(|mistakes| mistakes[0].to_string())
-        .expect("the snippet is a valid zone");
+    let parent =
+        dns::zone::load(&name, "parent.zone", &text, &Default::default(), &config, &mut |_| Err(String::new()))
+            .map_err(|mistakes| mistakes[0].to_string())
+            .expect("the snippet is a valid zone");
     for (checker, program) in installed() {
         assert_eq!(checker.refuses(&program, "example.test", &file), None);
     }
@@ -115,4 +116,45 @@ fn the_parents_snippet_delegates_to_what_the_example_serves() {
             assert_eq!(glue, own, "{target} {rtype}");
         }
     }
+}
+
+/// A template without pseudo-records and variables is a master file already: BIND reads the same records from it as we.
+#[test]
+fn plain_templates_mean_what_bind_takes_them_for() {
+    let compile = Checker { program: "named-compilezone", arguments: |_| Vec::new() };
+    let Some(program) = compile.path() else {
+        assert!(env::var("CI").as_deref() != Ok("true"), "named-compilezone is not installed");
+        println!("skipped: named-compilezone is not installed");
+        return;
+    };
+    let compiled = |file: &Path| {
+        let arguments = ["-i", "local", "-k", "ignore", "-s", "full", "-o", "-", ZONE];
+        let mut command = Command::new(&program);
+        let output = command.args(arguments).arg(file).current_dir(path("zones/valid")).output().expect("it starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines: Vec<String> =
+            text.lines().filter(|line| line.contains("\tIN ") || line.contains(" IN ")).map(str::to_owned).collect();
+        lines.sort();
+        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+        lines
+    };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
+    let config = cluster("zones/test-cluster.toml");
+    let mut compared = 0;
+    for template in templates("zones/valid") {
+        let text = fs::read_to_string(path(&template)).expect("the template can be read");
+        let glue = "@ NS ns1\nns1 A 10.77.0.101\nns1 AAAA fd00:77::101\n";
+        let text = text.replace("@\tNAMESERVERS ns1=virtual1\n", glue);
+        let has_variables = text.match_indices("${").any(|(at, _)| text[at + 2..].starts_with(char::is_alphabetic));
+        if text.contains("POOL") || text.contains("NAMESERVERS") || has_variables {
+            continue;
+        }
+        let zone = load(&config, &template).map_err(|mistakes| mistakes[0].to_string()).expect("a valid template");
+        fs::write(&theirs, text).expect("the zone can be written");
+        fs::write(&ours, zone.render(&|_| Vec::new(), 0)).expect("the zone can be written");
+        assert_eq!(compiled(&theirs), compiled(&ours), "{template}");
+        compared += 1;
+    }
+    assert!(compared >= 18, "only {compared} templates were compared");
 }

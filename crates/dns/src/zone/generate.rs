@@ -1,5 +1,8 @@
 //! `$GENERATE start-stop[/step] owner [TTL] [IN] type data`, as in BIND: one record for each number, which replaces `$`
 //! and `${offset,width,base}` in owner and data. `\$` is a plain dollar.
+//!
+//! Different from BIND on purpose: quoted texts stay whole (`TXT "host $"` is one string, there two), and an offset holds
+//! for its own `$` only (BIND carries it over to the next one).
 
 use super::{
     source::Complaint,
