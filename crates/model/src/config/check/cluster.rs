@@ -95,6 +95,10 @@ impl<'s> Draft<'s> {
             Availability,
         }
         let value = section.get("partition")?;
+        if value.is_text() {
+            value.refuse("`partition` must be a table, not a text", "write `partition = { policy = \"majority\" }`");
+            return None;
+        }
         let fields = value.fields("`partition`", &["policy", "witness"])?;
         let word = fields.get("policy").map_or(Some(Word::Gateway), |policy| {
             policy.choice(&[

@@ -45,8 +45,11 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The monitors of one virtual host.
 pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>) -> Vec<Monitor> {
-    let mut names = Firsts::new(source);
-    let mut monitors = Vec::new();
+    let (mut names, mut monitors) = (Firsts::new(source), Vec::new());
+    if !value.is_list() {
+        value.refuse("`monitor` must be a list", "write `[[virtual-host.NAME.monitor]]`, with two brackets");
+        return monitors;
+    }
     for element in value.list("{ type = \"tcp\", port = 80 }").unwrap_or_default() {
         let Some(fields) = element.fields("the monitor", KNOWN) else { continue };
         let Some(monitor) = monitor(&fields) else { continue };
@@ -139,7 +142,7 @@ fn kind(value: &Value<'_>, fields: &Fields<'_>) -> Option<ProbeKind> {
         }
         _ => {
             let built = "possible here: \"tcp\", \"http\"";
-            let help = match nearest(word, BUILT.iter().chain(PLANNED).copied()) {
+            let help = match nearest(word, BUILT).or_else(|| nearest(word, PLANNED.iter().copied())) {
                 Some(near) => format!("did you mean \"{near}\"? {built}"),
                 None => built.to_owned(),
             };

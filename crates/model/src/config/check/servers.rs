@@ -60,28 +60,25 @@ pub(super) fn servers(draft: &mut Draft<'_>) -> BTreeMap<ServerName, Server> {
     servers
 }
 
-/// `address`, then `also`; empty where `address` is missing or wrong.
+/// `address`, then `also`; empty where one of them is missing or wrong.
 fn own_addresses(draft: &mut Draft<'_>, entry: &Entry<'_>, fields: &Fields<'_>) -> Vec<IpAddr> {
-    let mut values = Vec::from_iter(fields.require("address", "address = \"10.77.0.11\""));
-    let address_known = !values.is_empty();
-    values.extend(fields.get("also").and_then(|value| value.list("\"fd00:77::11\"")).unwrap_or_default());
-    let mut own = Vec::new();
-    for (index, value) in values.iter().enumerate() {
-        let Some(address) = own_address(value) else {
-            if index == 0 {
-                return own;
-            }
+    let address = fields.require("address", "address = \"10.77.0.11\"");
+    let also = fields.get("also").and_then(|value| value.list("\"fd00:77::11\"")).unwrap_or_default();
+    let (mut own, mut complete) = (Vec::new(), address.is_some());
+    for value in address.into_iter().chain(also) {
+        let Some(address) = own_address(&value) else {
+            complete = false;
             continue;
         };
-        if let Some((whose, line)) = draft.addresses.note(address, format!("server `{}`", entry.name), &value.span()) {
-            value.refuse(
+        match draft.addresses.note(address, format!("server `{}`", entry.name), &value.span()) {
+            None => own.push(address),
+            Some((whose, line)) => value.refuse(
                 format!("{address} already belongs to {whose} (line {line})"),
                 "every address belongs to one server, and is listed once",
-            );
+            ),
         }
-        own.push(address);
     }
-    if address_known { own } else { Vec::new() }
+    if complete { own } else { Vec::new() }
 }
 
 fn own_address(value: &Value<'_>) -> Option<IpAddr> {

@@ -1,0 +1,162 @@
+//! `standin check`: reads what `run` would read, and prints all mistakes or what would happen.
+//!
+//! Invariant: exit code 0 means that `run` would start with these files, as far as files can tell.
+
+use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
+
+use comfy_table::Table;
+use daemon::load::{LoadError, Loaded, load};
+use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember, VirtualHost};
+
+use crate::print::{Style, Tone, lines};
+
+/// The configuration has mistakes.
+const BAD_CONFIGURATION: u8 = 2;
+/// More rows of one kind are counted, not shown: the summary fits on a screen.
+const ROWS: usize = 12;
+
+/// Checks all files that belong to the node file `config`; prints to standard output and standard error.
+pub(crate) fn run(config: &Path) -> ExitCode {
+    match load(config) {
+        Ok(loaded) => {
+            let style = Style::of_stdout();
+            for warning in &loaded.warnings {
+                crate::complain(&format!("warning: {warning}"));
+            }
+            match crate::say(&summary(&loaded, style)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+        Err(error) => {
+            let terminal = std::io::stderr().is_terminal();
+            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            crate::complain(&format!("{}\n\n{}", error.render(colour), count(&error)));
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+fn count(error: &LoadError) -> String {
+    let (mistakes, files) = (error.mistakes.len(), error.files());
+    let plural = |number, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+    format!("{} in {}", plural(mistakes, "mistake"), plural(files, "file"))
+}
+
+/// What would happen, on one screen.
+fn summary(loaded: &Loaded, style: Style) -> String {
+    let cluster = &loaded.cluster;
+    let mut text = format!(
+        "{}: server {} of cluster {}, configuration {:016x}\n\n",
+        style.paint("no mistakes", Tone::Good),
+        loaded.node.name,
+        cluster.name,
+        cluster.digest
+    );
+    let heartbeat = cluster.heartbeat;
+    text += &format!(
+        "heartbeats  every {}, {} misses: a dead server is noticed after {}\n",
+        spell(heartbeat.interval),
+        heartbeat.misses,
+        spell(heartbeat.detection())
+    );
+    text += &format!("partition   {}\n", partition(&cluster.partition));
+    text += &format!("dns         {}\n", dns(loaded));
+    for table in [servers(loaded, style), virtual_hosts(cluster, style), pools(cluster, style), zones(loaded, style)] {
+        text += &table.map(|table| format!("\n{table}")).unwrap_or_default();
+    }
+    text
+}
+
+fn partition(policy: &PartitionPolicy) -> String {
+    match policy {
+        PartitionPolicy::Gateway { witness } if witness.is_empty() => {
+            "a server that hears no other must reach its default gateway, where it has one".to_owned()
+        }
+        PartitionPolicy::Gateway { witness } => {
+            format!("a server that hears no other must reach {}", join(witness.iter(), " or "))
+        }
+        PartitionPolicy::Majority => "a server must hear more than half of the servers, itself included".to_owned(),
+        PartitionPolicy::Availability => "a server that hears no other goes on".to_owned(),
+    }
+}
+
+fn dns(loaded: &Loaded) -> String {
+    match loaded.node.dns_listen.as_slice() {
+        [] => "not served here".to_owned(),
+        sockets => format!("on {}", join(sockets.iter(), ", ")),
+    }
+}
+
+fn servers(loaded: &Loaded, style: Style) -> Option<String> {
+    let mut table = style.table(&["SERVER", "ADDRESSES", "HEARTBEATS TO", ""]);
+    for (name, server) in loaded.cluster.servers.iter().take(ROWS) {
+        let here = if *name == loaded.node.name { "this machine" } else { "" };
+        table.add_row([
+            name.to_string(),
+            join(server.addresses(), ", "),
+            server.heartbeat.to_string(),
+            here.to_owned(),
+        ]);
+    }
+    finish(&table, loaded.cluster.servers.len())
+}
+
+fn virtual_hosts(cluster: &ClusterConfig, style: Style) -> Option<String> {
+    let mut table = style.table(&["VIRTUAL HOST", "ADDRESSES", "PRIMARY, BACKUPS", "MONITORS"]);
+    for (name, host) in cluster.virtual_hosts.iter().take(ROWS) {
+        table.add_row([
+            name.to_string(),
+            join(host.addresses.iter(), ", "),
+            join(host.servers.iter(), ", "),
+            monitors(host),
+        ]);
+    }
+    finish(&table, cluster.virtual_hosts.len())
+}
+
+fn monitors(host: &VirtualHost) -> String {
+    let one = |monitor: &Monitor| format!("{} every {}", monitor.name, spell(monitor.interval));
+    if host.monitors.is_empty() { "none".to_owned() } else { join(host.monitors.iter().map(one), ", ") }
+}
+
+fn pools(cluster: &ClusterConfig, style: Style) -> Option<String> {
+    let mut table = style.table(&["POOL", "MEMBERS", "TTL"]);
+    for (name, pool) in cluster.pools.iter().take(ROWS) {
+        let members = pool.members.iter().map(|member| match member {
+            PoolMember::VirtualHost(host) => host.as_str(),
+            PoolMember::Server(server) => server.as_str(),
+        });
+        table.add_row([name.to_string(), join(members, ", "), format!("{}s", pool.ttl)]);
+    }
+    finish(&table, cluster.pools.len())
+}
+
+fn zones(loaded: &Loaded, style: Style) -> Option<String> {
+    let mut table = style.table(&["ZONE", "TEMPLATE", "NAMES", "OF POOLS"]);
+    for zone in loaded.zones.iter().take(ROWS) {
+        let template = loaded.cluster.zones.get(&zone.name).map(|settings| settings.template.display().to_string());
+        let pooled = zone.owners.values().filter(|owner| owner.pool.is_some()).count();
+        let names = zone.owners.len().to_string();
+        table.add_row([zone.name.to_string(), template.unwrap_or_default(), names, pooled.to_string()]);
+    }
+    finish(&table, loaded.zones.len())
+}
+
+/// The table as text, with the number of rows that it lacks; nothing where there is nothing.
+fn finish(table: &Table, total: usize) -> Option<String> {
+    let more = total.saturating_sub(ROWS);
+    let rest = if more > 0 { format!("... and {more} more\n") } else { String::new() };
+    (total > 0).then(|| lines(table) + &rest)
+}
+
+fn join<T: ToString>(items: impl IntoIterator<Item = T>, between: &str) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(between)
+}
+
+fn spell(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if millis >= 1000 && millis % 1000 == 0 => format!("{} s", millis / 1000),
+        millis => format!("{millis} ms"),
+    }
+}

@@ -1,0 +1,209 @@
+//! The configuration files in deploy/: every example is accepted as it stands, every mistake gives its exact diagnostic.
+//!
+//! `UPDATE=1 cargo test --test config` writes the expected diagnostics anew.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use model::{
+    config::{parse_cluster, parse_node},
+    diagnostic::Diagnostic,
+};
+use tempfile::TempDir;
+
+/// 32 bytes.
+const KEY: &str = "c3RhbmRpbiBiZW5jaCBrZXksIG5vdCBhIHNlY3JldCE=\n";
+
+fn deploy(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(folder)
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    entries.sort();
+    entries
+}
+
+/// The files of `folder` as an operator would install them, in a directory of the test's own instead of /etc/standin.
+fn installed(folder: &Path) -> TempDir {
+    let home = TempDir::new().unwrap();
+    for path in entries(folder) {
+        let text = fs::read_to_string(&path).unwrap().replace("/etc/standin", &home.path().display().to_string());
+        fs::write(home.path().join(path.file_name().unwrap()), text).unwrap();
+    }
+    write_key(&home, KEY, 0o600);
+    home
+}
+
+fn write_key(home: &TempDir, key: &str, mode: u32) {
+    let path = home.path().join("cluster.key");
+    fs::write(&path, key).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// `standin check` on the node file of `home`, run in that directory.
+fn check(home: &TempDir) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_standin"))
+        .args(["check", "--config", "standin.toml"])
+        .current_dir(home.path())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn every_example_is_accepted_on_each_of_its_servers() {
+    let examples = entries(&deploy("examples"));
+    assert!(examples.len() >= 2, "two and three servers: {examples:?}");
+    for example in examples {
+        let cluster = fs::read_to_string(example.join("cluster.toml")).unwrap();
+        let cluster = parse_cluster("cluster.toml", &cluster).map_err(draw).unwrap();
+        let home = installed(&example);
+        let node = fs::read_to_string(home.path().join("standin.toml")).unwrap();
+        let first = cluster.servers.values().next().unwrap().addresses().collect::<Vec<_>>();
+        for (name, server) in &cluster.servers {
+            // What the file's comments tell the operator to change.
+            let mut own = node.replace(cluster.servers.keys().next().unwrap().as_str(), name.as_str());
+            for (from, to) in first.iter().zip(server.addresses()) {
+                own = own.replace(&from.to_string(), &to.to_string());
+            }
+            fs::write(home.path().join("standin.toml"), own).unwrap();
+            let output = check(&home);
+            assert_eq!(output.status.code(), Some(0), "{}: {}", example.display(), text(&output.stderr));
+            assert_eq!(text(&output.stderr), "", "{}: no warnings", example.display());
+            assert!(text(&output.stdout).contains(&format!("server {name} of cluster {}", cluster.name)));
+        }
+    }
+}
+
+#[test]
+fn every_mistake_gives_its_exact_diagnostic() {
+    let update = std::env::var_os("UPDATE").is_some();
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for path in entries(&deploy("invalid")).into_iter().filter(|path| path.extension().is_some_and(|e| e == "toml")) {
+        tried += 1;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let source = fs::read_to_string(&path).unwrap();
+        let mistakes = match name.starts_with("node-") {
+            true => parse_node(name, &source).map(drop),
+            false => parse_cluster(name, &source).map(drop),
+        };
+        let found = mistakes.err().map(draw).unwrap_or_else(|| "accepted\n".to_owned());
+        let expect = path.with_extension("expect");
+        if update {
+            fs::write(&expect, &found).unwrap();
+        }
+        let expected = fs::read_to_string(&expect).unwrap_or_default();
+        if found != expected || found == "accepted\n" {
+            wrong.push(format!("{name}: expected\n{expected}\nfound\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried >= 50, "{tried} files in deploy/invalid");
+}
+
+fn draw(mistakes: Vec<Diagnostic>) -> String {
+    mistakes.iter().map(|mistake| format!("{mistake}\n")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn check_prints_what_would_happen() {
+    let home = installed(&deploy("examples/two-servers"));
+    let output = check(&home);
+    let digest = text(&output.stdout).split("configuration ").nth(1).unwrap()[..16].to_owned();
+    assert!(digest.chars().all(|c| c.is_ascii_hexdigit()));
+    insta::assert_snapshot!(text(&output.stdout).replace(&digest, "DIGEST"), @r#"
+    no mistakes: server web1 of cluster example, configuration DIGEST
+
+    heartbeats  every 50 ms, 3 misses: a dead server is noticed after 150 ms
+    partition   a server that hears no other must reach 192.0.2.1
+    dns         on 192.0.2.11:53
+
+    SERVER  ADDRESSES   HEARTBEATS TO
+    web1    192.0.2.11  192.0.2.11:7946  this machine
+    web2    192.0.2.12  192.0.2.12:7946
+
+    VIRTUAL HOST  ADDRESSES    PRIMARY, BACKUPS  MONITORS
+    virtual1      192.0.2.101  web1, web2        http-80 every 1 s
+    virtual2      192.0.2.102  web2, web1        http-80 every 1 s
+
+    POOL  MEMBERS             TTL
+    www   virtual1, virtual2  5s
+
+    ZONE            TEMPLATE  NAMES  OF POOLS
+    lb.example.org  lb.zone   6      2
+    "#);
+}
+
+#[test]
+fn check_prints_the_mistakes_of_all_files() {
+    let home = installed(&deploy("examples/two-servers"));
+    let spoil = |file: &str, from: &str, to: &str| {
+        let path = home.path().join(file);
+        let good = fs::read_to_string(&path).unwrap();
+        assert!(good.contains(from), "{from}");
+        fs::write(&path, good.replace(from, to)).unwrap();
+    };
+    spoil("standin.toml", "name = \"web1\"", "name = \"web3\"");
+    spoil("lb.zone", "POOL    www", "POOL    wwww");
+    write_key(&home, "c2hvcnQ=", 0o600);
+    let output = check(&home);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stdout), "");
+    let home = home.path().display().to_string();
+    insta::assert_snapshot!(text(&output.stderr).replace(&home, "HOME"), @r#"
+    standin.toml:10:8: there is no server `web3` in HOME/cluster.toml
+       |
+    10 | name = "web3"
+       |        ^^^^^^
+       |
+       = help: write the name of this machine's [server.NAME] section; there is: web1, web2
+
+    standin.toml:23:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
+       |
+    23 | key-file = "HOME/cluster.key"
+       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: make one with `head -c 32 /dev/urandom | base64`, the same on every server, mode 600
+
+    HOME/lb.zone:19:25: no pool is called `wwww`
+       |
+    19 | @               POOL    wwww
+       |                         ^^^^
+       |
+       = help: did you mean `www`?
+
+    HOME/lb.zone:20:25: no pool is called `wwww`
+       |
+    20 | www             POOL    wwww
+       |                         ^^^^
+       |
+       = help: did you mean `www`?
+
+    4 mistakes in 2 files
+    "#);
+}
+
+#[test]
+fn check_warns_of_a_key_that_others_may_read() {
+    let home = installed(&deploy("examples/two-servers"));
+    write_key(&home, KEY, 0o644);
+    let output = check(&home);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("mode 644"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn check_says_when_there_is_no_such_file() {
+    let home = TempDir::new().unwrap();
+    let output = check(&home);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("standin.toml:1:1: cannot be read: No such file"));
+}
