@@ -188,6 +188,19 @@ impl Loader {
                 node_text.name
             ));
         }
+        let sockets = [("heartbeat", node.heartbeat_listen)]
+            .into_iter()
+            .chain(node.dns_listen.iter().map(|socket| ("dns", *socket)))
+            .chain(node.admin_listen.map(|socket| ("admin", socket)))
+            .chain(node.metrics_listen.map(|socket| ("metrics", socket)));
+        for (section, socket) in sockets {
+            let holder = cluster.virtual_hosts.iter().find(|(_, host)| host.addresses.contains(&socket.ip()));
+            if let Some((host, _)) = holder {
+                let message = format!("{} belongs to virtual host `{host}`: it is not always here", socket.ip());
+                let help = "write this machine's own address; the DNS also listens on the virtual addresses it holds";
+                self.mistakes.push(node_text.mistake(&[section, "listen"], message, help));
+            }
+        }
         if node.dns_listen.is_empty() && !cluster.zones.is_empty() {
             self.warnings.push(format!("{}: [dns] listens nowhere, so nobody can ask for the zones", node_text.name));
         }

@@ -161,6 +161,19 @@ fn heartbeats_that_would_not_arrive_are_a_warning() {
 }
 
 #[test]
+fn virtual_addresses_are_not_named_to_listen_on() {
+    let directory = good();
+    let host = "[virtual-host.v]\naddresses = [\"10.0.0.9\"]\nservers = \"all\"\n";
+    write(&directory, "shared/cluster.toml", &format!("{CLUSTER}{host}"));
+    let dns = "[dns]\nlisten = [\"10.0.0.1:53\", \"10.0.0.9:53\"]\n";
+    write(&directory, "standin.toml", &format!("{}{dns}", NODE.replace("10.0.0.1", "10.0.0.9")));
+    let found = mistakes(&directory);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("standin.toml:6:10: 10.0.0.9 belongs to virtual host `v`"), "{found:#?}");
+    assert!(found[1].starts_with("standin.toml:9:10: 10.0.0.9 belongs to virtual host `v`"), "{found:#?}");
+}
+
+#[test]
 fn a_file_that_is_not_utf8_is_refused_at_its_line() {
     let directory = good();
     fs::write(directory.path().join("shared/zones/lb.zone"), b"; one\n; caf\xe9\n").unwrap();

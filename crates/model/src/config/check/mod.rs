@@ -12,7 +12,8 @@ mod virtual_hosts;
 mod zones;
 
 pub use self::{cluster::parse_cluster, node::parse_node};
-use super::read::{Entry, Source, Value, nearest};
+use super::read::{Entry, Source, Value};
+use crate::nearest;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,9 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::super::{
     cluster::{HttpProbe, Monitor, ProbeKind},
-    read::{Fields, Firsts, Source, Value, check_name, nearest, spell},
+    read::{Fields, Firsts, Source, Value, check_name, spell},
 };
+use crate::nearest;
 
 const KNOWN: &[&str] = &[
     "name", "type", "port", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "path", "host",

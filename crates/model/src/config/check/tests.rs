@@ -1192,6 +1192,9 @@ fn later_mistakes_find_their_place() {
     assert_eq!(at(&["nothing"]), "");
 }
 
+const EXAMPLE: &str = include_str!("../../../../../deploy/examples/three-servers/cluster.toml");
+const EXAMPLE_NODE: &str = include_str!("../../../../../deploy/examples/three-servers/standin.toml");
+
 /// Cuts, overwrites, inserts and repeats bytes of a good file.
 fn damaged(text: &'static str) -> impl Strategy<Value = String> {
     let length = text.len();
@@ -1226,14 +1229,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn a_damaged_cluster_file_is_read_or_refused_at_a_valid_place(text in damaged(CLUSTER)) {
+    fn a_damaged_cluster_file_is_read_or_refused_at_a_valid_place(text in prop_oneof![damaged(CLUSTER), damaged(EXAMPLE)]) {
         if let Err(mistakes) = parse_cluster("f", &text) {
             positions_are_valid(&text, &mistakes)?;
         }
     }
 
     #[test]
-    fn a_damaged_node_file_is_read_or_refused_at_a_valid_place(text in damaged(NODE)) {
+    fn a_damaged_node_file_is_read_or_refused_at_a_valid_place(text in prop_oneof![damaged(NODE), damaged(EXAMPLE_NODE)]) {
         if let Err(mistakes) = parse_node("f", &text) {
             positions_are_valid(&text, &mistakes)?;
         }

@@ -16,9 +16,9 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) use self::{
     value::{Value, check_name},
-    words::{nearest, spell},
+    words::spell,
 };
-use crate::diagnostic::Diagnostic;
+use crate::{diagnostic::Diagnostic, nearest};
 
 /// A text, and the mistakes found in it.
 pub(super) struct Source<'s> {
@@ -46,14 +46,15 @@ impl<'s> Source<'s> {
     pub(super) fn refuse_syntax(&self, errors: &[toml::de::Error]) {
         let mut errors = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect::<Vec<_>>();
         errors.sort_by_key(|(span, _)| span.start);
-        errors.dedup_by_key(|(span, _)| self.line(span));
+        errors.dedup_by_key(|(span, _)| self.line(span.start));
         let mut doubled_section = 0..0;
         for (span, message) in errors {
             if message != "duplicate key" {
                 self.refuse(span, format!("not TOML: {message}"), "");
             } else if !doubled_section.contains(&span.start) {
                 let rest = self.text.get(span.end..).unwrap_or_default();
-                let in_header = self.text.lines().nth(self.line(&span) - 1).is_some_and(|line| line.starts_with('['));
+                let in_header =
+                    self.text.lines().nth(self.line(span.start) - 1).is_some_and(|line| line.starts_with('['));
                 if in_header {
                     doubled_section = span.end..span.end + rest.find("\n[").unwrap_or(rest.len());
                 }
@@ -68,8 +69,8 @@ impl<'s> Source<'s> {
     }
 
     /// The line of a place, from 1.
-    pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1
+    fn line(&self, start: usize) -> usize {
+        self.text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
     }
 
     /// `result`, unless there are mistakes: then these, in the order of the text.
@@ -153,6 +154,7 @@ impl<'s> Fields<'s> {
 /// Which thing was found first where, so that a second one is reported with the line of the first.
 pub(super) struct Firsts<'s, K> {
     source: &'s Source<'s>,
+    /// What it is, and where it begins: lines are counted only for mistakes.
     seen: BTreeMap<K, (String, usize)>,
 }
 
@@ -163,16 +165,16 @@ impl<'s, K: Ord> Firsts<'s, K> {
 
     /// Notes `key`, which is or belongs to `what`; where it was there already: what it was then, and on which line.
     pub(super) fn note(&mut self, key: K, what: impl Into<String>, span: &Range<usize>) -> Option<(String, usize)> {
-        if let Some(first) = self.seen.get(&key) {
-            return Some(first.clone());
+        let first = self.get(&key);
+        if first.is_none() {
+            self.seen.insert(key, (what.into(), span.start));
         }
-        self.seen.insert(key, (what.into(), self.source.line(span)));
-        None
+        first
     }
 
     /// What `key` was when it was noted, and on which line.
-    pub(super) fn get(&self, key: &K) -> Option<&(String, usize)> {
-        self.seen.get(key)
+    pub(super) fn get(&self, key: &K) -> Option<(String, usize)> {
+        self.seen.get(key).map(|(what, start)| (what.clone(), self.source.line(*start)))
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Entry, Fields, Source, nearest,
+    Entry, Fields, Source,
     words::{parse_duration, spell},
 };
-use crate::id::is_valid_name;
+use crate::{id::is_valid_name, nearest};
 
 /// A value under a name. Each method either gives what it promises or reports the mistake.
 #[derive(Clone)]
