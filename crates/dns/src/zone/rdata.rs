@@ -227,8 +227,8 @@ pub(super) fn decode(code: u16, wire: &[u8]) -> Option<RData> {
     // These are looked into when answers are built; of the others only the bytes matter.
     let essential =
         matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::NS | RecordType::CNAME | RecordType::SOA);
-    let plain = RData::Unknown { code: rtype, rdata: NULL::with(wire.to_vec()) };
-    (!essential).then_some(plain)
+    // hickory's opaque data may not be empty.
+    (!essential && !wire.is_empty()).then(|| RData::Unknown { code: rtype, rdata: NULL::with(wire.to_vec()) })
 }
 
 /// The data's bytes, names uncompressed (RFC 3597 section 4); none where it cannot be encoded.

@@ -94,6 +94,8 @@ pub(super) struct Reader<'a> {
     pub(super) out: Template,
     /// What relative names are relative to.
     pub(super) origin: Name,
+    /// A zone of more records is refused.
+    pub(super) most_records: usize,
     /// The first `NAMESERVERS`.
     pub(super) nameservers: Option<Place>,
     owner: LastOwner,
@@ -127,6 +129,7 @@ impl<'a> Reader<'a> {
             sources,
             out: Template::default(),
             origin: apex.clone(),
+            most_records: MOST_RECORDS,
             nameservers: None,
             owner: LastOwner::None,
             default_ttl: None,
@@ -321,10 +324,10 @@ impl<'a> Reader<'a> {
 
     /// Keeps a record, up to the limit.
     pub(super) fn push(&mut self, record: Record) -> Result<(), Wrong> {
-        if self.out.records.len() >= MOST_RECORDS {
+        if self.out.records.len() >= self.most_records {
             self.stopped = true;
             self.sources.incomplete = true;
-            return Err((record.place, Complaint::new(format!("more than {MOST_RECORDS} records"))));
+            return Err((record.place, Complaint::new(format!("more than {} records", self.most_records))));
         }
         self.out.records.push(record);
         Ok(())

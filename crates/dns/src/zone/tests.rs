@@ -1,6 +1,7 @@
 //! Loading and printing zones. Mistakes have their own corpus: `zones/invalid`, run by `tests/zones.rs`.
 
 mod laws;
+mod limits;
 mod reading;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
