@@ -81,6 +81,8 @@ struct Duty {
     resigning: Option<Instant>,
     /// It listens until then (design R7).
     listening: Option<Instant>,
+    /// It has just started, until then: others may be starting too.
+    young: Option<Instant>,
     /// First verdicts are awaited no longer than until then; none once they are there.
     settling: Option<Instant>,
     /// It has said goodbye.
@@ -134,6 +136,7 @@ impl Node {
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
         node.duty.listening = Some(now + node.heartbeat().detection());
+        node.duty.young = Some(now + node.heartbeat().detection() * 2);
         let patience = node.monitors.longest_timeout() + std::time::Duration::from_secs(1);
         node.duty.settling = Some(now + patience);
         node.decide(now, effects);
@@ -169,6 +172,7 @@ impl Node {
         earliest.consider(Some(self.rounds.sent + heartbeat.interval), || DeadlineName::Heartbeat);
         earliest.consider(self.membership.next_deadline(), || DeadlineName::Peer);
         earliest.consider(self.duty.listening, || DeadlineName::Listening);
+        earliest.consider(self.duty.young, || DeadlineName::Listening);
         earliest.consider(self.duty.settling, || DeadlineName::Settle);
         earliest.consider(self.duty.resigning.map(|since| since + self.resign_bound()), || DeadlineName::Resign);
         earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn majority_counts_this_server() {
-        let mut count =
+        let count =
             |peers, alive| standing(&mut Partition::default(), 0, &PartitionPolicy::Majority, [peers, alive, 0]).0;
         assert_eq!(count(0, 0), Standing::Sound);
         assert_eq!(count(1, 0), Standing::Isolated, "one of two is no majority");

@@ -60,6 +60,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) now: Instant,
     pub(crate) heartbeat: HeartbeatSettings,
     pub(crate) standing: Standing,
+    /// This server has just started.
+    pub(crate) young: bool,
     pub(crate) links: &'a Links,
 }
 
@@ -309,11 +311,18 @@ impl Election {
             claimed: view.peers().any(|peer| peer.claims()),
             lost: self.has_lost(moment, view),
             isolated: moment.standing == Standing::Isolated,
-            may_take: moment.standing == Standing::Sound,
+            may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
             proven: self.proofs.are_all_given(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
             overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),
         }
+    }
+
+    /// When a whole cluster starts, servers that are a moment late should find their addresses free: for one detection
+    /// time, an address that nobody has been seen to hold is left to them.
+    fn awaits_others(&self, moment: &Moment<'_>, view: &View<'_>) -> bool {
+        let starting = |member: &view::Member<'_>| member.state.is_alive() && member.listening;
+        moment.young && !self.proofs.are_all_given() && view.listed().iter().any(starting)
     }
 
     /// Of several claimants another one keeps it. Whoever hears us while we don't hear it does so by placement. A rival

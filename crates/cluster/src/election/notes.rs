@@ -6,7 +6,7 @@ use model::{
 };
 
 use super::{
-    Announcements, Counters, Effects, Election, Obstacle, Phase,
+    Counters, Effects, Election, Obstacle, Phase,
     decide::Why,
     view::{Member, View},
 };
@@ -43,12 +43,28 @@ impl Election {
         }
         let claims = |rival: &ServerName| view.member(rival).is_some_and(Member::claims);
         let gone: Vec<ServerName> = self.rivals.keys().filter(|rival| !claims(rival)).cloned().collect();
-        for rival in gone {
-            self.rivals.remove(&rival);
-            if let Phase::Active { announcements, .. } = &mut self.phase {
-                *announcements = Announcements::begin(now);
-            }
-            effects.record(Event::RivalGone { virtual_host: self.name.clone(), rival });
+        for rival in &gone {
+            self.rivals.remove(rival);
+            self.announce_anew(now);
+            effects.record(Event::RivalGone { virtual_host: self.name.clone(), rival: rival.clone() });
+        }
+        self.note_unseen_rival(now, view, gone.is_empty(), effects);
+    }
+
+    /// A term above ours that nobody holds any more: somebody held it while we did, and has let go before we heard of it.
+    fn note_unseen_rival(&mut self, now: Instant, view: &View<'_>, is_news: bool, effects: &mut Effects) {
+        let (Phase::Taking { term, .. } | Phase::Active { term, .. }) = &mut self.phase else { return };
+        let Some(rival) = view.peers().filter(|peer| peer.state.is_alive()).max_by_key(|peer| peer.stance.term) else {
+            return;
+        };
+        if rival.stance.term <= *term || view.peers().any(Member::claims) {
+            return;
+        }
+        *term = self.highest.next();
+        self.highest = *term;
+        self.announce_anew(now);
+        if is_news {
+            effects.record(Event::RivalGone { virtual_host: self.name.clone(), rival: rival.name.clone() });
         }
     }
 

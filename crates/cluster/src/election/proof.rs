@@ -127,9 +127,9 @@ mod tests {
         let address: IpAddr = "10.77.0.101".parse().unwrap();
         let mut proofs = Proofs::default();
         proofs.reconfigure(&[address]);
-        assert_eq!(proofs.ask(at(0), false), []);
+        assert_eq!(proofs.ask(at(0), false), Vec::<IpAddr>::new());
         assert_eq!(proofs.ask(at(0), true), [address]);
-        assert_eq!(proofs.ask(at(1), true), [], "the answer is awaited");
+        assert_eq!(proofs.ask(at(1), true), Vec::<IpAddr>::new(), "the answer is awaited");
         assert_eq!(proofs.answer(at(200), address, DuplicateCheck::InUse(MAC)), Some(MAC));
         assert_eq!(proofs.in_use(), Some((address, MAC)));
         assert_eq!(proofs.next_deadline(), Some(at(1_200)));

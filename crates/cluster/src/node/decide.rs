@@ -45,6 +45,9 @@ impl Node {
             self.duty.listening = None;
             effects.record(Event::Listened);
         }
+        if self.duty.young.is_some_and(|until| now >= until) {
+            self.duty.young = None;
+        }
         if self.monitors.are_known() || self.duty.settling.is_some_and(|until| now >= until) {
             self.duty.settling = None;
         }
@@ -88,7 +91,11 @@ impl Node {
                 self.counters.isolations += 1;
                 effects.record(Event::Isolated);
             }
-            (true, false) => effects.record(Event::Rejoined),
+            (true, false) => {
+                // A newcomer again: peers may hold what was ours, and their words are still on the way.
+                self.duty.listening = Some(now + heartbeat.detection());
+                effects.record(Event::Rejoined);
+            }
             (false, false) | (true, true) => {}
         }
         self.standing = standing;
@@ -103,7 +110,13 @@ impl Node {
     fn elect(&mut self, now: Instant, effects: &mut Effects) {
         let mut elections = std::mem::take(&mut self.elections);
         let mut counters = std::mem::take(&mut self.counters);
-        let moment = Moment { now, heartbeat: self.heartbeat(), standing: self.standing, links: &self.links };
+        let moment = Moment {
+            now,
+            heartbeat: self.heartbeat(),
+            standing: self.standing,
+            young: self.duty.young.is_some(),
+            links: &self.links,
+        };
         for (name, election) in &mut elections {
             let listed = election.spec().servers.contains(&self.me);
             election.look(&moment, listed, effects);

@@ -1,0 +1,50 @@
+//! Two claims at once (R5).
+
+use model::event::{Cause, Event};
+
+use crate::stage::{Stage, config, host, ip, ms, name};
+
+/// Two halves both hold what the other holds; then they meet again.
+fn healed(first: &str) -> Stage {
+    let mut stage = Stage::settled(config("a b", &["v1: a b", "v2: b a"]));
+    stage.part("a", "b");
+    stage.run(ms(1_000));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a b", "a b"));
+    stage.log.clear();
+    // The one that is heard first makes the other see the conflict first.
+    let second = if first == "a" { "b" } else { "a" };
+    stage.heal();
+    stage.cut(second, first);
+    let heard = |stage: &Stage| stage.events(second).iter().any(|event| matches!(event, Event::PeerAlive { .. }));
+    stage.until(heard);
+    stage.heal();
+    stage
+}
+
+#[test]
+fn after_a_healed_partition_one_holds_and_has_the_last_word() {
+    for first in ["a", "b"] {
+        let mut stage = healed(first);
+        stage.run(ms(100));
+        assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"), "{first} first");
+        stage.run(ms(5));
+        assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"), "{first} first");
+        assert_eq!(stage.last_word(ip("10.77.0.102")), Some("b"), "{first} first");
+        let releases = stage.events("b").into_iter().filter(|event| matches!(event, Event::Releasing { .. }));
+        let expected = Event::Releasing { virtual_host: host("v1"), to: Some(name("a")), cause: Cause::RivalWon };
+        assert_eq!(releases.collect::<Vec<_>>(), [&expected], "{first} first");
+        let gone = Event::RivalGone { virtual_host: host("v1"), rival: name("b") };
+        assert!(stage.events("a").contains(&&gone));
+        assert_eq!(stage.changes(), 4, "two addresses of each are removed, nothing is added");
+    }
+}
+
+#[test]
+fn the_winner_announces_after_the_losers_claim_is_gone() {
+    let mut stage = healed("a");
+    let removed = |stage: &Stage| stage.holders("v1") == "a";
+    stage.until(removed);
+    stage.log.clear();
+    stage.run(ms(10));
+    assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"));
+}

@@ -1,0 +1,191 @@
+//! Servers, services and kernels that fail.
+
+use model::{
+    config::PartitionPolicy,
+    event::{Cause, Event},
+    health::{ServerState, Verdict},
+};
+
+use crate::stage::{Stage, config, host, ip, monitored, ms, name};
+
+fn causes(stage: &Stage, server: &str) -> Vec<Cause> {
+    let take = |event: &Event| match event {
+        Event::Taking { cause, .. } => Some(*cause),
+        _ => None,
+    };
+    stage.events(server).into_iter().filter_map(take).collect()
+}
+
+#[test]
+fn death_is_covered_within_the_detection_time() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c", "v2: b c a"]));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+    stage.kill("a");
+    let gap = stage.until(|stage| stage.holders("v1") == "b");
+    assert!(gap > ms(75) && gap <= ms(155), "{gap:?}");
+    assert_eq!(causes(&stage, "b"), [Cause::ServerDead]);
+    assert_eq!(causes(&stage, "c"), []);
+    stage.run(ms(1));
+    assert_eq!(stage.last_word(ip("10.77.0.101")), Some("b"));
+    let health = stage.node("c").health();
+    assert_eq!(health.servers[&name("a")].state, ServerState::Dead);
+    assert_eq!(health.virtual_hosts[&host("v1")].active, Some(name("b")));
+    assert!(!health.virtual_hosts[&host("v1")].at_primary);
+    assert_eq!(stage.holders("v2"), "b", "undisturbed");
+    stage.kill("b");
+    stage.until(|stage| stage.holders("v1") == "c" && stage.holders("v2") == "c");
+}
+
+#[test]
+fn two_servers_with_a_gateway_cover_for_each_other_without_delay() {
+    let mut configuration = config("a b", &["v1: a b", "v2: b a"]);
+    configuration.partition = PartitionPolicy::Gateway { witness: Vec::new() };
+    let mut stage = Stage::new(configuration);
+    for server in ["a", "b"] {
+        stage.machine(server).gateways = vec![ip("10.77.0.254")];
+        stage.start(server);
+    }
+    stage.run(ms(3_000));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+    stage.log.clear();
+    // a's host is cut off: b reaches the gateway and takes over; a does not, and lets go.
+    stage.isolate("a");
+    let gap = stage.until(|stage| stage.machines[&name("b")].kernel.contains(&ip("10.77.0.101")));
+    assert!(gap <= ms(155), "the gateway was asked in time: {gap:?}");
+    stage.run(ms(60));
+    assert_eq!(stage.holders("v1"), "b");
+    assert!(stage.events("a").contains(&&Event::Isolated));
+    assert!(stage.node("a").health().isolated);
+    assert_eq!(stage.node("a").status(stage.now).state, "isolated");
+    // It returns: failback after the delay, in one move each.
+    stage.heal();
+    stage.machine("a").hears_witness = true;
+    stage.run(ms(200));
+    assert!(stage.events("a").contains(&&Event::Rejoined));
+    assert_eq!(stage.holders("v1"), "b", "not at once");
+    stage.run(ms(1_200));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+    assert_eq!(causes(&stage, "a"), [Cause::Failback]);
+}
+
+#[test]
+fn a_lone_server_that_starts_without_a_witness_holds_nothing() {
+    let mut configuration = config("a b", &["v1: a b"]);
+    configuration.partition = PartitionPolicy::Gateway { witness: vec![ip("10.77.0.254")] };
+    let mut stage = Stage::new(configuration);
+    stage.machine("a").hears_witness = false;
+    stage.start("a");
+    stage.run(ms(2_000));
+    assert_eq!(stage.holders("v1"), "");
+    assert!(stage.events("a").contains(&&Event::Isolated));
+    stage.machine("a").hears_witness = true;
+    stage.run(ms(450));
+    assert_eq!(stage.holders("v1"), "a", "the witness answers at last");
+}
+
+#[test]
+fn a_minority_lets_go_and_the_majority_takes_over() {
+    let mut configuration = config("a b c", &["v1: a b c"]);
+    configuration.partition = PartitionPolicy::Majority;
+    let mut stage = Stage::settled(configuration);
+    stage.isolate("a");
+    stage.run(ms(200));
+    assert_eq!(stage.holders("v1"), "b");
+    stage.kill("c");
+    stage.run(ms(200));
+    assert_eq!(stage.holders("v1"), "", "one of three");
+}
+
+#[test]
+fn a_failed_service_moves_and_returns_after_the_delay() {
+    let mut stage = Stage::settled(monitored(config("a b", &["v1: a b"]), "v1"));
+    assert_eq!(stage.holders("v1"), "a");
+    stage.machine("a").service = Some(false);
+    stage.until(|stage| stage.holders("v1") == "b");
+    assert_eq!(causes(&stage, "b"), [Cause::ServiceFailed]);
+    stage.run(ms(5));
+    assert_eq!(stage.node("a").health().virtual_hosts[&host("v1")].verdict, Verdict::Up, "where it is now");
+    let status = stage.node("a").status(stage.now);
+    assert_eq!(status.virtual_hosts[0].servers[0].monitors[0].verdict, "down");
+    assert_eq!(status.virtual_hosts[0].servers[0].monitors[0].reason.as_deref(), Some("connection refused"));
+    stage.run(ms(3_000));
+    stage.machine("a").service = Some(true);
+    stage.until(|stage| {
+        stage.events("a").iter().any(|event| matches!(event, Event::MonitorChanged { verdict: Verdict::Up, .. }))
+    });
+    let delay = stage.until(|stage| stage.holders("v1") == "a");
+    assert!(delay >= ms(1_000) && delay < ms(1_010), "{delay:?}");
+    assert_eq!(causes(&stage, "a"), [Cause::Failback]);
+}
+
+#[test]
+fn a_service_down_everywhere_stays_or_goes_as_configured() {
+    for (always_active, expected) in [(true, "a"), (false, "")] {
+        let mut configuration = monitored(config("a b", &["v1: a b"]), "v1");
+        configuration.virtual_hosts.get_mut(&host("v1")).unwrap().always_active = always_active;
+        let mut stage = Stage::settled(configuration);
+        stage.machine("b").service = Some(false);
+        stage.run(ms(3_000));
+        stage.machine("a").service = Some(false);
+        stage.run(ms(3_000));
+        assert_eq!(stage.holders("v1"), expected);
+        stage.machine("b").service = Some(true);
+        stage.run(ms(3_000));
+        assert_eq!(stage.holders("v1"), "b");
+    }
+}
+
+#[test]
+fn a_kernel_that_refuses_passes_it_on_and_is_tried_again_later() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c"]));
+    stage.machine("b").refuses_to_add = true;
+    stage.kill("a");
+    let gap = stage.until(|stage| stage.holders("v1") == "c");
+    assert!(gap < ms(160), "b passes it on at once: {gap:?}");
+    assert!(stage.events("b").iter().any(|event| matches!(event, Event::TakeFailed { .. })));
+    stage.machine("b").refuses_to_add = false;
+    stage.run(ms(3_000));
+    assert_eq!(stage.holders("v1"), "b", "failback once b is able again");
+}
+
+#[test]
+fn a_kernel_that_does_not_let_go_keeps_the_claim() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    stage.machine("a").refuses_to_remove = true;
+    stage.command("a", cluster::Command::Standby(name("a")));
+    stage.run(ms(3_000));
+    assert_eq!(stage.holders("v1"), "a", "nobody takes what a's kernel still has");
+    assert_eq!(stage.node("b").status(stage.now).virtual_hosts[0].state, "moving");
+    stage.machine("a").refuses_to_remove = false;
+    stage.run(ms(5_100));
+    assert_eq!(stage.holders("v1"), "b", "tried again until it works");
+}
+
+#[test]
+fn what_others_delete_and_the_host_puts_back_is_announced_again() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    let address = ip("10.77.0.101");
+    stage.input("a", cluster::Input::Address { address, outcome: model::report::AddressOutcome::Restored });
+    assert!(stage.events("a").contains(&&Event::AddressRestored { virtual_host: host("v1"), address }));
+    assert_eq!(stage.last_word(address), Some("a"));
+}
+
+#[test]
+fn loss_in_one_direction_moves_nothing_where_a_third_server_relays() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c"]));
+    stage.cut("a", "b");
+    stage.run(ms(2_000));
+    assert_eq!(stage.changes(), 0);
+}
+
+#[test]
+fn of_two_servers_that_hear_each_other_in_one_direction_only_one_holds() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b", "v2: b a"]));
+    // b no longer hears a, takes everything, and says so; a hears that, and that b can't hear it.
+    stage.cut("a", "b");
+    stage.run(ms(500));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("b", "b"));
+    stage.heal();
+    stage.run(ms(2_000));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+}

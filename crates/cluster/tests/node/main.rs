@@ -1,0 +1,11 @@
+//! Two or three nodes on a stage: a deterministic clock, a network, kernels that answer. One test for each rule.
+
+mod chaos;
+mod conflict;
+mod failure;
+mod handover;
+mod reload;
+mod safety;
+#[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]
+mod stage;
+mod start;

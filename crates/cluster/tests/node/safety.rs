@@ -1,0 +1,77 @@
+//! Oversleeping, and false suspicion.
+
+use cluster::Input;
+use model::event::{Cause, Event};
+
+use crate::stage::{Stage, config, ms};
+
+#[test]
+fn who_sleeps_longer_than_the_detection_time_lets_go_first() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    stage.freeze("a", ms(1_000));
+    // The other has taken over meanwhile; the sleeper's very first action is to let go.
+    let overslept = stage.events("a").iter().position(|event| matches!(event, Event::Overslept { .. }));
+    let released =
+        stage.events("a").iter().position(|event| matches!(event, Event::Releasing { cause: Cause::Overslept, .. }));
+    assert!(overslept.is_some() && released.is_some_and(|released| released == overslept.unwrap_or(0) + 1));
+    stage.run(ms(2));
+    assert_eq!(stage.holders("v1"), "b");
+    stage.run(ms(900));
+    assert_eq!(stage.holders("v1"), "b", "the failback delay runs anew");
+    stage.run(ms(500));
+    assert_eq!(stage.holders("v1"), "a");
+}
+
+#[test]
+fn a_cluster_that_sleeps_as_one_is_back_soon() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b", "v2: b a"]));
+    stage.machine("b").frozen = true;
+    stage.freeze("a", ms(1_000));
+    stage.machine("b").frozen = false;
+    stage.run(ms(400));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+}
+
+#[test]
+fn a_short_nap_moves_nothing() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c"]));
+    for _ in 0..20 {
+        stage.freeze("a", ms(90));
+        stage.run(ms(60));
+    }
+    assert_eq!(stage.changes(), 0);
+    assert_eq!(stage.node("a").counters().overslept, 0);
+}
+
+#[test]
+fn a_lost_heartbeat_moves_nothing() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    for _ in 0..10 {
+        stage.part("a", "b");
+        stage.run(ms(49));
+        stage.heal();
+        stage.run(ms(200));
+    }
+    assert!(stage.events("b").iter().any(|event| matches!(event, Event::PeerRecovered { .. })));
+    assert_eq!(stage.changes(), 0);
+}
+
+#[test]
+fn a_peers_quick_restart_leaves_what_others_hold() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c", "v2: c b a"]));
+    stage.kill("b");
+    stage.start("b");
+    stage.run(ms(3_000));
+    assert_eq!(stage.changes(), 0);
+}
+
+#[test]
+fn rubbish_decides_nothing() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    let from = "10.77.0.66:7946".parse().unwrap();
+    for length in 0..200 {
+        stage.input("a", Input::Datagram { from, bytes: vec![length; usize::from(length)] });
+    }
+    assert_eq!(stage.changes(), 0);
+    assert_eq!(stage.node("a").counters().refused.values().sum::<u64>(), 200);
+}
