@@ -7,10 +7,15 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::IpAddr,
     process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
+    },
 };
 
 use host::{
-    Report,
+    Report, Sink,
     address::{Addresses, PROTOCOL},
     lab::Host,
 };
@@ -142,6 +147,52 @@ fn what_others_delete_comes_back() {
         addresses.set(BTreeMap::new());
         expect_both(&reports, AddressOutcome::Absent);
         assert_eq!(reports.outcomes_so_far(), [], "our own removal is not taken for somebody else's");
+    });
+}
+
+/// A sink that stops at the next report of interfaces, which stops the thread that listens to the kernel.
+#[test]
+fn what_was_deleted_while_we_could_not_listen_comes_back() {
+    in_lab("what_was_deleted_while_we_could_not_listen_comes_back", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (sink, reports) = reports();
+        let (stopped, is_stopped) = sync_channel(0);
+        let (go, may_go) = sync_channel::<()>(0);
+        let (armed, gate) = (Arc::new(AtomicBool::new(false)), Mutex::new(may_go));
+        let stopping: Sink = Arc::new({
+            let armed = Arc::clone(&armed);
+            move |report| {
+                let interfaces = matches!(report, Report::Interfaces(_));
+                sink(report);
+                if interfaces && armed.swap(false, Ordering::SeqCst) {
+                    stopped.send(()).expect("the test waits");
+                    gate.lock().expect("nobody panics").recv().expect("the test goes on");
+                }
+            }
+        });
+        let addresses = host.run(|| Addresses::start(stopping)).expect("a thread").expect("netlink");
+        addresses.set(both(eth0));
+        expect_both(&reports, AddressOutcome::Present);
+
+        armed.store(true, Ordering::SeqCst);
+        add_address(&host, eth0, ip("10.77.0.99"), 24);
+        is_stopped.recv().expect("the listener has stopped");
+        // More than fits into the socket's buffer, so that the kernel drops what comes next.
+        netlink(&host, |handle| async move {
+            for last in 1..=100 {
+                for third in 1..=10 {
+                    let request = handle.address().add(eth0.0, IpAddr::from([10, 88, third, last]), 24);
+                    request.execute().await.expect("added");
+                }
+            }
+        });
+        for address in both(eth0).into_keys() {
+            delete_address(&host, address);
+        }
+        go.send(()).expect("the listener waits");
+        expect_both(&reports, AddressOutcome::Restored);
+        interfaces(&reports, "all thousand", |eth0| eth0.own.len() > 1000);
     });
 }
 
