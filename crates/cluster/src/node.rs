@@ -13,7 +13,11 @@ mod decide;
 mod speak;
 mod status;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use model::{
     BootId, Health, Instant, MonitorId, ServerName, VirtualHostName,
@@ -65,6 +69,8 @@ pub struct Node {
     duty: Duty,
     rounds: Rounds,
     said: Said,
+    /// The peers that were alive when everything was last decided.
+    company: BTreeSet<ServerName>,
     /// What each peer last said, and was, when everything was decided; to tell news from repetition.
     considered: BTreeMap<ServerName, (ServerState, Statement)>,
     serial: u32,
@@ -125,6 +131,7 @@ impl Node {
             duty: Duty::default(),
             rounds: Rounds { sent: now, pardoned: now },
             said: Said::default(),
+            company: BTreeSet::new(),
             considered: BTreeMap::new(),
             serial,
             health: Arc::new(Health::default()),

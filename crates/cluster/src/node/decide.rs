@@ -1,6 +1,10 @@
 //! Every decision anew: the partition policy, each virtual host, the addresses that follow, the announcements.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
@@ -32,6 +36,7 @@ impl Node {
         self.listen(now, effects);
         self.refuse_late(now, effects);
         self.note_standing(now, effects);
+        self.welcome(now);
         self.settle(now, effects);
         self.elect(now, effects);
         self.wish(now, effects);
@@ -99,6 +104,18 @@ impl Node {
             (false, false) | (true, true) => {}
         }
         self.standing = standing;
+    }
+
+    /// A peer has come: while we did not hear it, it may have held what we hold. Ours has to be the last word on the wire.
+    fn welcome(&mut self, now: Instant) {
+        let alive = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
+        let company: BTreeSet<ServerName> = alive.map(|(name, _)| name.clone()).collect();
+        for peer in company.difference(&self.company) {
+            for election in self.elections.values_mut().filter(|election| election.spec().servers.contains(peer)) {
+                election.announce_anew(now);
+            }
+        }
+        self.company = company;
     }
 
     fn settle(&mut self, now: Instant, effects: &mut Effects) {

@@ -94,7 +94,7 @@ fn calm(stage: &mut Stage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn after_any_trouble_there_is_one_holder_and_it_has_the_last_word(
