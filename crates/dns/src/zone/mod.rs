@@ -9,7 +9,6 @@
 
 mod check;
 mod generate;
-mod nearest;
 mod params;
 mod pseudo;
 mod rdata;

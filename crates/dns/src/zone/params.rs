@@ -6,9 +6,9 @@ use std::{
 };
 
 use data_encoding::BASE64;
+use model::nearest;
 
 use super::{
-    nearest::nearest,
     source::{Complaint, Place},
     text,
     token::Token,

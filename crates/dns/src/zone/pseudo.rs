@@ -7,10 +7,9 @@ use hickory_proto::rr::{
     LowerName, RData,
     rdata::{A, AAAA, NS},
 };
-use model::{PoolName, ServerName, VirtualHostName};
+use model::{PoolName, ServerName, VirtualHostName, nearest};
 
 use super::{
-    nearest::nearest,
     source::{Complaint, Place},
     template::{PoolRecord, Reader, Record, Wrong},
     text,

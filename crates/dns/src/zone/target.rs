@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use hickory_proto::rr::{LowerName, Name, RData, RecordType};
+use model::nearest;
 
 use super::{
     check::{Here, Index},
-    nearest::nearest,
     shape::type_name,
     source::{Complaint, Sources},
     template::Record,
@@ -115,7 +115,7 @@ impl<'i, 't> Targets<'i, 't> {
         let known: Vec<String> =
             self.index.owners.keys().filter(|name| !is_wildcard(name)).filter_map(relative).collect();
         let wrong = relative(target).unwrap_or_default();
-        match nearest(&wrong, known.iter().map(String::as_str).filter(|name| !name.is_empty())) {
+        match nearest(&wrong, known.iter().map(String::as_str).filter(|name| name.len() > 1)) {
             Some(known) => complaint.help(format!("did you mean `{known}`?")),
             None if written.contains('.') && !written.ends_with('.') => {
                 complaint.help(format!("a name without a final dot is relative: did you mean `{written}.`?"))

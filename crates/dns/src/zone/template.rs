@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{LowerName, Name, RData};
-use model::{PoolName, config::ClusterConfig};
+use model::{PoolName, config::ClusterConfig, nearest};
 
 use super::{
-    nearest::nearest,
     rdata,
     shape::{Field, Kind, SHAPES, Shape, kind, type_name},
     source::{Complaint, Place, Sources},

@@ -8,10 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    nearest::nearest,
-    source::{Complaint, Place, Sources},
-};
+use model::nearest;
+
+use super::source::{Complaint, Place, Sources};
 
 /// More text than this, escapes included, fits in no record.
 const LONGEST_ENTRY: usize = 300_000;
