@@ -2,6 +2,8 @@
 //!
 //! `UPDATE=1 cargo test --test config` writes the expected diagnostics anew.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its body does")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -15,12 +15,11 @@ pub mod digest;
 pub mod event;
 pub mod health;
 pub mod id;
-mod nearest;
+pub mod nearest;
 pub mod net;
 pub mod report;
 pub mod time;
 
 pub use health::Health;
 pub use id::{BootId, MonitorId, PoolName, ServerName, Term, VirtualHostName, ZoneName};
-pub use nearest::nearest;
 pub use time::Instant;

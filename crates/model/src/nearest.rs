@@ -3,7 +3,8 @@
 /// Letters of a name that are compared; whoever writes longer ones gets a worse guess, and no slow one.
 const LONGEST: usize = 64;
 
-/// The candidate that was probably meant by `name`: at most a third of its letters are wrong. Letter case does not matter.
+/// The candidate that was probably meant by `name`: at most a third of its letters are wrong, and not all. Letter case
+/// does not matter.
 pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let letters = |text: &str| text.chars().take(LONGEST).flat_map(char::to_lowercase).collect::<Vec<_>>();
     let name = letters(name);
@@ -11,7 +12,7 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
     candidates
         .into_iter()
         .map(|candidate| (distance(&name, &letters(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -49,6 +50,7 @@ mod tests {
         assert_eq!(nearest("rsie", known), Some("rise"));
         assert_eq!(nearest("port", known), None);
         assert_eq!(nearest("", known), None);
+        assert_eq!((nearest("x", ["a", "b"]), nearest("A", ["a", "b"])), (None, Some("a")));
     }
 
     proptest! {

@@ -13,7 +13,7 @@ mod zones;
 
 pub use self::{cluster::parse_cluster, node::parse_node};
 use super::read::{Entry, Source, Value};
-use crate::nearest;
+use crate::nearest::nearest;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::super::{
     cluster::{HttpProbe, Monitor, ProbeKind},
     read::{Fields, Firsts, Source, Value, check_name, spell},
 };
-use crate::nearest;
+use crate::nearest::nearest;
 
 const KNOWN: &[&str] = &[
     "name", "type", "port", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "path", "host",

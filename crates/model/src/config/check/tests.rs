@@ -713,7 +713,7 @@ fn references_must_resolve() {
     17 | members = ["a", "b", "bb", "a"]
        |                      ^^^^
        |
-       = help: did you mean `b`? there is: b, w, x, a, b
+       = help: there is: b, w, x, a, b
 
     cluster.toml:17:28: `a` is listed twice
        |

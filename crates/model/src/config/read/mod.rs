@@ -18,7 +18,7 @@ pub(super) use self::{
     value::{Value, check_name},
     words::spell,
 };
-use crate::{diagnostic::Diagnostic, nearest};
+use crate::{diagnostic::Diagnostic, nearest::nearest};
 
 /// A text, and the mistakes found in it.
 pub(super) struct Source<'s> {

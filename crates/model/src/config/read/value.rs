@@ -12,7 +12,7 @@ use super::{
     Entry, Fields, Source,
     words::{parse_duration, spell},
 };
-use crate::{id::is_valid_name, nearest};
+use crate::{id::is_valid_name, nearest::nearest};
 
 /// A value under a name. Each method either gives what it promises or reports the mistake.
 #[derive(Clone)]
