@@ -69,6 +69,14 @@ pub(crate) enum Command {
     /// End a server's standby.
     #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
     Resume(Target),
+    /// Show what it does: three servers, a client and some faults, in namespaces on this machine.
+    #[command(after_help = "Needs user namespaces, or root. Nothing outside the namespaces is touched.\n\
+                            Exit codes: 0 all went as it should; 1 not, or namespaces are not allowed.")]
+    Demo {
+        /// Leave the network up afterwards, its DNS and an admin port reachable on 127.0.0.1, until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Look at the zones that the configuration makes.
     Zone {
         /// What to do with them.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes};
 use hyper_util::rt::TokioIo;
+use model::api::Status;
 use tokio::net::UnixStream;
 
 use crate::args::{CONFIG, Reach, SOCKET};
@@ -34,12 +35,22 @@ pub(crate) fn socket(reach: &Reach) -> Result<PathBuf> {
 fn socket_of(config: &Path) -> Result<PathBuf> {
     let text = fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
     match model::config::parse_node(&config.to_string_lossy(), &text) {
-        Ok(node) => Ok(node.socket),
+        // Relative to the node file, as everywhere.
+        Ok(node) => Ok(config.parent().unwrap_or(Path::new("")).join(node.socket)),
         Err(mistakes) => {
             let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             bail!("the node file has mistakes:\n{}", mistakes.join("\n"));
         }
     }
+}
+
+/// The whole cluster, as the daemon behind the socket sees it.
+///
+/// # Errors
+/// When nobody answers in time, or the answer is not a status.
+pub(crate) fn status(socket: &Path) -> Result<Status> {
+    let body = request(socket, Method::GET, "/v1/status", None)?;
+    serde_json::from_slice(&body).context("the daemon's answer is not a status")
 }
 
 /// Makes one request and returns the body of a successful answer.

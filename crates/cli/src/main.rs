@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod client;
+mod demo;
 mod print;
 
 use std::{
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             );
         }
         Command::Check { config } => return check::run(&config),
+        Command::Demo { keep } => return demo::run(keep),
         Command::Zone { command: ZoneCommand::Render { config, serial, zone } } => render_zone(&config, &zone, serial),
         Command::Status { json, reach } => status(json, &reach),
         Command::Events { json, reach } => events(json, &reach),
@@ -79,8 +81,7 @@ fn command(path: &str, target: &Target) -> Result<ExitCode> {
     let server = match &target.server {
         Some(server) => server.clone(),
         None => {
-            let body = client::request(&socket, Method::GET, "/v1/status", None)?;
-            serde_json::from_slice::<Status>(&body).context("the daemon's answer is not a status")?.this
+client::status(&socket)?.this
         }
     };
     client::request(&socket, Method::POST, path, Some(json!({ "server": server }).to_string()))?;

@@ -19,7 +19,10 @@ use host::lab::{
 use model::api::Status;
 
 use super::screen::Screen;
-use crate::{client, status};
+use crate::{
+    client,
+    print::{self, Style},
+};
 
 /// The first virtual address of `zones/example`.
 pub(super) const VIRTUAL1: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
@@ -78,8 +81,11 @@ fn acts(stage: &mut Stage, screen: &Screen) -> anyhow::Result<()> {
 
     screen.head("3. The web server on web2 dies; the machine lives");
     let probe = client_of(stage, 102)?;
-    act = Fault { what: "service dead", last_byte: 102, gone_from: "web2", dns_of: &["web1", "web2", "web3"] }
-        .watch(stage, &probe, |stage| Ok(stage.stop_web("web2")?))?;
+    act = Fault { what: "service dead", last_byte: 102, gone_from: "web2", dns_of: &["web1", "web2", "web3"] }.watch(
+        stage,
+        &probe,
+        |stage| Ok(stage.stop_web("web2")?),
+    )?;
     describe(screen, &act, stage, &["web1", "web2", "web3"])?;
     summary.push(act);
 
@@ -90,8 +96,11 @@ fn acts(stage: &mut Stage, screen: &Screen) -> anyhow::Result<()> {
 
     screen.head("5. web3 is stopped as planned (SIGTERM)");
     let probe = client_of(stage, 103)?;
-    act = Fault { what: "planned stop", last_byte: 103, gone_from: "web3", dns_of: &["web1", "web2"] }
-        .watch(stage, &probe, |stage| Ok(drop(stage.stop("web3")?)))?;
+    act = Fault { what: "planned stop", last_byte: 103, gone_from: "web3", dns_of: &["web1", "web2"] }.watch(
+        stage,
+        &probe,
+        |stage| stage.stop("web3").map(|_| ()).map_err(Into::into),
+    )?;
     describe(screen, &act, stage, &["web1", "web2"])?;
     summary.push(act);
     act = came_back("started again", stage, &probe, 103, "web3", |stage| Ok(stage.start("web3")?))?;
@@ -115,7 +124,7 @@ fn start(stage: &mut Stage, screen: &Screen) -> anyhow::Result<()> {
             })
     })
     .context("waiting for every virtual host to be active on its primary")?;
-    screen.say(&status::text(&settled, screen.is_live()));
+    screen.say(&print::status::render(&settled, Style::of_stdout()));
     screen.head("The client asks each server's DNS:");
     await_answer(stage, &["web1", "web2", "web3"], |answer| answer.addresses.len() == 3)?;
     say_answers(screen, stage, &["web1", "web2", "web3"])
@@ -236,7 +245,9 @@ fn await_status(socket: &std::path::Path, wanted: impl Fn(&Status) -> bool) -> a
         let seen = client::status(socket);
         match seen {
             Ok(status) if wanted(&status) => return Ok(status),
-            Ok(status) if begun.elapsed() > PATIENCE => bail!("still so:\n{}", status::text(&status, false)),
+            Ok(status) if begun.elapsed() > PATIENCE => {
+                bail!("still so:\n{}", print::status::render(&status, Style { color: false }))
+            }
             Err(error) if begun.elapsed() > PATIENCE => return Err(error),
             Ok(_) | Err(_) => thread::sleep(GLANCE),
         }
@@ -261,7 +272,8 @@ fn say_answers(screen: &Screen, stage: &Stage, servers: &[&str]) -> anyhow::Resu
 }
 
 fn table(acts: &[Act]) -> String {
-    let mut text = format!("  {:<16}{:<14}{:<16}{:>12}{:>16}\n", "what", "address", "moved", "client gap", "out of DNS");
+    let mut text =
+        format!("  {:<16}{:<14}{:<16}{:>12}{:>16}\n", "what", "address", "moved", "client gap", "out of DNS");
     for act in acts {
         let moved = format!("{} -> {}", act.from, act.to);
         let dns = act.dns.map_or_else(|| "-".to_owned(), millis);

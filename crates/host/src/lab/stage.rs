@@ -57,7 +57,7 @@ struct Member {
     daemon: Option<Child>,
 }
 
-/// The servers, the client, the switch.
+/// The servers, the client, the switch, and a router (10.77.0.254, fd00:77::254) that answers as a witness.
 #[derive(Debug)]
 pub struct Stage {
     /// The network, for pulling cables.
@@ -74,6 +74,7 @@ impl Stage {
     pub fn set(play: &Play<'_>) -> Result<Self, StageError> {
         let mut lab = Lab::new()?;
         let client = lab.host("client", &["10.77.0.200/24", "fd00:77::200/64"])?;
+        lab.host("router", &["10.77.0.254/24", "fd00:77::254/64"])?;
         let write = |name: &str, text: &str| {
             let path = play.directory.join(name);
             let mut options = File::options();
