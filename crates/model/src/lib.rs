@@ -22,4 +22,5 @@ pub mod time;
 
 pub use health::Health;
 pub use id::{BootId, MonitorId, PoolName, ServerName, Term, VirtualHostName, ZoneName};
+pub use nearest::nearest;
 pub use time::Instant;
