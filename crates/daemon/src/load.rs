@@ -1,8 +1,8 @@
 //! Reads everything that the daemon is told in files: node file, cluster file, zone templates with what they include,
 //! cluster key. `run`, a reload, `check` and `zone render` all come through here.
 //!
-//! Invariants: all or nothing, and *all* mistakes of all files at once. Nothing of the key file ever appears in a message.
-//! Paths in a file are relative to the directory of that file, `$INCLUDE`s to that of the zone's template.
+//! Invariants: all or nothing, and *all* mistakes of all files at once. Nothing of the key file ever appears in a
+//! message. Paths in a file are relative to the directory of that file, `$INCLUDE`s to that of the zone's template.
 
 use std::{
     collections::BTreeMap,

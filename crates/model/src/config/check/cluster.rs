@@ -152,7 +152,8 @@ fn heartbeat(section: &Fields<'_>) -> HeartbeatSettings {
     }
 }
 
-/// Heartbeats name things by 64-bit keys; two equal keys would be one thing. `things` has each one's words, key and place.
+/// Heartbeats name things by 64-bit keys; two equal keys would be one thing. `things` has each one's words, key and
+/// place.
 pub(super) fn refuse_equal_keys(source: &Source<'_>, things: impl IntoIterator<Item = (String, u64, Range<usize>)>) {
     let mut keys = Firsts::new(source);
     for (what, key, span) in things {
