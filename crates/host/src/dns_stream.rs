@@ -13,6 +13,9 @@
 
 mod limits;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -33,6 +36,7 @@ use hickory_server::{
     proto::op::SerialMessage,
     server::TimeoutStream,
 };
+use socket2::SockRef;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -48,18 +52,28 @@ use crate::{
     entropy,
 };
 
-/// How long a connection may take for its next query, or for reading a reply (RFC 7766 section 6.2.3).
-const IDLE: Duration = Duration::from_secs(10);
-/// The same while more than half of all connections are taken.
-const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(2);
+/// What clients get.
+const PATIENCE: Patience = Patience { usual: Duration::from_secs(10), under_pressure: Duration::from_secs(2) };
 /// Replies that wait to be written on one connection. One query at a time is answered, so one would do.
 const UNWRITTEN: usize = 4;
+/// Bytes of replies that the kernel keeps for a client that does not read, beyond what is under way to it. Without it
+/// the kernel would take megabytes for each.
+const UNSENT: u32 = 64 * 1024;
 /// Rest after an error of accept(2) that is not about one connection, such as too many open files.
 const REST: Duration = Duration::from_millis(50);
+
+/// How long a connection may take for its next query, or for reading a reply (RFC 7766 section 6.2.3).
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    usual: Duration,
+    /// While more than half of all connections are taken.
+    under_pressure: Duration,
+}
 
 /// What every answer needs.
 #[derive(Debug)]
 struct Answerer {
+    patience: Patience,
     views: Arc<ArcSwap<View>>,
     cell: Cell,
     /// Where the next connection's rotation of pools begins.
@@ -68,6 +82,12 @@ struct Answerer {
 }
 
 impl Answerer {
+    fn new(views: &Arc<ArcSwap<View>>, patience: Patience) -> Self {
+        let turn = AtomicU32::new(entropy::spread() as u32);
+        let (views, limits) = (Arc::clone(views), Limits::of_this_process());
+        Self { patience, views, cell: Cell::default(), turn, limits }
+    }
+
     fn answer(&self, client: IpAddr, query: &[u8], transport: Transport, turn: &mut u32) -> Option<Vec<u8>> {
         let mut reply = Vec::new();
         let view = self.views.load();
@@ -115,12 +135,7 @@ impl DnsStream {
         views: &Arc<ArcSwap<View>>,
         deferred: mpsc::Receiver<Deferred>,
     ) -> Result<Self, (SocketAddr, io::Error)> {
-        let answerer = Arc::new(Answerer {
-            views: Arc::clone(views),
-            cell: Cell::default(),
-            turn: AtomicU32::new(entropy::spread() as u32),
-            limits: Limits::of_this_process(),
-        });
+        let answerer = Arc::new(Answerer::new(views, PATIENCE));
         let answering = runtime.spawn(answer_deferred(Arc::clone(&answerer), deferred)).abort_handle();
         let (runtime, listeners) = (runtime.clone(), BTreeMap::new());
         let mut this = Self { runtime, answerer, listen: Vec::new(), listeners, deferred: answering };
@@ -255,7 +270,9 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 async fn serve(answerer: Arc<Answerer>, stream: tokio::net::TcpStream, client: SocketAddr, ticket: Ticket) {
     // A reply is written whole; waiting to fill a segment only delays the last one.
     let _ = stream.set_nodelay(true);
-    let idle = if ticket.under_pressure() { IDLE_UNDER_PRESSURE } else { IDLE };
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+    let Patience { usual, under_pressure } = answerer.patience;
+    let idle = if ticket.under_pressure() { under_pressure } else { usual };
     let (stream, mut replies): (_, BufDnsStreamHandle) =
         TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), client, UNWRITTEN);
     let mut queries = TimeoutStream::new(stream, idle);
