@@ -56,7 +56,7 @@ impl Builder {
             live_serial: zone.serial_from_cluster,
             parent_side: NONE,
         });
-        self.zones.highest = self.zones.highest.min(usize::from(zone.origin.num_labels()));
+        self.zones.highest = self.zones.highest.min(ancestors(&name).count());
     }
 
     fn zone(&mut self, zone: &Zone, index: u16) {

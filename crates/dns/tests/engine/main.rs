@@ -1,0 +1,10 @@
+//! The DNS engine from outside: zones in, queries in, replies out.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+
+mod agree;
+mod malformed;
+mod oracle;
+mod pools;
+mod rules;
+mod support;
+mod wire;
