@@ -1,5 +1,7 @@
 //! Loads the zone templates under `zones/` as the daemon does, without a daemon.
 
+#![allow(dead_code)] // each test uses its part
+
 use std::{
     fs,
     net::IpAddr,
