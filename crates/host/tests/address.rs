@@ -7,15 +7,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::IpAddr,
     process::Stdio,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc::sync_channel,
-    },
 };
 
 use host::{
-    Report, Sink,
+    Report,
     address::{Addresses, PROTOCOL},
     lab::Host,
 };
@@ -31,6 +26,14 @@ fn start(host: &Host) -> (Addresses, Reports) {
     let (sink, reports) = reports();
     let addresses = host.run(|| Addresses::start(sink)).expect("a thread").expect("netlink");
     (addresses, reports)
+}
+
+/// With a gate at certain reports.
+fn start_gated(host: &Host, at: fn(&Report) -> bool) -> (Addresses, Reports, Gate) {
+    let (sink, reports) = reports();
+    let (sink, gate) = Gate::before(sink, at);
+    let addresses = host.run(|| Addresses::start(sink)).expect("a thread").expect("netlink");
+    (addresses, reports, gate)
 }
 
 fn both(interface: InterfaceIndex) -> BTreeMap<IpAddr, InterfaceIndex> {
@@ -150,47 +153,28 @@ fn what_others_delete_comes_back() {
     });
 }
 
-/// A sink that stops at the next report of interfaces, which stops the thread that listens to the kernel.
 #[test]
 fn what_was_deleted_while_we_could_not_listen_comes_back() {
     in_lab("what_was_deleted_while_we_could_not_listen_comes_back", |mut lab| {
         let (host, _) = two_hosts(&mut lab);
         let (eth0, _) = interface(&host, "eth0");
-        let (sink, reports) = reports();
-        let (stopped, is_stopped) = sync_channel(0);
-        let (go, may_go) = sync_channel::<()>(0);
-        let (armed, gate) = (Arc::new(AtomicBool::new(false)), Mutex::new(may_go));
-        let stopping: Sink = Arc::new({
-            let armed = Arc::clone(&armed);
-            move |report| {
-                let interfaces = matches!(report, Report::Interfaces(_));
-                sink(report);
-                if interfaces && armed.swap(false, Ordering::SeqCst) {
-                    stopped.send(()).expect("the test waits");
-                    gate.lock().expect("nobody panics").recv().expect("the test goes on");
-                }
-            }
-        });
-        let addresses = host.run(|| Addresses::start(stopping)).expect("a thread").expect("netlink");
+        let (addresses, reports, gate) = start_gated(&host, |report| matches!(report, Report::Interfaces(_)));
         addresses.set(both(eth0));
         expect_both(&reports, AddressOutcome::Present);
-
-        armed.store(true, Ordering::SeqCst);
-        add_address(&host, eth0, ip("10.77.0.99"), 24);
-        is_stopped.recv().expect("the listener has stopped");
-        // More than fits into the socket's buffer, so that the kernel drops what comes next.
-        netlink(&host, |handle| async move {
-            for last in 1..=100 {
-                for third in 1..=10 {
-                    let request = handle.address().add(eth0.0, IpAddr::from([10, 88, third, last]), 24);
-                    request.execute().await.expect("added");
-                }
+        // More than fits into the listener's socket, so that the kernel drops what comes next.
+        let flood = |handle: rtnetlink::Handle| async move {
+            for (third, last) in (1..=10).flat_map(|third| (1..=100).map(move |last| (third, last))) {
+                let request = handle.address().add(eth0.0, IpAddr::from([10, 88, third, last]), 24);
+                request.execute().await.expect("added");
             }
-        });
-        for address in both(eth0).into_keys() {
-            delete_address(&host, address);
-        }
-        go.send(()).expect("the listener waits");
+        };
+        gate.stopped(
+            || add_address(&host, eth0, ip("10.77.0.99"), 24),
+            || {
+                netlink(&host, flood);
+                both(eth0).into_keys().for_each(|address| delete_address(&host, address));
+            },
+        );
         expect_both(&reports, AddressOutcome::Restored);
         interfaces(&reports, "all thousand", |eth0| eth0.own.len() > 1000);
     });
@@ -222,29 +206,37 @@ fn every_change_of_mind_is_answered() {
     in_lab("every_change_of_mind_is_answered", |mut lab| {
         let (host, _) = two_hosts(&mut lab);
         let (eth0, _) = interface(&host, "eth0");
-        let (addresses, reports) = start(&host);
-        for _ in 0..50 {
-            addresses.set(both(eth0));
-            addresses.set(BTreeMap::new());
-            addresses.set(both(eth0));
-            let mut owed = both(eth0);
-            reports.until("both present", |report| {
-                if let Report::Address { address, outcome: AddressOutcome::Present } = report {
-                    owed.remove(address);
-                }
-                owed.is_empty().then_some(())
-            });
-            addresses.set(both(eth0));
-            addresses.set(BTreeMap::new());
-            let mut owed = both(eth0);
-            reports.until("both absent", |report| {
-                if let Report::Address { address, outcome: AddressOutcome::Absent } = report {
-                    owed.remove(address);
-                }
-                owed.is_empty().then_some(())
-            });
-            assert_eq!(rows(&host, ip("10.77.0.101")), []);
-        }
+        let (addresses, reports, gate) = start_gated(&host, |report| matches!(report, Report::Address { .. }));
+        let (first, other) = (ip("10.77.0.101"), ip("10.77.0.102"));
+        let with = |address| BTreeMap::from([(address, eth0)]);
+        let present = |address| (address, AddressOutcome::Present);
+        let absent = |address| (address, AddressOutcome::Absent);
+        addresses.set(with(first));
+        expect(&reports, &[present(first)]);
+        // To and fro before the worker looks: the kernel has it all the time, and we are told so again.
+        gate.stopped(
+            || addresses.set([with(first), with(other)].into_iter().flatten().collect()),
+            || {
+                addresses.set(with(other));
+                addresses.set([with(first), with(other)].into_iter().flatten().collect());
+            },
+        );
+        expect(&reports, &[present(other)]);
+        expect(&reports, &[present(first)]);
+        // And fro and to: it was never there.
+        gate.stopped(
+            || addresses.set(with(first)),
+            || {
+                addresses.set([with(first), with(other)].into_iter().flatten().collect());
+                addresses.set(with(first));
+            },
+        );
+        expect(&reports, &[absent(other)]);
+        expect(&reports, &[absent(other)]);
+        addresses.set(with(first));
+        addresses.set(BTreeMap::new());
+        expect(&reports, &[absent(first)]);
+        assert_eq!(reports.outcomes_so_far(), [], "what stayed wished is not told again");
     });
 }
 

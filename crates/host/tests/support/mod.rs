@@ -8,8 +8,9 @@ use std::{
     io::Write,
     net::IpAddr,
     sync::{
-        Arc,
-        mpsc::{Receiver, channel},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, channel, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -97,6 +98,40 @@ impl Reports {
             _ => None,
         };
         self.0.try_iter().filter_map(outcome).collect()
+    }
+}
+
+/// Stops the thread that brings a certain report, until it is let go.
+pub(crate) struct Gate {
+    armed: Arc<AtomicBool>,
+    stopped: Receiver<()>,
+    go: SyncSender<()>,
+}
+
+impl Gate {
+    /// `sink`, with a gate at the reports that `at` picks.
+    pub(crate) fn before(sink: Sink, at: fn(&Report) -> bool) -> (Sink, Self) {
+        let ((stop, stopped), (go, gone)) = (sync_channel(0), sync_channel(0));
+        let (armed, gone) = (Arc::new(AtomicBool::new(false)), Mutex::new(gone));
+        let gate = Self { armed: Arc::clone(&armed), stopped, go };
+        let gated = move |report| {
+            let here = at(&report);
+            sink(report);
+            if here && armed.swap(false, Ordering::SeqCst) {
+                stop.send(()).expect("the test waits");
+                gone.lock().expect("nobody panics").recv().expect("the test goes on");
+            }
+        };
+        (Arc::new(gated), gate)
+    }
+
+    /// Does `cause`, which must bring such a report, and then `meanwhile` with the thread stopped.
+    pub(crate) fn stopped(&self, cause: impl FnOnce(), meanwhile: impl FnOnce()) {
+        self.armed.store(true, Ordering::SeqCst);
+        cause();
+        self.stopped.recv_timeout(PATIENCE).expect("the thread comes to the gate");
+        meanwhile();
+        self.go.send(()).expect("the thread waits");
     }
 }
 
