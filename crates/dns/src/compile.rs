@@ -7,7 +7,7 @@
 //! Invariants: every ancestor of a node up to its apex is a node (empty non-terminals, RFC 8020); nothing below a
 //! delegation or a DNAME is one; a node belongs to the closest zone that encloses it. Nothing changes after `compile`.
 //!
-//! Deliberately not here: pools' addresses, which change ([`crate::view`]); the shape of replies ([`crate::respond`]).
+//! Deliberately not here: pools' addresses, which change ([`crate::view`]); the shape of replies ([`crate::respond()`]).
 
 pub(crate) mod block;
 mod build;
@@ -18,7 +18,6 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use model::{ZoneName, config::ClusterConfig};
 
-pub use self::block::encode;
 use self::block::{Block, Fix};
 use crate::{
     pool::Pools,

@@ -1,17 +1,17 @@
 //! The DNS that clients use: zone templates, views of them under the health of the moment, and answers.
 //!
-//! Read [`zone`] (what a template says), [`Zones`] (templates compiled), [`View`] (zones under health) and [`respond`], in
+//! Read [`zone`] (what a template says), [`Zones`] (templates compiled), [`View`] (zones under health) and [`respond()`], in
 //! this order.
 //!
 //! Invariants: no clock, socket, file, thread, randomness or hash-map order; what is compiled never changes.
 //!
 //! Deliberately not here: sockets and the general server (`host`), who holds which address (`cluster`).
 
-pub mod compile;
-pub mod lookup;
+mod compile;
+mod lookup;
 mod pool;
-pub mod respond;
-pub mod view;
+mod respond;
+mod view;
 mod wire;
 pub mod zone;
 

@@ -1,4 +1,4 @@
-//! Queries of every shape, over every transport: what [`crate::respond`] defers, and all of TCP.
+//! Queries of every shape, over every transport: what [`crate::respond()`] defers, and all of TCP.
 //!
 //! Plain questions take the very walk of the fast path. Around it stand the manners that RFC 8906 asks for: FORMERR,
 //! NOTIMP, BADVERS, REFUSED, server identification (RFC 4892, RFC 5001), and no silence where a reply is due.
@@ -62,7 +62,7 @@ struct Refusal {
 }
 
 impl View {
-    /// Answers a query of any shape. `out` is cleared and receives the reply; `turn` as for [`crate::respond`]. Never
+    /// Answers a query of any shape. `out` is cleared and receives the reply; `turn` as for [`crate::respond()`]. Never
     /// defers.
     pub fn answer_any(
         &self,

@@ -15,7 +15,7 @@ use crate::{
     wire::{HEADER, IN, rtype},
 };
 
-/// What is answered now. See [`crate::respond`].
+/// What is answered now. See [`crate::respond()`].
 #[derive(Debug)]
 pub struct View {
     pub(crate) zones: Arc<Zones>,

@@ -3,7 +3,7 @@
 //! Invariants: nothing here allocates, panics, or reads outside the slice that it was given; a reply holds whole records
 //! only, and its counts say exactly how many.
 //!
-//! Deliberately not here: what a name means ([`crate::compile`]) and which answer it gets ([`crate::respond`]).
+//! Deliberately not here: what a name means ([`crate::compile`]) and which answer it gets ([`crate::respond()`]).
 
 /// Bytes of a message's header.
 pub(crate) const HEADER: usize = 12;

@@ -216,7 +216,7 @@ pub(crate) fn wire(name: &Name) -> Vec<u8> {
 }
 
 /// Record data in wire form, uncompressed. An error where the data has none: a character string above 255 bytes, say.
-pub fn encode(data: &RData) -> Result<Vec<u8>, ProtoError> {
+pub(crate) fn encode(data: &RData) -> Result<Vec<u8>, ProtoError> {
     let mut bytes = Vec::new();
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_name_encoding(NameEncoding::Uncompressed);
