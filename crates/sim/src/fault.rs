@@ -1,0 +1,392 @@
+//! What can go wrong, and what operators do: a swarm drawn from the seed.
+
+use std::{sync::Arc, time::Duration};
+
+use cluster::{Command, Input};
+use model::{MonitorId, ServerName, config::ClusterConfig, report::AddressOutcome};
+
+use crate::{
+    network::Manners,
+    plan::{self, Style},
+    random::Random,
+    trace::What,
+    world::World,
+};
+
+/// One trouble. Machines are numbered in the order of their names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// The machine loses power, with all that its kernel had.
+    PowerOff(usize),
+    /// The daemon is killed; its addresses stay.
+    Kill(usize),
+    /// The daemon is stopped in its tracks, as by SIGSTOP.
+    Pause(usize),
+    /// The wire breaks into two: these on one side, the others on the other.
+    Split(Vec<usize>),
+    /// Nothing gets from the one to the other any more; back it does.
+    OneWay(usize, usize),
+    /// Nothing gets from the one to the other, nor back.
+    Pair(usize, usize),
+    /// The machine hears no other, and the router only if so said.
+    Isolate { machine: usize, gateway: bool },
+    /// Its interface loses carrier.
+    LinkDown(usize),
+    /// The wire loses a third of everything.
+    Storm,
+    /// A service dies, and hangs if so said.
+    Service { machine: usize, monitor: MonitorId, hangs: bool },
+    /// An operator puts the server on standby.
+    Standby(usize),
+    /// A planned stop of the daemon.
+    Resign(usize),
+    /// A new configuration, everywhere within a while.
+    Reload { digest: u64 },
+    /// The kernel refuses so many changes.
+    Refuse(usize, u32),
+    /// Somebody deletes an address, and it is put back.
+    Delete(usize),
+    /// Recorded datagrams come once more.
+    Replay(usize),
+}
+
+/// How long a trouble lasts.
+enum Lasts {
+    /// It is over at once.
+    Moment,
+    /// So long.
+    For(Duration),
+}
+
+impl World<'_> {
+    /// Something goes wrong, or an operator does something.
+    pub(crate) fn inject(&mut self) {
+        let Some(fault) = self.draw() else { return };
+        self.trace.note(self.now, None, What::Fault(fault.clone()));
+        if let Lasts::For(span) = self.begin(&fault) {
+            self.schedule_over(span, fault);
+        }
+    }
+
+    fn draw(&mut self) -> Option<Fault> {
+        let machine = self.random.below(self.machines.len());
+        let kind = match self.plan.style {
+            Style::Orderly => 70 + self.random.below(30),
+            Style::Rough => self.random.below(100),
+        };
+        Some(match kind {
+            0..8 => Fault::PowerOff(machine),
+            8..16 => Fault::Kill(machine),
+            16..26 => Fault::Pause(machine),
+            26..32 => Fault::Split(self.some_machines()),
+            32..38 => Fault::OneWay(machine, self.another(machine)?),
+            38..42 => Fault::Pair(machine, self.another(machine)?),
+            42..50 => Fault::Isolate { machine, gateway: self.random.percent(50) },
+            50..54 => Fault::LinkDown(machine),
+            54..57 => Fault::Storm,
+            57..62 => Fault::Refuse(machine, u32::try_from(self.random.between(1, 2)).expect("small")),
+            62..65 => Fault::Delete(machine),
+            65..70 => Fault::Replay(machine),
+            70..84 => self.some_service(machine)?,
+            84..91 => Fault::Standby(machine),
+            91..96 => Fault::Resign(machine),
+            _ => Fault::Reload { digest: self.watch.next_digest() },
+        })
+    }
+
+    fn another(&mut self, than: usize) -> Option<usize> {
+        let others = self.machines.len() - 1;
+        (others > 0).then(|| (than + 1 + self.random.below(others)) % self.machines.len())
+    }
+
+    fn some_machines(&mut self) -> Vec<usize> {
+        let random = &mut self.random;
+        (0..self.machines.len()).filter(|_| random.percent(50)).collect()
+    }
+
+    fn some_service(&mut self, machine: usize) -> Option<Fault> {
+        let monitors: Vec<_> = self.plan.config.monitors().map(|(id, _)| id).collect();
+        if monitors.is_empty() {
+            return None;
+        }
+        let monitor = self.random.pick(&monitors).clone();
+        Some(Fault::Service { machine, monitor, hangs: self.random.percent(30) })
+    }
+
+    fn begin(&mut self, fault: &Fault) -> Lasts {
+        let interval = self.plan.config.heartbeat.interval;
+        let a_while = Lasts::For(self.random.span(interval, interval * 40));
+        match fault {
+            Fault::PowerOff(machine) => {
+                self.stop(*machine);
+                self.machines[*machine].powered = false;
+                self.machines[*machine].kernel.clear();
+                self.note_kernel();
+            }
+            Fault::Kill(machine) => self.stop(*machine),
+            Fault::Pause(machine) => {
+                if let Some(process) = &mut self.machines[*machine].process {
+                    process.paused = true;
+                }
+                let short = self.random.percent(40);
+                let detection = self.plan.config.heartbeat.detection();
+                return Lasts::For(self.random.span(interval / 2, if short { detection } else { interval * 30 }));
+            }
+            Fault::Split(_)
+            | Fault::OneWay(..)
+            | Fault::Pair(..)
+            | Fault::Isolate { .. }
+            | Fault::LinkDown(_)
+            | Fault::Storm => self.disturb_wire(fault, true),
+            Fault::Service { machine, monitor, hangs } => {
+                self.machines[*machine].dead.insert(monitor.clone(), *hangs);
+                self.watch.disturbed(*machine, self.now);
+            }
+            Fault::Standby(machine) => self.standby(*machine, true),
+            Fault::Resign(machine) => {
+                if let Some(process) = &mut self.machines[*machine].process {
+                    process.resigning = true;
+                }
+                self.watch.disturbed(*machine, self.now);
+                self.feed(*machine, Some(Input::Command(Command::Resign)));
+            }
+            Fault::Reload { digest } => self.reload(*digest),
+            Fault::Refuse(machine, count) => {
+                // So few that the pause before the next try stays short.
+                self.machines[*machine].refusals = *count;
+                return Lasts::Moment;
+            }
+            Fault::Delete(machine) => {
+                self.delete(*machine);
+                return Lasts::Moment;
+            }
+            Fault::Replay(machine) => {
+                for _ in 0..8 {
+                    let recorded: Vec<_> = self.recorded.iter().filter(|(_, to, _)| to == machine).cloned().collect();
+                    if !recorded.is_empty() {
+                        let (from, to, bytes) = self.random.pick(&recorded).clone();
+                        self.replay(from, to, bytes);
+                    }
+                }
+                return Lasts::Moment;
+            }
+        }
+        a_while
+    }
+
+    /// A trouble is over.
+    pub(crate) fn end(&mut self, fault: Fault) {
+        match fault {
+            Fault::PowerOff(machine) => {
+                self.machines[machine].powered = true;
+                self.start(machine);
+            }
+            Fault::Kill(machine) | Fault::Resign(machine) => self.start(machine),
+            Fault::Pause(machine) => self.resume(machine),
+            Fault::Split(_)
+            | Fault::OneWay(..)
+            | Fault::Pair(..)
+            | Fault::Isolate { .. }
+            | Fault::LinkDown(_)
+            | Fault::Storm => self.disturb_wire(&fault, false),
+            Fault::Service { machine, monitor, hangs: _ } => {
+                self.machines[machine].dead.remove(&monitor);
+                self.watch.disturbed(machine, self.now);
+            }
+            Fault::Standby(machine) => self.standby(machine, false),
+            Fault::Reload { digest: _ } => self.reload_missed(),
+            Fault::Refuse(..) | Fault::Delete(_) | Fault::Replay(_) => {}
+        }
+    }
+
+    fn disturb_wire(&mut self, fault: &Fault, on: bool) {
+        match fault {
+            Fault::Split(side) => {
+                for one in 0..self.machines.len() {
+                    for other in 0..self.machines.len() {
+                        if side.contains(&one) != side.contains(&other) {
+                            self.network.cut(one, other, on);
+                        }
+                    }
+                    if side.contains(&one) {
+                        self.network.cut_gateway(one, on);
+                    }
+                }
+            }
+            Fault::OneWay(from, to) => self.network.cut(*from, *to, on),
+            Fault::Pair(one, other) => {
+                self.network.cut(*one, *other, on);
+                self.network.cut(*other, *one, on);
+            }
+            Fault::Isolate { machine, gateway } => {
+                for other in (0..self.machines.len()).filter(|other| other != machine) {
+                    self.network.cut(*machine, other, on);
+                    self.network.cut(other, *machine, on);
+                }
+                if *gateway {
+                    self.network.cut_gateway(*machine, on);
+                }
+            }
+            Fault::LinkDown(machine) => {
+                self.machines[*machine].link = !on;
+                self.report_interfaces(*machine);
+            }
+            Fault::Storm => {
+                let calm = self.plan.manners;
+                self.network.set_manners(if on { Manners { loss: 330_000, ..calm } } else { calm });
+            }
+            Fault::PowerOff(_)
+            | Fault::Kill(_)
+            | Fault::Pause(_)
+            | Fault::Service { .. }
+            | Fault::Standby(_)
+            | Fault::Resign(_)
+            | Fault::Reload { .. }
+            | Fault::Refuse(..)
+            | Fault::Delete(_)
+            | Fault::Replay(_) => {}
+        }
+        for machine in 0..self.machines.len() {
+            self.watch.disturbed(machine, self.now);
+        }
+    }
+
+    /// The daemon is gone, whatever it was doing.
+    pub(crate) fn stop(&mut self, machine: usize) {
+        self.machines[machine].process = None;
+        self.watch.restarted(machine, self.now);
+    }
+
+    fn standby(&mut self, machine: usize, on: bool) {
+        let name: ServerName = self.machines[machine].name.clone();
+        if let Some(process) = &mut self.machines[machine].process {
+            process.standby = on;
+        }
+        self.watch.disturbed(machine, self.now);
+        let command = if on { Command::Standby(name) } else { Command::Resume(name) };
+        self.feed(machine, Some(Input::Command(command)));
+    }
+
+    /// A new configuration: here and now on some, a while later on the others.
+    fn reload(&mut self, digest: u64) {
+        let base = self.plan.config.clone();
+        let config = Arc::new(plan::changed(&mut self.random, &base, digest));
+        self.watch.newest = config.clone();
+        for machine in 0..self.machines.len() {
+            if self.random.percent(70) {
+                self.configure(machine, &config);
+            }
+        }
+    }
+
+    /// Who has not got the newest configuration gets it.
+    pub(crate) fn reload_missed(&mut self) {
+        let config = self.watch.newest.clone();
+        for machine in 0..self.machines.len() {
+            if self.machines[machine].config.digest != config.digest {
+                self.configure(machine, &config);
+            }
+        }
+    }
+
+    pub(crate) fn configure(&mut self, machine: usize, config: &Arc<ClusterConfig>) {
+        let zones = self.zones_of(config);
+        let host = &mut self.machines[machine];
+        host.config = config.clone();
+        if let Some(process) = &mut host.process {
+            process.zones = zones;
+        }
+        self.watch.disturbed(machine, self.now);
+        self.feed(machine, Some(Input::Configure(config.clone())));
+    }
+
+    /// Somebody deletes an address of a daemon that runs; its host part puts it back at once.
+    fn delete(&mut self, machine: usize) {
+        let held: Vec<_> = self.machines[machine].kernel.iter().copied().collect();
+        if held.is_empty() || self.machines[machine].running().is_none() {
+            return;
+        }
+        let address = *self.random.pick(&held);
+        let wished =
+            self.machines[machine].process.as_ref().is_some_and(|process| process.desired.contains_key(&address));
+        if wished {
+            self.feed(machine, Some(Input::Address { address, outcome: AddressOutcome::Restored }));
+        }
+    }
+
+    /// Everything is repaired: power, wire, daemons, services; standby is lifted; all get the newest configuration.
+    pub(crate) fn heal(&mut self) {
+        self.era += 1;
+        self.network.heal(Manners::GOOD);
+        self.plan.latency = self.plan.latency.min(Duration::from_millis(1));
+        for machine in 0..self.machines.len() {
+            let host = &mut self.machines[machine];
+            host.powered = true;
+            host.refusals = 0;
+            host.dead.clear();
+            if !std::mem::replace(&mut host.link, true) {
+                self.report_interfaces(machine);
+            }
+            self.resume(machine);
+            if self.machines[machine].process.as_ref().is_some_and(|process| process.standby) {
+                self.standby(machine, false);
+            }
+            self.watch.disturbed(machine, self.now);
+        }
+        self.reload_missed();
+        for machine in 0..self.machines.len() {
+            self.start(machine);
+        }
+    }
+
+    /// Life goes on as it was before the repair: with the seed's own manners.
+    pub(crate) fn unsettle(&mut self) {
+        self.network.set_manners(self.plan.manners);
+    }
+}
+
+/// What must move nothing: drawn for the quiet times.
+pub(crate) fn trifle(world: &mut World<'_>) {
+    let machine = world.random.below(world.machines.len());
+    let heartbeat = world.plan.config.heartbeat;
+    match world.random.below(4) {
+        0 => {
+            // The same text with another comment.
+            let digest = world.watch.next_digest();
+            world.trace.note(world.now, None, What::Phase("trifle: a reload that changes nothing"));
+            let config = Arc::new(ClusterConfig { digest, ..ClusterConfig::clone(&world.watch.newest) });
+            world.watch.newest = config;
+            world.reload_missed();
+        }
+        1 => {
+            world.trace.note(world.now, None, What::Phase("trifle: one datagram is lost on every way"));
+            for from in 0..world.machines.len() {
+                for to in 0..world.machines.len() {
+                    world.network.drop_next(from, to);
+                }
+            }
+        }
+        2 if world.machines[machine].kernel.is_empty() => {
+            world.trace.note(world.now, None, What::Phase("trifle: a daemon that holds nothing is killed"));
+            world.stop(machine);
+            world.start(machine);
+        }
+        _ => {
+            // Shorter than the detection time by the longest gap between a heartbeat and the next.
+            let longest = heartbeat.detection().saturating_sub(heartbeat.interval + Duration::from_millis(5));
+            if longest > Duration::ZERO {
+                world.trace.note(world.now, None, What::Phase("trifle: a daemon is stopped for a moment"));
+                let span = world.random.span(Duration::ZERO, longest.min(heartbeat.interval));
+                if let Some(process) = &mut world.machines[machine].process {
+                    process.paused = true;
+                }
+                world.schedule_over(span, Fault::Pause(machine));
+            }
+        }
+    }
+}
+
+/// Draws the pause between two troubles.
+pub(crate) fn pause(random: &mut Random, interval: Duration) -> Duration {
+    random.span(Duration::ZERO, interval * 16)
+}

@@ -1,0 +1,209 @@
+//! A machine: its clock, its kernel's addresses, its services, and the daemon on it.
+//!
+//! Addresses belong to the kernel: they stay when the daemon dies, and go with the power.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use cluster::{Effects, Input, Key, Keys, Node, Settings};
+use dns::Zones;
+use model::{
+    BootId, Health, Instant, MonitorId, ServerName,
+    config::ClusterConfig,
+    net::{Interface, InterfaceIndex, MacAddress, Prefix},
+    report::{AddressOutcome, ProbeOrder},
+};
+
+use crate::plan::own_address;
+
+/// Datagrams that a socket keeps for a daemon that does not read; more are lost.
+const SOCKET_BUFFER: usize = 256;
+
+/// A machine.
+pub(crate) struct Machine {
+    pub(crate) name: ServerName,
+    pub(crate) number: usize,
+    /// Its clock shows that much more than the simulation's.
+    clock: Duration,
+    pub(crate) powered: bool,
+    /// Its interface has carrier.
+    pub(crate) link: bool,
+    pub(crate) kernel: BTreeSet<IpAddr>,
+    /// So many changes of addresses will be refused.
+    pub(crate) refusals: u32,
+    /// Services that are dead, and whether they hang instead of refusing.
+    pub(crate) dead: BTreeMap<MonitorId, bool>,
+    /// The highest serial that an earlier run of the daemon knew.
+    pub(crate) serial: u32,
+    /// The configuration on its disk.
+    pub(crate) config: Arc<ClusterConfig>,
+    pub(crate) process: Option<Process>,
+    runs: u32,
+}
+
+/// A daemon that runs, or is stopped in its tracks.
+pub(crate) struct Process {
+    pub(crate) run: u32,
+    pub(crate) boot: BootId,
+    pub(crate) node: Node,
+    pub(crate) started: Instant,
+    pub(crate) paused: bool,
+    backlog: VecDeque<Input>,
+    pub(crate) desired: BTreeMap<IpAddr, InterfaceIndex>,
+    touched: BTreeSet<IpAddr>,
+    /// Work for the kernel has been scheduled.
+    pub(crate) at_work: bool,
+    pub(crate) probes: BTreeMap<MonitorId, Probe>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) zones: Arc<Zones>,
+    /// For when the next awakening is scheduled, and which one it is.
+    pub(crate) wake: (Instant, u32),
+    /// An operator has put it on standby.
+    pub(crate) standby: bool,
+    pub(crate) resigning: bool,
+}
+
+/// A probe in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    pub(crate) order: ProbeOrder,
+    /// Grows with each new order, so that what belongs to an earlier one is known.
+    pub(crate) generation: u32,
+}
+
+impl Machine {
+    pub(crate) fn new(number: usize, name: ServerName, clock: Duration, config: Arc<ClusterConfig>) -> Self {
+        Self {
+            name,
+            number,
+            clock,
+            powered: true,
+            link: true,
+            kernel: BTreeSet::new(),
+            refusals: 0,
+            dead: BTreeMap::new(),
+            serial: 1,
+            config,
+            process: None,
+            runs: 0,
+        }
+    }
+
+    /// What its clock shows.
+    pub(crate) fn local(&self, now: Instant) -> Instant {
+        now + self.clock
+    }
+
+    /// When its clock will show `local`.
+    pub(crate) fn global(&self, local: Instant) -> Instant {
+        local - self.clock
+    }
+
+    /// The daemon, if it runs and is not stopped.
+    pub(crate) fn running(&self) -> Option<&Process> {
+        self.process.as_ref().filter(|process| !process.paused)
+    }
+
+    /// Starts the daemon.
+    pub(crate) fn start(&mut self, now: Instant, boot: BootId, zones: Arc<Zones>) -> Effects {
+        self.runs += 1;
+        let mut effects = Effects::new();
+        let key = Key::from_bytes(b"a secret for simulated clusters!").expect("32 bytes");
+        let settings = Settings {
+            name: self.name.clone(),
+            boot,
+            keys: Keys::new(key),
+            serial: self.serial,
+            config: self.config.clone(),
+        };
+        self.process = Some(Process {
+            run: self.runs,
+            boot,
+            node: Node::new(self.local(now), settings, &mut effects),
+            started: now,
+            paused: false,
+            backlog: VecDeque::new(),
+            desired: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            at_work: false,
+            probes: BTreeMap::new(),
+            health: Arc::default(),
+            zones,
+            wake: (Instant::BOOT, 0),
+            standby: false,
+            resigning: false,
+        });
+        effects
+    }
+
+    /// What the kernel reports of the interface.
+    pub(crate) fn interfaces(&self) -> Vec<Interface> {
+        let number = u8::try_from(self.number + 1).expect("ten machines");
+        let six = format!("fd00:77::{number:x}/64").parse().expect("a prefix");
+        vec![Interface {
+            index: InterfaceIndex(2),
+            name: "eth0".into(),
+            mac: self.mac(),
+            up: self.link,
+            own: vec![Prefix { address: own_address(number), length: 24 }, six],
+        }]
+    }
+
+    /// Its Ethernet address.
+    pub(crate) fn mac(&self) -> MacAddress {
+        MacAddress([2, 0, 0, 0, 0, u8::try_from(self.number + 1).expect("ten machines")])
+    }
+
+    /// The kernel does what is wished. Returns each address with what became of it.
+    pub(crate) fn work(&mut self) -> Vec<(IpAddr, AddressOutcome)> {
+        let Some(process) = &mut self.process else { return Vec::new() };
+        let mut outcomes = Vec::new();
+        for address in std::mem::take(&mut process.touched) {
+            let (wished, present) = (process.desired.contains_key(&address), self.kernel.contains(&address));
+            let outcome = if wished != present && self.refusals > 0 {
+                self.refusals -= 1;
+                AddressOutcome::Failed("simulated refusal".into())
+            } else if wished {
+                self.kernel.insert(address);
+                AddressOutcome::Present
+            } else {
+                self.kernel.remove(&address);
+                AddressOutcome::Absent
+            };
+            outcomes.push((address, outcome));
+        }
+        outcomes
+    }
+}
+
+impl Process {
+    /// Keeps what arrives while it is stopped.
+    pub(crate) fn keep(&mut self, input: Input) {
+        let is_datagram = |input: &Input| matches!(input, Input::Datagram { .. });
+        let datagrams = self.backlog.iter().filter(|kept| is_datagram(kept)).count();
+        if !is_datagram(&input) || datagrams < SOCKET_BUFFER {
+            self.backlog.push_back(input);
+        }
+    }
+
+    /// What has been kept.
+    pub(crate) fn take_backlog(&mut self) -> VecDeque<Input> {
+        std::mem::take(&mut self.backlog)
+    }
+
+    /// Other addresses are wished. Returns whether the kernel has to be set to work.
+    pub(crate) fn wish(&mut self, wished: BTreeMap<IpAddr, InterfaceIndex>, kernel: &BTreeSet<IpAddr>) -> bool {
+        let earlier = std::mem::replace(&mut self.desired, wished);
+        let all = earlier.keys().chain(self.desired.keys()).chain(kernel);
+        let touched = |address: &&IpAddr| {
+            let wished = self.desired.contains_key(*address);
+            wished != earlier.contains_key(*address) || wished != kernel.contains(*address)
+        };
+        self.touched.extend(all.filter(touched));
+        !self.touched.is_empty() && !std::mem::replace(&mut self.at_work, true)
+    }
+}

@@ -1,0 +1,356 @@
+//! What must never happen, each with a sentence and a bound.
+//!
+//! Everything is judged by the simulator's own knowledge of the machines and the wire, never by what a node believes.
+
+mod cover;
+mod look;
+mod truth;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use cluster::DeadlineName;
+use model::{
+    Health, Instant, ServerName, VirtualHostName,
+    config::{ClusterConfig, PartitionPolicy},
+    event::Event,
+};
+
+use crate::{
+    host::Machine,
+    plan::{Plan, Style},
+};
+
+/// An invariant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Invariant {
+    /// See [`Invariant::sentence`].
+    OneOwner,
+    /// See [`Invariant::sentence`].
+    SelfRelease,
+    /// See [`Invariant::sentence`].
+    Cover,
+    /// See [`Invariant::sentence`].
+    NoNeedlessMove,
+    /// See [`Invariant::sentence`].
+    LastWord,
+    /// See [`Invariant::sentence`].
+    DnsTruth,
+    /// See [`Invariant::sentence`].
+    Progress,
+}
+
+impl Invariant {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OneOwner => "one-owner",
+            Self::SelfRelease => "self-release",
+            Self::Cover => "cover",
+            Self::NoNeedlessMove => "no-needless-move",
+            Self::LastWord => "last-word",
+            Self::DnsTruth => "dns-truth",
+            Self::Progress => "progress",
+        }
+    }
+
+    /// What it says.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::OneOwner => {
+                "Two servers that run and hear each other hold no address together for longer than the bound; while \
+                 neither wire nor machine fails, never."
+            }
+            Self::SelfRelease => {
+                "A server that the partition policy forbids to hold addresses, and whose daemon runs, wants none after \
+                 the bound."
+            }
+            Self::Cover => {
+                "While nothing changes, an address with an eligible server is held in each part of a broken wire that \
+                 the partition policy allows to hold it."
+            }
+            Self::NoNeedlessMove => {
+                "Once all is well every virtual host is where it belongs, whole and alone, and nothing moves: not for a \
+                 lost datagram, a reload that changes nothing, a short stop, or the restart of a server that holds \
+                 nothing."
+            }
+            Self::LastWord => "Once all is well, who holds an address is the last that announced it.",
+            Self::DnsTruth => {
+                "What a server publishes never says that a dead server or an unheld address is alive beyond the bound, \
+                 neither do its DNS answers; revision and serial never go backwards; and once all is well all servers \
+                 say the same."
+            }
+            Self::Progress => "After an input every deadline of a node lies in the future.",
+        }
+    }
+}
+
+/// An invariant that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Broken {
+    pub(crate) invariant: Invariant,
+    pub(crate) detail: String,
+}
+
+impl Broken {
+    pub(crate) fn new(invariant: Invariant, detail: String) -> Self {
+        Self { invariant, detail }
+    }
+
+    pub(crate) fn progress(server: &ServerName, deadline: &DeadlineName) -> Self {
+        Self::new(Invariant::Progress, format!("{server}: {deadline:?} is still due after it was handled"))
+    }
+}
+
+/// How long things may take at most, for the settings of a seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Silence after which a peer is dead.
+    pub(crate) detection: Duration,
+    /// *one-owner*: hearing may begin with a run that is new to the other: proving takes a heartbeat each way, each of
+    /// which may be lost until just before the detection time (2 ×); one more for the words that settle who keeps it.
+    pub(crate) rivals: Duration,
+    /// *self-release*: the last peer dies, one detection time after pardon for running late (2 ×); witnesses vouch for
+    /// one more, and the first answers are awaited for two intervals.
+    pub(crate) release: Duration,
+    /// *cover*: listening, pardon, proving (4 ×); witnesses (2 intervals); a hand-over that waits for its target (2
+    /// intervals); the slowest verdict; the question to the wire; the kernel twice.
+    pub(crate) cover: Duration,
+    /// *cover*, when a virtual host moves while all is well: the release's word may be lost until just before the
+    /// detection time; the kernel twice.
+    pub(crate) handover: Duration,
+    /// *dns-truth*: a peer dies, after pardon for running late (2 ×), or its word is lost until just before that (1 ×).
+    pub(crate) truth: Duration,
+    /// Until all is where it belongs after a repair: refusals of the kernel are forgotten after 2 s, and addresses in
+    /// use asked about every second; then a verdict, a failback delay, and two moves.
+    pub(crate) settle: Duration,
+}
+
+/// A failed removal is tried again after so long, at the most refusals that a seed has in a row.
+const RETRY: Duration = Duration::from_millis(600);
+/// How long a node shuns a kernel that has refused as often as a seed makes it.
+pub(crate) const SHUN: Duration = Duration::from_secs(2);
+/// An address that was in use is asked about again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The wire's answer.
+const WIRE: Duration = Duration::from_millis(250);
+
+impl Bounds {
+    fn of(plan: &Plan) -> Self {
+        let heartbeat = plan.config.heartbeat;
+        let (interval, detection) = (heartbeat.interval, heartbeat.detection());
+        // What a step takes: a datagram's longest way, a late awakening.
+        let step = plan.manners.longest + plan.latency + Duration::from_millis(1);
+        let verdict = plan.config.monitors().map(|(_, monitor)| {
+            let results = monitor.rise.max(monitor.fall);
+            monitor.interval + (monitor.recheck.max(monitor.timeout)) * results + monitor.timeout
+        });
+        let verdict = verdict.max().unwrap_or_default();
+        let delay = plan.config.virtual_hosts.values().map(|host| host.failback_delay).max().unwrap_or_default();
+        let cover = detection * 4 + interval * 4 + verdict + WIRE + plan.kernel * 2 + step * 8;
+        let handover = detection + interval * 2 + plan.kernel * 2 + step * 4;
+        Self {
+            detection,
+            rivals: detection * 3 + step * 4,
+            release: detection * 3 + interval * 2 + step * 4,
+            cover,
+            handover,
+            truth: detection * 3 + plan.kernel + step * 3,
+            settle: SHUN + AGAIN + delay + cover + handover * 2 + RETRY,
+        }
+    }
+}
+
+/// Whom a machine hears.
+#[derive(Clone, Copy, Debug)]
+struct Hearing {
+    /// Without a gap as long as the detection time since then.
+    since: Instant,
+    last: Instant,
+}
+
+/// What the simulator has seen.
+pub(crate) struct Watch {
+    pub(crate) bounds: Bounds,
+    /// The newest configuration.
+    pub(crate) newest: Arc<ClusterConfig>,
+    style: Style,
+    gateway: bool,
+    interval: Duration,
+    digests: u64,
+    /// `heard[a][b]`: when a, as it runs now, heard b, as that runs now.
+    heard: Vec<Vec<Option<Hearing>>>,
+    /// The last change to each machine's life other than on the wire.
+    disturbed: Vec<Instant>,
+    /// The last refusal of its kernel.
+    refused: Vec<Option<Instant>>,
+    /// Since when each machine has had each address.
+    held: Vec<BTreeMap<IpAddr, Instant>>,
+    /// Since when an address has been on no machine at all.
+    absent: BTreeMap<IpAddr, Instant>,
+    /// Who announced an address last.
+    announced: BTreeMap<IpAddr, usize>,
+    /// Since when a machine may not hold anything.
+    forbidden: Vec<Option<Instant>>,
+    /// Since when nobody has held what somebody should.
+    bare: BTreeMap<(VirtualHostName, usize), Instant>,
+    /// Since when a machine has had none of a virtual host's addresses.
+    empty: Vec<BTreeMap<VirtualHostName, Instant>>,
+    /// Takes and releases.
+    pub(crate) moves: u64,
+    /// Events of any kind.
+    pub(crate) events: u64,
+}
+
+impl Watch {
+    pub(crate) fn new(plan: &Plan, machines: usize, now: Instant) -> Self {
+        let addresses = plan.config.virtual_hosts.values().flat_map(|host| host.addresses.clone());
+        let empty: BTreeMap<_, _> = plan.config.virtual_hosts.keys().map(|name| (name.clone(), now)).collect();
+        Self {
+            bounds: Bounds::of(plan),
+            newest: plan.config.clone(),
+            style: plan.style,
+            gateway: plan.gateway,
+            interval: plan.config.heartbeat.interval,
+            digests: 1,
+            heard: vec![vec![None; machines]; machines],
+            disturbed: vec![now; machines],
+            refused: vec![None; machines],
+            held: vec![BTreeMap::new(); machines],
+            absent: addresses.map(|address| (address, now)).collect(),
+            announced: BTreeMap::new(),
+            forbidden: vec![None; machines],
+            bare: BTreeMap::new(),
+            empty: vec![empty; machines],
+            moves: 0,
+            events: 0,
+        }
+    }
+
+    /// How often the invariants are looked at.
+    pub(crate) fn pace(&self) -> Duration {
+        (self.interval / 4).max(Duration::from_millis(5))
+    }
+
+    /// A digest that no configuration had before.
+    pub(crate) fn next_digest(&mut self) -> u64 {
+        self.digests += 1;
+        self.digests
+    }
+
+    /// A machine has heard another.
+    pub(crate) fn heard(&mut self, at: usize, speaker: usize, now: Instant) {
+        let detection = self.bounds.detection;
+        let hearing = self.heard[at][speaker].get_or_insert(Hearing { since: now, last: now });
+        if now.since(hearing.last) >= detection {
+            hearing.since = now;
+        }
+        hearing.last = now;
+    }
+
+    /// Since when a machine has heard another without a gap.
+    fn hears(&self, at: usize, speaker: usize, now: Instant) -> Option<Instant> {
+        let hearing = self.heard[at][speaker]?;
+        (now.since(hearing.last) < self.bounds.detection).then_some(hearing.since)
+    }
+
+    /// A daemon has begun or ended.
+    pub(crate) fn restarted(&mut self, machine: usize, now: Instant) {
+        for other in 0..self.heard.len() {
+            self.heard[machine][other] = None;
+            self.heard[other][machine] = None;
+        }
+        self.disturbed(machine, now);
+    }
+
+    /// Something about a machine is not as it was.
+    pub(crate) fn disturbed(&mut self, machine: usize, now: Instant) {
+        self.disturbed[machine] = now;
+    }
+
+    /// Its kernel has refused something.
+    pub(crate) fn refused(&mut self, machine: usize, now: Instant) {
+        self.refused[machine] = Some(now);
+        self.disturbed(machine, now);
+    }
+
+    /// An announcement went out.
+    pub(crate) fn announced<'a>(&mut self, machine: usize, addresses: impl Iterator<Item = &'a IpAddr>) {
+        self.announced.extend(addresses.map(|address| (*address, machine)));
+    }
+
+    /// A node has recorded something.
+    pub(crate) fn recorded(&mut self, event: &Event) {
+        self.events += 1;
+        if let Event::Taking { .. } | Event::Releasing { .. } = event {
+            self.moves += 1;
+        }
+    }
+
+    /// A node has published what it believes.
+    pub(crate) fn published(&mut self, machine: &mut Machine, health: Arc<Health>) -> Option<Broken> {
+        let process = machine.process.as_mut()?;
+        let broken = |what: &str, old: u64, new: u64| {
+            let detail = format!("{}: {what} {new} after {old}", machine.name);
+            Some(Broken::new(Invariant::DnsTruth, detail))
+        };
+        if health.revision <= process.health.revision {
+            return broken("revision", process.health.revision, health.revision);
+        }
+        if health.serial < machine.serial {
+            return broken("serial", machine.serial.into(), health.serial.into());
+        }
+        machine.serial = health.serial;
+        process.health = health;
+        None
+    }
+
+    /// Kernels may have changed. While nothing fails no address is ever on two machines.
+    pub(crate) fn held(&mut self, now: Instant, machines: &[Machine]) -> Option<Broken> {
+        for machine in machines {
+            let held = &mut self.held[machine.number];
+            held.retain(|address, _| machine.kernel.contains(address));
+            for address in &machine.kernel {
+                held.entry(*address).or_insert(now);
+            }
+        }
+        let newest = self.newest.clone();
+        let mut broken = None;
+        for (name, host) in &newest.virtual_hosts {
+            for machine in machines {
+                let empty = &mut self.empty[machine.number];
+                if host.addresses.iter().any(|address| machine.kernel.contains(address)) {
+                    empty.remove(name);
+                } else {
+                    empty.entry(name.clone()).or_insert(now);
+                }
+            }
+            for address in &host.addresses {
+                let owners: Vec<_> = machines.iter().filter(|machine| machine.kernel.contains(address)).collect();
+                if owners.is_empty() {
+                    self.absent.entry(*address).or_insert(now);
+                } else {
+                    self.absent.remove(address);
+                }
+                if let ([one, other, ..], Style::Orderly) = (&owners[..], self.style) {
+                    let detail = format!("{address} is on {} and {}, and nothing has failed", one.name, other.name);
+                    broken = Some(Broken::new(Invariant::OneOwner, detail));
+                }
+            }
+        }
+        broken
+    }
+
+    /// Whether the policy lets a server hold addresses that hears so many others.
+    fn allows(&self, config: &ClusterConfig, hears: usize, has_gateway: bool) -> bool {
+        let all = config.servers.len();
+        match config.partition {
+            PartitionPolicy::Availability => true,
+            PartitionPolicy::Majority => (hears + 1) * 2 > all,
+            PartitionPolicy::Gateway { ref witness } => {
+                // Without a router there is nobody to ask, except where one is configured: that one never answers.
+                let nobody_to_ask = witness.is_empty() && !self.gateway;
+                all == 1 || hears > 0 || has_gateway || nobody_to_ask
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! *dns-truth*: what is published, and what the DNS answers under it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use dns::{Outcome, View, respond};
+use model::{Instant, health::ServerState};
+
+use super::{Broken, Invariant};
+use crate::{
+    host::{Machine, Process},
+    world::World,
+};
+
+impl World<'_> {
+    pub(super) fn truth(&self) -> Option<Broken> {
+        self.machines.iter().find_map(|machine| {
+            let process = machine.running()?;
+            let quiet = self.watch.disturbed[machine.number].max(process.started);
+            (self.now.since(quiet) > self.watch.bounds.truth).then(|| self.believes(machine, process))?
+        })
+    }
+
+    fn believes(&self, machine: &Machine, process: &Process) -> Option<Broken> {
+        let bound = self.watch.bounds.truth;
+        let over = |since: Instant| self.now.since(since) > bound;
+        let broken = |what: String| Some(Broken::new(Invariant::DnsTruth, format!("{} {what}", machine.name)));
+        for other in self.machines.iter().filter(|other| other.number != machine.number) {
+            let said = process.health.servers.get(&other.name).map(|server| server.state);
+            if said.is_some_and(ServerState::is_alive) && self.silent(machine.number, other.number, over) {
+                return broken(format!("says that {} is alive, and has not heard it for {bound:?}", other.name));
+            }
+        }
+        for (name, said) in &process.health.virtual_hosts {
+            let Some(active) = &said.active else { continue };
+            let holder = self.machines.iter().find(|other| other.name == *active)?;
+            if self.watch.empty[holder.number].get(name).is_some_and(|since| over(*since)) {
+                return broken(format!("says that {active} holds {name}, which it has not had for {bound:?}"));
+            }
+        }
+        let view = View::build(&process.zones, &process.health, machine.name.as_str());
+        for address in answers(&view, "www") {
+            if self.watch.absent.get(&address).is_some_and(|since| over(*since)) {
+                return broken(format!("answers {address}, which nobody has had for {bound:?}"));
+            }
+        }
+        for address in answers(&view, "all") {
+            let other = self.machines.iter().find(|other| machine.config.servers[&other.name].address == address)?;
+            if other.number != machine.number && self.silent(machine.number, other.number, over) {
+                return broken(format!("answers {address} of {}, not heard for {bound:?}", other.name));
+            }
+        }
+        None
+    }
+
+    /// Whether a machine has not heard another for so long that it must know it.
+    fn silent(&self, at: usize, other: usize, over: impl Fn(Instant) -> bool) -> bool {
+        self.watch.heard[at][other].is_none_or(|hearing| over(hearing.last))
+    }
+}
+
+/// The addresses that a server gives for a name: real queries, real answers.
+fn answers(view: &View, label: &str) -> Vec<IpAddr> {
+    const A: u8 = 1;
+    const AAAA: u8 = 28;
+    let mut addresses = Vec::new();
+    for kind in [A, AAAA] {
+        let query = query(label, kind);
+        let (mut reply, mut turn) = ([0; 4096], 0);
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let Outcome::Reply(length) = respond(view, client, &query, &mut reply, &mut turn) else { continue };
+        addresses.extend(read(&reply[..length], query.len()));
+    }
+    addresses
+}
+
+/// A plain question (RFC 1035 section 4).
+fn query(label: &str, kind: u8) -> Vec<u8> {
+    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in std::iter::once(label).chain(crate::plan::ZONE.split('.')) {
+        query.push(u8::try_from(label.len()).expect("a label is short"));
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.extend_from_slice(&[0, 0, kind, 0, 1]);
+    query
+}
+
+/// The addresses in the answer section, which begins at `start`. The pools' names own them: two bytes of pointer each.
+fn read(reply: &[u8], start: usize) -> Vec<IpAddr> {
+    let count = reply.get(6..8).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+    let mut rest = &reply[start.min(reply.len())..];
+    let mut addresses = Vec::new();
+    for _ in 0..count {
+        let Some((fixed, data)) = rest.split_at_checked(12) else { break };
+        let length = usize::from(u16::from_be_bytes([fixed[10], fixed[11]]));
+        let Some((data, after)) = data.split_at_checked(length) else { break };
+        if let Ok(four) = <[u8; 4]>::try_from(data) {
+            addresses.push(Ipv4Addr::from(four).into());
+        } else if let Ok(six) = <[u8; 16]>::try_from(data) {
+            addresses.push(Ipv6Addr::from(six).into());
+        }
+        rest = after;
+    }
+    addresses
+}

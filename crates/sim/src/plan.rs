@@ -1,0 +1,218 @@
+//! What a seed is: a cluster, a network's manners, and how rough life is.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{
+    PoolName, ServerName, VirtualHostName, ZoneName,
+    config::{
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Monitor, PartitionPolicy, Pool, PoolMember,
+        ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+    },
+};
+
+use crate::{network::Manners, random::Random};
+
+/// The zone that every simulated server serves.
+pub(crate) const ZONE: &str = "lb.example.test";
+/// Its template: one name for the pool of virtual hosts, one for the pool of servers.
+pub(crate) const TEMPLATE: &str = "\
+@ 60 SOA ns.lb.example.test. hostmaster.example.test. 0 60 30 3600 5
+@ 60 NS ns
+ns 60 A 10.77.0.1
+www POOL www
+all POOL all
+";
+/// The router that serves as witness.
+pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 254));
+
+/// How rough life is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Style {
+    /// Servers and wires work; operators work, and services die.
+    Orderly,
+    /// Whatever can happen.
+    Rough,
+}
+
+/// Everything that is fixed for one seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) style: Style,
+    pub(crate) config: Arc<ClusterConfig>,
+    /// Whether the links have a router.
+    pub(crate) gateway: bool,
+    pub(crate) manners: Manners,
+    /// A deadline or a packet is handled so late at most.
+    pub(crate) latency: Duration,
+    /// The kernel needs so long at most.
+    pub(crate) kernel: Duration,
+    /// How often trouble comes round.
+    pub(crate) rounds: usize,
+    /// How long it lasts each time.
+    pub(crate) trouble: Duration,
+}
+
+impl Plan {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let style = if random.percent(25) { Style::Orderly } else { Style::Rough };
+        let servers = match random.below(100) {
+            0..4 => 1,
+            4..32 => 2,
+            32..68 => 3,
+            68..92 => random.between(4, 5),
+            _ => random.between(6, 10),
+        };
+        // Large clusters beat slowly: they are here for their number, not for their speed.
+        let intervals: &[u64] = if servers > 5 { &[100, 200] } else { &[20, 50, 50, 50, 100, 200] };
+        let interval = Duration::from_millis(*random.pick(intervals));
+        let misses = *random.pick(&[2, 3, 3, 3, 4, 5]);
+        let heartbeat = HeartbeatSettings { interval, misses };
+        let gateway = random.percent(85);
+        let config = Arc::new(cluster(random, servers, heartbeat));
+        let rough = style == Style::Rough;
+        let manners = if rough { Manners::draw(random, interval) } else { Manners::GOOD };
+        let longest = if rough && random.percent(30) { interval / 4 } else { Duration::from_millis(1) };
+        let slow_kernel = rough && random.percent(30);
+        Self {
+            style,
+            config,
+            gateway,
+            manners,
+            latency: longest,
+            kernel: Duration::from_millis(if slow_kernel { 60 } else { 3 }),
+            rounds: random.between(1, 2),
+            trouble: interval * u32::try_from(random.between(40, 100)).expect("small"),
+        }
+    }
+}
+
+fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) -> ClusterConfig {
+    let names: Vec<ServerName> = (1..=servers).map(|number| ServerName::new(&format!("s{number}"))).collect();
+    let hosts = random.between(1, 4);
+    let mut virtual_hosts = BTreeMap::new();
+    for number in 1..=hosts {
+        let name = VirtualHostName::new(&format!("v{number}"));
+        virtual_hosts.insert(name, virtual_host(random, number, &names));
+    }
+    let partition = match random.below(100) {
+        0..35 => PartitionPolicy::Gateway { witness: Vec::new() },
+        35..60 => PartitionPolicy::Gateway { witness: vec![GATEWAY] },
+        60..80 => PartitionPolicy::Availability,
+        _ => PartitionPolicy::Majority,
+    };
+    let all_down = if random.percent(50) { AllDown::Nodata } else { AllDown::Servfail };
+    let pool = |members: Vec<PoolMember>, keep_doubled| Pool {
+        members,
+        ttl: 5,
+        max_answers: None,
+        keep_doubled,
+        all_down,
+        unknown: UnknownPolicy::Servfail,
+    };
+    let www = virtual_hosts.keys().cloned().map(PoolMember::VirtualHost).collect();
+    let all = names.iter().cloned().map(PoolMember::Server).collect();
+    ClusterConfig {
+        name: "simulated".into(),
+        digest: 1,
+        heartbeat,
+        partition,
+        servers: names.iter().zip(1..).map(|(name, number)| (name.clone(), server(number))).collect(),
+        virtual_hosts,
+        pools: BTreeMap::from([
+            (PoolName::new("www"), pool(www, random.percent(50))),
+            (PoolName::new("all"), pool(all, true)),
+        ]),
+        zones: BTreeMap::from([(
+            ZoneName::new(ZONE),
+            ZoneSettings { template: "lb.zone".into(), variables: BTreeMap::new() },
+        )]),
+        dns: DnsSettings::default(),
+    }
+}
+
+/// The address of a server by its number from 1.
+pub(crate) fn own_address(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 77, 0, 10 + number))
+}
+
+fn server(number: u8) -> Server {
+    let address = own_address(number);
+    Server { address, also: Vec::new(), heartbeat: SocketAddr::new(address, 7946) }
+}
+
+fn virtual_host(random: &mut Random, number: usize, names: &[ServerName]) -> VirtualHost {
+    let last = u8::try_from(100 + number).expect("small");
+    let four = IpAddr::V4(Ipv4Addr::new(10, 77, 0, last));
+    let six = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, u16::from(last)));
+    let addresses = match random.below(4) {
+        0 => vec![four, six],
+        1 => vec![six],
+        _ => vec![four],
+    };
+    let mut servers = names.to_vec();
+    if random.percent(50) {
+        servers.rotate_left((number - 1) % names.len());
+    } else {
+        random.shuffle(&mut servers);
+    }
+    if random.percent(30) {
+        servers.truncate(random.between(1, names.len()));
+    }
+    let monitors = (0..random.below(3)).map(|index| monitor(random, 80 + u16::try_from(index).expect("small")));
+    VirtualHost {
+        addresses,
+        servers,
+        monitors: monitors.collect(),
+        failback: if random.percent(75) { Failback::Auto } else { Failback::Sticky },
+        failback_delay: random.span(Duration::ZERO, Duration::from_millis(800)),
+        always_active: random.percent(75),
+    }
+}
+
+fn monitor(random: &mut Random, port: u16) -> Monitor {
+    let interval = random.span(Duration::from_millis(100), Duration::from_millis(500));
+    Monitor {
+        name: format!("tcp-{port}").into(),
+        kind: ProbeKind::Tcp,
+        port,
+        interval,
+        recheck: Duration::from_millis(50),
+        timeout: Duration::from_millis(200),
+        rise: u32::try_from(random.between(1, 3)).expect("small"),
+        fall: u32::try_from(random.between(1, 3)).expect("small"),
+        priority: u8::try_from(random.below(2)).expect("small"),
+    }
+}
+
+/// Another configuration of the same cluster: what an operator may change while everything runs.
+pub(crate) fn changed(random: &mut Random, base: &ClusterConfig, digest: u64) -> ClusterConfig {
+    let mut config = ClusterConfig { digest, ..base.clone() };
+    let names: Vec<_> = config.virtual_hosts.keys().cloned().collect();
+    let name = random.pick(&names).clone();
+    let host = config.virtual_hosts.get_mut(&name).expect("one of its own");
+    match random.below(5) {
+        0 => {} // a comment was edited
+        1 => host.servers.rotate_left(1),
+        2 => {
+            host.failback = match host.failback {
+                Failback::Auto => Failback::Sticky,
+                Failback::Sticky => Failback::Auto,
+            };
+        }
+        3 => {
+            host.monitors.pop();
+        }
+        _ if names.len() > 1 => {
+            config.virtual_hosts.remove(&name);
+            let member = PoolMember::VirtualHost(name);
+            config.pools.values_mut().for_each(|pool| pool.members.retain(|other| *other != member));
+        }
+        _ => {}
+    }
+    config
+}
