@@ -12,7 +12,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     os::unix::{fs::OpenOptionsExt, fs::PermissionsExt, net::UnixDatagram},
     path::PathBuf,
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,7 +24,7 @@ use serde_json::Value;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");
 /// Long enough for a busy machine; what is awaited normally comes in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-const KEY: &str = "c3RhbmRpbiB0ZXN0IGtleSwgbm90IGEgc2VjcmV0IQ==\n";
+const KEY: &str = "c3RhbmRpbiBiZW5jaCBrZXksIG5vdCBhIHNlY3JldCE=\n";
 const ZONE: &str = "\
 $TTL 60
 @ SOA ns1 hostmaster 0 3600 900 604800 5
@@ -42,7 +44,7 @@ struct Server {
 
 struct Daemon {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Receiver<String>,
 }
 
 impl Server {
@@ -100,8 +102,10 @@ impl Server {
     /// Starts the daemon and waits until it says that it is ready and knows what it answers.
     fn start(&self) -> Daemon {
         let mut child = self.run().spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut daemon = Daemon { child, log };
+        let (lines, log) = sync_channel(1024);
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        let daemon = Daemon { child, log };
         daemon.await_line("may take addresses");
         self.await_notice("READY=1");
         daemon
@@ -172,13 +176,14 @@ impl Server {
 }
 
 impl Daemon {
-    fn await_line(&mut self, wanted: &str) -> String {
+    /// Everything that the log says up to a line with `wanted`.
+    fn await_line(&self, wanted: &str) -> String {
         let mut seen = String::new();
         loop {
-            let start = seen.len();
-            let read = self.log.read_line(&mut seen).unwrap();
-            assert!(read > 0, "the log ended without {wanted:?}:\n{seen}");
-            if seen[start..].contains(wanted) {
+            let line = self.log.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error}: no {wanted:?} in\n{seen}"));
+            seen += &format!("{line}\n");
+            if line.contains(wanted) {
                 return seen;
             }
         }
@@ -192,9 +197,8 @@ impl Daemon {
     /// SIGTERM, and what the log says from then on.
     fn stop(mut self) -> (ExitStatus, String) {
         self.signal("-TERM");
-        let mut rest = String::new();
-        self.log.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap(), rest)
+        let rest: Vec<String> = self.log.iter().collect();
+        (self.child.wait().unwrap(), rest.join("\n"))
     }
 }
 
@@ -311,22 +315,23 @@ fn the_admin_port_only_reads() {
 #[test]
 fn a_bad_file_at_reload_leaves_the_running_one_in_force() {
     let server = Server::new(4);
-    let mut daemon = server.start();
+    let daemon = server.start();
     let before = server.status().config;
 
-    server.write("cluster.toml", &(server.cluster("5") + "[poool.x]\n"));
+    server.write("cluster.toml", &server.cluster("7"));
+    server.write("standin.toml", &(server.node() + "colour = \"red\"\n"));
     server.write("lb.zone", &format!("{ZONE}bad A not-an-address\n"));
     daemon.signal("-HUP");
     let log = daemon.await_line("bad A not-an-address");
-    assert!(log.contains("configuration refused") && log.contains("poool"), "{log}");
+    assert!(log.contains("configuration refused") && log.contains("colour"), "{log}");
+    server.write("standin.toml", &server.node());
     let refused = server.status().config;
     assert_eq!((refused.version, &refused.hash), (before.version, &before.hash));
-    assert!(refused.refused.is_some_and(|errors| errors.contains("poool") && errors.contains("not-an-address")));
+    assert!(refused.refused.is_some_and(|errors| errors.contains("colour") && errors.contains("not-an-address")));
     let shown = server.ask(&["status"]);
     assert_eq!(shown.status.code(), Some(3), "{shown:?}");
     assert_eq!(server.dns("text.lb.example.test", TXT), (0, vec![b"\x03one".to_vec()]));
 
-    server.write("cluster.toml", &server.cluster("7"));
     server.write("lb.zone", &ZONE.replace("one", "two"));
     daemon.signal("-HUP");
     daemon.await_line("is in force");
@@ -342,7 +347,7 @@ fn a_bad_file_at_reload_leaves_the_running_one_in_force() {
 #[test]
 fn dns_follows_the_node_file_to_another_port() {
     let server = Server::new(5);
-    let mut daemon = server.start();
+    let daemon = server.start();
     server.write("standin.toml", &server.node().replace(":5300\"", ":5301\""));
     daemon.signal("-HUP");
     daemon.await_line("is in force");
