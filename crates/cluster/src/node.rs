@@ -1,7 +1,7 @@
 //! The machine: one server's part in the cluster.
 //!
-//! [`Node::handle`] does the same after every input, whatever it was: time first ([`Node::wake`]: oversleeping, overdue
-//! peers), then what happened ([`Node::note`]), then every decision anew ([`Node::decide`]), then what peers and DNS should
+//! [`Node::handle`] does the same after every input, whatever it was: time first (oversleeping, overdue
+//! peers), then what happened, then every decision anew (`node/decide.rs`), then what peers and DNS should
 //! hear (`node/speak.rs`).
 //!
 //! Invariants: after `handle(now, ..)` every deadline lies after `now`. One call makes at most one round of heartbeats. The

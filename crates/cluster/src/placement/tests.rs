@@ -24,7 +24,9 @@ fn list(words: &str) -> Vec<Candidate> {
 #[test]
 fn truth_table() {
     use Failback::{Auto, Sticky};
-    let table: &[(&str, Option<usize>, Failback, bool, Option<usize>, &str)] = &[
+    // The list, the holder, the policies, the target, and the case.
+    type Row = (&'static str, Option<usize>, Failback, bool, Option<usize>, &'static str);
+    let table: &[Row] = &[
         ("...", None, Auto, true, Some(0), "the primary of an unheld virtual host"),
         ("...", None, Sticky, true, Some(0), "the primary, sticky or not, while nobody holds it"),
         ("-..", None, Auto, true, Some(1), "the first backup where the primary is away"),

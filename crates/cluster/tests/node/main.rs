@@ -1,5 +1,7 @@
 //! Two or three nodes on a stage: a deterministic clock, a network, kernels that answer. One test for each rule.
 
+#![expect(clippy::unwrap_used, reason = "the stage, too, is a test")]
+
 mod chaos;
 mod conflict;
 mod failure;
