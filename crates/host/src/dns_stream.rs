@@ -19,7 +19,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -36,7 +36,7 @@ use hickory_server::{
     proto::op::SerialMessage,
     server::TimeoutStream,
 };
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -110,6 +110,21 @@ impl Answerer {
     }
 }
 
+/// A task that takes connections, and its socket.
+#[derive(Debug)]
+struct Listener {
+    task: AbortHandle,
+    socket: Socket,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+        // The task goes when the runtime comes to it; the port is free from here on.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
 /// The general server. It ends when this is dropped.
 #[derive(Debug)]
 pub struct DnsStream {
@@ -117,7 +132,7 @@ pub struct DnsStream {
     answerer: Arc<Answerer>,
     /// The configured places, with the ports that the kernel chose for port 0.
     listen: Vec<SocketAddr>,
-    listeners: BTreeMap<Place, AbortHandle>,
+    listeners: BTreeMap<Place, Listener>,
     deferred: AbortHandle,
 }
 
@@ -159,15 +174,12 @@ impl DnsStream {
         for (number, place) in added.iter().enumerate() {
             if let Err(error) = self.open(*place) {
                 for opened in &added[..number] {
-                    self.close(*opened);
+                    self.listeners.remove(opened);
                 }
                 return Err(error);
             }
         }
-        let gone: Vec<Place> = self.listeners.keys().filter(|place| !wanted.contains(place)).copied().collect();
-        for place in gone {
-            self.close(place);
-        }
+        self.listeners.retain(|place, _| wanted.contains(place));
         Ok(())
     }
 
@@ -177,16 +189,10 @@ impl DnsStream {
         let socket = dns_socket::tcp(place).map_err(failed)?;
         let place = place.at_port(bound_address(&socket).map_err(failed)?.port());
         let _inside = self.runtime.enter();
-        let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
-        let task = self.runtime.spawn(accept(Arc::clone(&self.answerer), listener));
-        self.listeners.insert(place, task.abort_handle());
+        let listener = socket.try_clone().and_then(|socket| TcpListener::from_std(socket.into())).map_err(failed)?;
+        let task = self.runtime.spawn(accept(Arc::clone(&self.answerer), listener)).abort_handle();
+        self.listeners.insert(place, Listener { task, socket });
         Ok(place)
-    }
-
-    fn close(&mut self, place: Place) {
-        if let Some(task) = self.listeners.remove(&place) {
-            task.abort();
-        }
     }
 
     /// The configured addresses, with the ports that the kernel chose for port 0.
@@ -215,9 +221,6 @@ impl DnsStream {
 impl Drop for DnsStream {
     fn drop(&mut self) {
         self.deferred.abort();
-        for task in self.listeners.values() {
-            task.abort();
-        }
     }
 }
 
@@ -242,6 +245,8 @@ async fn accept(answerer: Arc<Answerer>, listener: TcpListener) {
         let (stream, client) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_about_one_connection(&error) => continue,
+            // The socket was shut down.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept DNS connections");
                 tokio::time::sleep(REST).await;

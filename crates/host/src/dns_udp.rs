@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     thread::{self, JoinHandle},
 };
 
@@ -43,10 +43,11 @@ pub struct Deferred {
     pub reply: ReplyTo,
 }
 
-/// The way back to a client: the socket, the client's address, the address that it asked.
+/// The way back to a client: the socket, the client's address, the address that it asked. It does not keep the socket
+/// open: after the stop of the threads the port is free, whatever still waits in the queue.
 #[derive(Clone, Debug)]
 pub struct ReplyTo {
-    socket: Arc<Socket>,
+    socket: Weak<Socket>,
     client: SocketAddr,
     local: Option<Local>,
 }
@@ -59,7 +60,8 @@ impl ReplyTo {
 
     /// Sends the reply, without waiting. It is lost where there is no room, as UDP may.
     pub fn send(&self, reply: &[u8]) -> io::Result<()> {
-        packet_info::send(&*self.socket, reply, self.client, self.local).map(drop)
+        let socket = self.socket.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        packet_info::send(&*socket, reply, self.client, self.local).map(drop)
     }
 }
 

@@ -428,6 +428,31 @@ fn a_second_server_is_refused_and_the_first_one_goes_on() {
 }
 
 #[test]
+fn the_ports_are_free_as_soon_as_it_has_stopped() {
+    let Server { mut udp, mut stream, runtime } = Server::start(&["127.0.0.1:0"], &[], 2);
+    let place = udp.local_addresses()[0];
+    let views = Arc::new(arc_swap::ArcSwap::from_pointee(view()));
+    let mut deferred_query = query(1, "id.server.", RecordType::TXT);
+    deferred_query.queries[0].set_query_class(DNSClass::CH);
+    let deferred_query = deferred_query.to_vec().unwrap();
+    for _ in 0..20 {
+        // A connection that stays, and queries that nobody waits for.
+        let open = connect(place);
+        let socket = client(place);
+        for _ in 0..20 {
+            socket.send(&deferred_query).unwrap();
+        }
+        udp.stop();
+        stream.stop();
+        let (defer, deferred) = tokio::sync::mpsc::channel(256);
+        udp = DnsUdp::start(&[place], &[], 2, &views, &defer).expect("UDP again");
+        stream = DnsStream::start(runtime.handle(), &[place], &[], &views, deferred).expect("TCP again");
+        drop(open);
+    }
+    ask(&client(place), "ns1.lb.example.test.", RecordType::A);
+}
+
+#[test]
 fn a_new_view_is_answered_at_once() {
     let views = Arc::new(arc_swap::ArcSwap::from_pointee(view()));
     let (defer, _deferred) = tokio::sync::mpsc::channel(1);

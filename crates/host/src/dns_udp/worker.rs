@@ -172,7 +172,7 @@ impl Worker {
                 self.cell.deferred(One);
                 let query = query.bytes.to_vec();
                 let (client, local) = batch.return_address(i);
-                place.send(Deferred { query, reply: ReplyTo { socket: Arc::clone(socket), client, local } });
+                place.send(Deferred { query, reply: ReplyTo { socket: Arc::downgrade(socket), client, local } });
             }
             Outcome::Drop => self.cell.dropped(One, Dropped::NotAQuery),
         }
