@@ -71,7 +71,7 @@ fn events(json: bool, reach: &Reach) -> Result<ExitCode> {
     if json {
         say(&entries.iter().map(|entry| entry.to_string() + "\n").collect::<String>())?;
     } else {
-        say(&print::events::render(&entries, Style::of_stdout()))?;
+        say(&print::events::render(&entries, &jiff::tz::TimeZone::system(), Style::of_stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,9 +80,7 @@ fn command(path: &str, target: &Target) -> Result<ExitCode> {
     let socket = client::socket(&target.reach)?;
     let server = match &target.server {
         Some(server) => server.clone(),
-        None => {
-client::status(&socket)?.this
-        }
+        None => client::status(&socket)?.this,
     };
     client::request(&socket, Method::POST, path, Some(json!({ "server": server }).to_string()))?;
     Ok(ExitCode::SUCCESS)

@@ -124,9 +124,16 @@ impl Writer {
         let kind = fields.get("event").and_then(Value::as_str).unwrap_or("unknown");
         self.counters.events.with_label_values(&[kind, level_word(level)]).inc();
         self.count(event);
+        let (time, level_word) = (now(), level_word(level));
+        // History before the log: whoever has read the line finds the entry.
+        self.history.push(Entry {
+            sequence: self.sequence,
+            time,
+            level: level_word,
+            message: message.clone(),
+            fields: fields.clone(),
+        });
         log(level, &message, &fields);
-        let time = now();
-        self.history.push(Entry { sequence: self.sequence, time, level: level_word(level), message, fields });
     }
 
     fn count(&mut self, event: &Event) {
@@ -230,7 +237,7 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 slept_ms = number("slept_ms"),
                 took_us = number("took_us"),
                 boot = text("boot"),
-                digest = number("digest"),
+                digest = number("digest").map(|digest| tracing::field::display(format!("{digest:016x}"))),
                 on = flag("on"),
                 "{message}"
             )
