@@ -16,22 +16,22 @@ use model::{
 };
 
 /// The zone of every template under `zones/`.
-pub const ZONE: &str = "lb.example.test";
+pub(crate) const ZONE: &str = "lb.example.test";
 
 /// A path below the root of the project.
-pub fn path(relative: &str) -> PathBuf {
+pub(crate) fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
 /// The cluster file at `relative`.
-pub fn cluster(relative: &str) -> ClusterConfig {
+pub(crate) fn cluster(relative: &str) -> ClusterConfig {
     let text = fs::read_to_string(path(relative)).expect("the cluster file can be read");
     let drawn = |mistakes: Vec<Diagnostic>| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     parse_cluster(relative, &text).map_err(drawn).expect("the cluster file is valid")
 }
 
 /// The template at `relative`; included files are beside it.
-pub fn load(cluster: &ClusterConfig, relative: &str) -> Result<Zone, Vec<Diagnostic>> {
+pub(crate) fn load(cluster: &ClusterConfig, relative: &str) -> Result<Zone, Vec<Diagnostic>> {
     let file = path(relative);
     let text = fs::read_to_string(&file).expect("the template can be read");
     let name = ZoneName::new(ZONE);
@@ -44,7 +44,7 @@ pub fn load(cluster: &ClusterConfig, relative: &str) -> Result<Zone, Vec<Diagnos
 }
 
 /// The addresses of all of a pool's members.
-pub fn members(cluster: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
+pub(crate) fn members(cluster: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
     let members = cluster.pools[pool].members.iter();
     let addresses = members.flat_map(|member| match member {
         PoolMember::VirtualHost(name) => cluster.virtual_hosts[name].addresses.clone(),
@@ -54,7 +54,7 @@ pub fn members(cluster: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
 }
 
 /// The templates in a directory, as paths from the root of the project, in order.
-pub fn templates(directory: &str) -> Vec<String> {
+pub(crate) fn templates(directory: &str) -> Vec<String> {
     let entries = fs::read_dir(path(directory)).expect("the directory exists");
     let names = entries.map(|entry| entry.expect("a readable entry").file_name().into_string().expect("a UTF-8 name"));
     let mut templates: Vec<String> =
