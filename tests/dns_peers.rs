@@ -191,7 +191,7 @@ fn installed(program: &str) -> Option<PathBuf> {
     let path = found.into_iter().find(|path| path.is_file());
     if path.is_none() {
         assert!(env::var("CI").as_deref() != Ok("true"), "{program} is not installed");
-        println!("skipped: {program} is not installed");
+        eprintln!("skipped: {program} is not installed");
     }
     path
 }
