@@ -87,7 +87,7 @@ struct Duty {
     resigning: Option<Instant>,
     /// It listens until then (design R7).
     listening: Option<Instant>,
-    /// It has just started, until then: others may be starting too.
+    /// It counts as a newcomer until then: one detection time longer.
     young: Option<Instant>,
     /// First verdicts are awaited no longer than until then; none once they are there.
     settling: Option<Instant>,
@@ -142,8 +142,7 @@ impl Node {
         // What an earlier run left behind has to go.
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
-        node.duty.listening = Some(now + node.heartbeat().detection());
-        node.duty.young = Some(now + node.heartbeat().detection() * 2);
+        node.listen_as_newcomer(now);
         let patience = node.monitors.longest_timeout() + std::time::Duration::from_secs(1);
         node.duty.settling = Some(now + patience);
         node.decide(now, effects);
@@ -232,8 +231,15 @@ impl Node {
             election.release(now, None, Cause::Overslept, &mut self.counters, effects);
         }
         self.rounds = Rounds { sent: now, pardoned: now };
-        self.duty.listening = Some(now + self.heartbeat().detection());
+        self.listen_as_newcomer(now);
         self.membership.overslept(now);
+    }
+
+    /// Design R7: nothing is taken for one detection time.
+    fn listen_as_newcomer(&mut self, now: Instant) {
+        let detection = self.heartbeat().detection();
+        self.duty.listening = Some(now + detection);
+        self.duty.young = Some(now + detection * 2);
     }
 
     /// Whether a peer says, or is, something else than when everything was last decided.

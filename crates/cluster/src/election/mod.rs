@@ -60,7 +60,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) now: Instant,
     pub(crate) heartbeat: HeartbeatSettings,
     pub(crate) standing: Standing,
-    /// This server has just started.
+    /// This server is a newcomer that has listened lately.
     pub(crate) young: bool,
     pub(crate) links: &'a Links,
 }
@@ -318,11 +318,10 @@ impl Election {
         }
     }
 
-    /// When a whole cluster starts, servers that are a moment late should find their addresses free: for one detection
-    /// time, an address that nobody has been seen to hold is left to them.
+    /// Where several servers start, or come back, at a time, each is the last to hear that the others have listened, too.
+    /// So a newcomer leaves to a better one what nobody holds, for one more detection time.
     fn awaits_others(&self, moment: &Moment<'_>, view: &View<'_>) -> bool {
-        let starting = |member: &view::Member<'_>| member.state.is_alive() && member.listening;
-        moment.young && !self.proofs.are_all_given() && view.listed().iter().any(starting)
+        moment.young && view.heir(&self.spec).is_some_and(|heir| heir.listening)
     }
 
     /// Of several claimants another one keeps it. Whoever hears us while we don't hear it does so by placement. A rival

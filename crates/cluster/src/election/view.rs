@@ -38,7 +38,12 @@ pub(crate) struct Member<'a> {
 impl Member<'_> {
     /// Whether it may hold the virtual host.
     pub(crate) fn is_eligible(&self) -> bool {
-        self.state.is_alive() && !self.standby && !self.listening && self.stance.able
+        self.may_become_eligible() && !self.listening
+    }
+
+    /// Whether it may hold the virtual host, once it has listened.
+    fn may_become_eligible(&self) -> bool {
+        self.state.is_alive() && !self.standby && self.stance.able
     }
 
     /// Whether it holds the virtual host, as far as its word counts: a dead server's claim is void.
@@ -106,6 +111,25 @@ impl<'a> View<'a> {
     pub(crate) fn target(&self, spec: &VirtualHost) -> Option<&Member<'a>> {
         let holder = self.holder().filter(|holder| holder.stance.claim != Claim::Releasing);
         let holder = holder.and_then(|holder| self.listed().iter().position(|member| member.name == holder.name));
+        self.place(spec, holder, Member::is_eligible)
+    }
+
+    /// Who should hold the virtual host once those who listen have listened, where nobody holds it now.
+    pub(crate) fn heir(&self, spec: &VirtualHost) -> Option<&Member<'a>> {
+        self.place(spec, None, Member::may_become_eligible)
+    }
+
+    fn place(
+        &self,
+        spec: &VirtualHost,
+        holder: Option<usize>,
+        is_eligible: impl Fn(&Member<'a>) -> bool,
+    ) -> Option<&Member<'a>> {
+        let candidate = |member: &Member<'a>| Candidate {
+            eligible: is_eligible(member),
+            health: member.health.clone(),
+            steady: member.stance.steady,
+        };
         let list: Vec<Candidate> = self.listed().iter().map(candidate).collect();
         placement::target(&list, holder, spec.failback, spec.always_active).map(|index| &self.members[index])
     }
@@ -135,8 +159,4 @@ impl<'a> View<'a> {
             Some(_) | None => Cause::ServiceFailed,
         }
     }
-}
-
-fn candidate(member: &Member<'_>) -> Candidate {
-    Candidate { eligible: member.is_eligible(), health: member.health.clone(), steady: member.stance.steady }
 }

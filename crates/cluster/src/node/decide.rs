@@ -98,7 +98,7 @@ impl Node {
             }
             (true, false) => {
                 // A newcomer again: peers may hold what was ours, and their words are still on the way.
-                self.duty.listening = Some(now + heartbeat.detection());
+                self.listen_as_newcomer(now);
                 effects.record(Event::Rejoined);
             }
             (false, false) | (true, true) => {}
@@ -138,8 +138,7 @@ impl Node {
             let listed = election.spec().servers.contains(&self.me);
             election.look(&moment, listed, effects);
             election.grow_steady(now, &self.myself(name, election.spec(), election.stance()));
-            let spec = election.spec().clone();
-            let view = self.view(name, &spec, election.stance());
+            let view = self.view(name, election.spec(), election.stance());
             election.evaluate(&moment, &view, &mut counters, effects);
         }
         self.elections = elections;

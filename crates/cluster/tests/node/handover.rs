@@ -123,3 +123,25 @@ fn announcements_follow_the_schedule() {
         .collect();
     assert_eq!(times, [0, 50, 200, 1_000, 3_000, 63_000]);
 }
+
+#[test]
+fn repeated_announcements_are_paced() {
+    let words: Vec<String> = (0..40).map(|number| format!("v{number}: a b")).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut stage = Stage::settled(config("a b", &words));
+    stage.kill("a");
+    stage.until(|stage| stage.holders("v39") == "b");
+    stage.run(ms(1_000));
+    let sizes: Vec<usize> = stage
+        .log
+        .iter()
+        .filter_map(|(_, _, it)| match it {
+            crate::stage::Happening::Announced(addresses) => Some(addresses.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 3 * 80, "at once, after 50 ms, after 200 ms");
+    let repeats = &sizes[40..];
+    assert!(repeats.iter().all(|size| *size <= 32), "{repeats:?}");
+    assert_eq!(repeats.len(), 6, "{repeats:?}");
+}

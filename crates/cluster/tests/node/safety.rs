@@ -75,3 +75,17 @@ fn rubbish_decides_nothing() {
     assert_eq!(stage.changes(), 0);
     assert_eq!(stage.node("a").counters().refused.values().sum::<u64>(), 200);
 }
+
+#[test]
+fn servers_that_come_back_at_the_same_time_do_not_take_each_others_addresses() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c", "v2: b c a", "v3: c a b"]));
+    let words = ["a", "b", "c"];
+    words.iter().for_each(|server| stage.machine(server).frozen = true);
+    stage.run(ms(1_000));
+    stage.log.clear();
+    words.iter().for_each(|server| stage.machine(server).frozen = false);
+    stage.run(ms(1_000));
+    let takes = |server: &str| stage.events(server).into_iter().filter(|it| matches!(it, Event::Taking { .. })).count();
+    assert_eq!(words.map(takes), [1, 1, 1]);
+    assert_eq!((stage.holders("v1"), stage.holders("v2"), stage.holders("v3")), ("a".into(), "b".into(), "c".into()));
+}

@@ -424,7 +424,8 @@ impl Stage {
         machine.desired = wish.clone();
         for address in owed.union(&retried).copied().collect::<Vec<_>>() {
             let machine = self.machines.get_mut(server).unwrap();
-            let outcome = match (wish.contains(&address), machine.refuses_to_add, machine.refuses_to_remove) {
+            let refuses_to_remove = machine.refuses_to_remove && machine.kernel.contains(&address);
+            let outcome = match (wish.contains(&address), machine.refuses_to_add, refuses_to_remove) {
                 (true, true, _) | (false, _, true) => AddressOutcome::Failed("operation not permitted".into()),
                 (true, false, _) => {
                     let new = machine.kernel.insert(address);
