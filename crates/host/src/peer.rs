@@ -44,6 +44,8 @@ pub struct PeerSocket {
 #[derive(Debug)]
 struct Shared {
     socket: UdpSocket,
+    /// An IPv6 socket, to which IPv4 addresses are mapped ones.
+    six: bool,
     wake: Wake,
     stop: AtomicBool,
     oversized: AtomicU64,
@@ -58,6 +60,7 @@ impl PeerSocket {
     pub fn bind(listen: SocketAddr, sink: Sink) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             socket: open(listen)?,
+            six: listen.is_ipv6(),
             wake: Wake::new()?,
             stop: AtomicBool::new(false),
             oversized: AtomicU64::new(0),
@@ -80,7 +83,7 @@ impl PeerSocket {
     ///
     /// The kernel's: no route, link down, or no room in the send buffer. The datagram is lost.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let to = match (to.ip(), self.shared.socket.local_addr()?.is_ipv6()) {
+        let to = match (to.ip(), self.shared.six) {
             (IpAddr::V4(ip), true) => SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), to.port()),
             (IpAddr::V4(_), false) | (IpAddr::V6(_), _) => to,
         };

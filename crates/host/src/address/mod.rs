@@ -7,7 +7,7 @@
 //! Invariants: an address is reported present or absent only after the kernel has confirmed it. Every address whose wish
 //! changed is answered, even where there was nothing to do; what stays wished is never touched. What fails is tried
 //! again every second. What an earlier run left behind is gone before [`Addresses::start`] returns, and what this run
-//! holds is gone when it stops.
+//! holds is gone when it stops. (Kernels before 5.18 keep no mark on IPv6 addresses: there a leftover stays.)
 //!
 //! Deliberately not here: who should hold an address; announcing it (`wire`). The kernel lease (a lifetime that is
 //! renewed) has its place in [`message::add`].

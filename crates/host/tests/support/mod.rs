@@ -19,10 +19,11 @@ use futures_util::{Stream, StreamExt};
 use host::{
     Report, Sink,
     lab::{Host, Lab, enter},
+    wire::Wire,
 };
 use model::{
     net::{InterfaceIndex, MacAddress},
-    report::AddressOutcome,
+    report::{AddressOutcome, DuplicateCheck},
 };
 use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage},
@@ -51,7 +52,21 @@ pub(crate) fn in_lab(test: &str, body: impl FnOnce(Lab)) {
 pub(crate) fn two_hosts(lab: &mut Lab) -> (Host, Host) {
     let one = lab.host("web1", &["10.77.0.11/24", "fd00:77::11/64"]).expect("a host");
     let two = lab.host("web2", &["10.77.0.12/24", "fd00:77::12/64"]).expect("a host");
+    await_connection(&one, ip("10.77.0.12"));
     (one, two)
+}
+
+/// Until the switch passes frames to and fro, which on a busy machine it begins to do a little after the hosts are up.
+/// Probes leave no trace in anybody's tables.
+fn await_connection(from: &Host, to: IpAddr) {
+    let (sink, reports) = reports();
+    let (eth0, _) = interface(from, "eth0");
+    let wire = from.run(|| Wire::start(sink)).expect("a thread").expect("a descriptor");
+    let connected = (0..100).any(|_| {
+        wire.check_duplicate(to, eth0);
+        matches!(reports.next(), Report::Duplicate { check: DuplicateCheck::InUse(_), .. })
+    });
+    assert!(connected, "the switch passes frames");
 }
 
 pub(crate) fn ip(text: &str) -> IpAddr {
