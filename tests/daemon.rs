@@ -396,6 +396,23 @@ fn standby_and_resume_are_for_the_server_that_is_asked() {
 }
 
 #[test]
+fn the_watchdog_is_fed_and_the_log_can_be_json() {
+    let server = Server::new(10);
+    let mut child = server.run().args(["--log-format", "json"]).env("WATCHDOG_USEC", "200000").spawn().unwrap();
+    server.await_notice("WATCHDOG=1");
+    server.await_notice("WATCHDOG=1");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    server.await_notice("STOPPING=1");
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let started = lines.iter().find(|line| line["event"] == "started").unwrap();
+    assert!(started["boot"].is_string() && started["level"] == "INFO", "{started}");
+}
+
+#[test]
 fn bad_configuration_exits_2_with_every_mistake() {
     let server = Server::new(7);
     server.write("standin.toml", &(server.node() + "colour = \"red\"\n"));

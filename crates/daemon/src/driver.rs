@@ -210,7 +210,7 @@ impl<E: Execute> Driver<E> {
         let thread = thread::Builder::new().name("standin-driver".into()).spawn(move || {
             match host::schedule::realtime() {
                 Ok(()) => tracing::info!("the driver has real-time priority and locked memory"),
-                Err(error) => tracing::warn!(%error, "the driver runs without real-time priority: heartbeats may wait"),
+                Err(error) => tracing::warn!(%error, "no real-time priority or locked memory: on a busy machine heartbeats may wait"),
             }
             driver.run();
         })?;
@@ -301,3 +301,6 @@ impl<E: Execute> Driver<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

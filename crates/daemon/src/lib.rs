@@ -1,9 +1,9 @@
 //! The daemon: one driver thread around the pure core, and everything that it needs from the machine.
 //!
-//! Read [`roles`] for every thread and how it all starts and stops, then [`driver`], the loop. [`run`] is the way in.
+//! Read `roles` for every thread and how it all starts and stops, then `driver`, the loop. [`run`] is the way in.
 //!
 //! Invariants: the core is touched by the driver thread alone; nothing blocks that thread; every queue is bounded and
-//! says what it drops; events reach the log through [`journal`] alone.
+//! says what it drops; events reach the log through `journal` alone.
 //!
 //! Deliberately not here: decisions (`cluster`), answers (`dns`), system calls (`host`).
 

@@ -108,6 +108,7 @@ pub(crate) fn run(config: &Path, loaded: Loaded) -> Result<(), StartError> {
 }
 
 fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -245,6 +246,17 @@ impl Running {
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("the handing-over took longer than {} s: stopping all the same", FAREWELL.as_secs());
         }
+    }
+
+    /// A thread that has ended although nobody told it to: it panicked. What it did is not done any more, and no other
+    /// thread can do it, so the other servers had better stand in.
+    pub(crate) fn broken(&self) -> Option<&'static str> {
+        let threads = [
+            ("driver", &self.threads.driver),
+            ("publisher", &self.threads.publisher.1),
+            ("journal", &self.threads.journal),
+        ];
+        threads.into_iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
     }
 
     /// Stops everything, in order.

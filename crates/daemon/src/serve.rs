@@ -32,7 +32,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
     let (mut terminate, mut interrupt, mut hangup) =
         (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?, catch(SignalKind::hangup())?);
     if sample(running).await.is_none() {
-        return Err(ended("the driver did not start"));
+        return Err(ended("driver"));
     }
     tracing::info!(
         server = %running.loaded.node.name,
@@ -43,16 +43,19 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
     let mut watch = Watch::new();
     let mut goodbye = running.goodbye.clone();
-    loop {
+    let end = loop {
+        if let Some(thread) = running.broken() {
+            break Err(ended(thread));
+        }
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => reload(running).await,
             _ = watch.ticks.tick() => watch.tick(running).await,
             // The sender goes with the driver.
-            gone = goodbye.changed() => if gone.is_err() { return Err(ended("the driver ended by itself")) },
+            Err(_) = goodbye.changed() => break Err(ended("driver")),
         }
-    }
+    };
     let _no_manager = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("handing over")]);
     tracing::info!("stopping: handing everything over");
     // Whoever asks again wants it at once.
@@ -60,7 +63,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
         () = running.resign() => {}
         () = either(&mut terminate, &mut interrupt) => tracing::warn!("asked again: stopping without waiting"),
     }
-    Ok(())
+    end
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
@@ -70,8 +73,9 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-fn ended(what: &str) -> StartError {
-    StartError::new("go on", std::io::Error::other(what.to_owned())).advice("the log says why; this is a defect")
+fn ended(thread: &str) -> StartError {
+    StartError::new("go on", std::io::Error::other(format!("the {thread} thread ended by itself")))
+        .advice("this is a defect: please report it with the log")
 }
 
 /// The core's account; none when the driver does not answer within a second.

@@ -46,7 +46,10 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
 
 fn headline(status: &Status, style: Style) -> String {
     let state = style.paint(&status.state, Tone::of(&status.state));
-    let up = span(Duration::from_secs(status.uptime_seconds));
+    let up = match status.uptime_seconds {
+        0 => "less than a second".to_owned(),
+        seconds => span(Duration::from_secs(seconds)),
+    };
     format!("{} seen from {}: {state}, up {up}\n", status.cluster, status.this)
 }
 
