@@ -1,7 +1,7 @@
 //! The virtual addresses of this machine: makes the kernel's table agree with what is wished.
 //!
 //! [`Addresses::set`] takes the whole wish; the newest wins. A thread of its own compares it with what the kernel has and
-//! adds and deletes the difference; a second one listens to the kernel ([`watch`]) and has put back at once what others
+//! adds and deletes the difference; a second one listens to the kernel (`watch`) and has put back at once what others
 //! delete.
 //!
 //! Invariants: an address is reported present or absent only after the kernel has confirmed it. Every address whose wish
@@ -10,7 +10,7 @@
 //! holds is gone when it stops. (Kernels before 5.18 keep no mark on IPv6 addresses: there a leftover stays.)
 //!
 //! Deliberately not here: who should hold an address; announcing it (`wire`). The kernel lease (a lifetime that is
-//! renewed) has its place in [`message::add`].
+//! renewed) has its place in `message::add`.
 
 mod message;
 mod netlink;
