@@ -8,7 +8,7 @@
 //!
 //! Deliberately not here: who holds which address (`cluster`), the records' bytes ([`crate::view`]).
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use model::{
     Health, PoolName, ServerName, VirtualHostName,
@@ -229,6 +229,22 @@ impl Standing {
     }
 }
 
+/// Through which member a server answers first, by family. A handful of entries: a list is the quickest map.
+struct Answering(Vec<(usize, bool, usize)>);
+
+impl Answering {
+    /// The first member through which `server` answers in the family of `address`: `member`, if there was none so far.
+    fn first(&mut self, server: usize, address: &IpAddr, member: usize) -> usize {
+        let six = address.is_ipv6();
+        let known = self.0.iter().find(|(by, family, _)| *by == server && *family == six);
+        let first = known.map_or(member, |(.., first)| *first);
+        if known.is_none() {
+            self.0.push((server, six, member));
+        }
+        first
+    }
+}
+
 fn server_standing(health: &Health, name: &ServerName) -> Standing {
     match health.servers.get(name) {
         None => Standing::ServerDown(ServerState::Unknown),
@@ -273,16 +289,17 @@ impl Pool {
     /// that are thinned out wholly get that standing.
     fn living(&self, members: &mut [Standing]) -> Vec<IpAddr> {
         // Who answers already in which family, and through which member: those at home first, then backups in order.
-        let mut answering: BTreeMap<(usize, bool), usize> = BTreeMap::new();
+        let mut answering = Answering(Vec::new());
         for (index, (member, standing)) in self.members.iter().zip(&*members).enumerate() {
             let at_home = match member.kind {
                 Kind::Server(server) => standing.is_in().then_some(server),
                 Kind::VirtualHost(_) => standing.home(),
             };
-            let homes = at_home.into_iter().flat_map(|by| member.addresses.iter().map(move |at| (by, at.is_ipv6())));
-            homes.for_each(|home| _ = answering.entry(home).or_insert(index));
+            for (by, address) in at_home.into_iter().flat_map(|by| member.addresses.iter().map(move |at| (by, at))) {
+                answering.first(by, address, index);
+            }
         }
-        let mut addresses = Vec::new();
+        let mut addresses = Vec::with_capacity(2 * self.members.len());
         for (index, member) in self.members.iter().enumerate() {
             let Standing::Held { by, at_primary: false } = members[index] else {
                 addresses.extend(members[index].is_in().then_some(&member.addresses).into_iter().flatten());
@@ -290,7 +307,7 @@ impl Pool {
             };
             let (before, mut doubled) = (addresses.len(), None);
             for address in &member.addresses {
-                let through = *answering.entry((by, address.is_ipv6())).or_insert(index);
+                let through = answering.first(by, address, index);
                 if through == index || self.keep_doubled {
                     addresses.push(*address);
                 } else {

@@ -91,8 +91,10 @@ impl View {
 }
 
 impl Ring {
-    fn of<'a>(addresses: impl Iterator<Item = &'a IpAddr>, ttl: u32, at_most: usize) -> Self {
-        let (mut bytes, mut records, mut size) = (Vec::new(), 0, 0);
+    fn of<'a>(addresses: impl Iterator<Item = &'a IpAddr> + Clone, ttl: u32, at_most: usize) -> Self {
+        let records = addresses.clone().count();
+        let size = addresses.clone().next().map_or(0, |first| if first.is_ipv4() { 16 } else { 28 });
+        let mut bytes = Vec::with_capacity(2 * records * size);
         for address in addresses {
             let (kind, octets) = match address {
                 IpAddr::V4(four) => (rtype::A, &four.octets()[..]),
@@ -104,10 +106,10 @@ impl Ring {
             bytes.extend_from_slice(&ttl.to_be_bytes());
             bytes.extend_from_slice(&(octets.len() as u16).to_be_bytes());
             bytes.extend_from_slice(octets);
-            (records, size) = (records + 1, 12 + octets.len());
         }
         bytes.extend_from_within(..);
-        Self { bytes: bytes.into(), records, at_most: at_most.min(usize::from(records)) as u16, size }
+        let narrow = |count: usize| u16::try_from(count).expect("a pool of fewer than 65,536 addresses");
+        Self { bytes: bytes.into(), records: narrow(records), at_most: narrow(at_most.min(records)), size }
     }
 
     /// The records of the answer number `turn`, in wire form, and how many. Each answer starts one further.
