@@ -16,6 +16,7 @@ mod logging;
 mod metrics;
 mod name_service;
 mod publish;
+mod reload;
 mod roles;
 mod serial;
 mod serve;

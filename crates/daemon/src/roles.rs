@@ -76,6 +76,8 @@ pub(crate) struct Running {
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
     pub goodbye: watch::Receiver<bool>,
+    /// The admin socket, as it was opened: a reload may name another one.
+    socket: PathBuf,
     threads: Threads,
     runtime: Runtime,
     stop: CancellationToken,
@@ -170,7 +172,8 @@ fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
-    Ok(Running { config, loaded, queue, pulse, name_service, goodbye, threads, runtime, stop })
+    let socket = loaded.node.socket.clone();
+    Ok(Running { config, socket, loaded, queue, pulse, name_service, goodbye, threads, runtime, stop })
 }
 
 /// A module that needs privileges. Without them a server can still serve DNS, as long as it has no address to hold.
@@ -272,7 +275,7 @@ impl Running {
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
-        if let Err(error) = std::fs::remove_file(&self.loaded.node.socket) {
+        if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the admin socket is gone already");
         }
     }

@@ -1,8 +1,7 @@
-//! While the daemon runs: signals, reloads, and the service manager's watchdog.
+//! While the daemon runs: signals, and the service manager's watchdog. Nothing here may keep the watchdog from being fed.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use dns::Zones;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -12,7 +11,7 @@ use tokio::{
 
 use crate::{
     driver::{Message, Sample},
-    load::{self, Loaded},
+    reload::{self, Reload},
     roles::Running,
     serial,
     start_error::StartError,
@@ -43,6 +42,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
     let mut watch = Watch::new();
     let mut goodbye = running.goodbye.clone();
+    let mut reload = Reload::default();
     let end = loop {
         if let Some(thread) = running.broken() {
             break Err(ended(thread));
@@ -50,7 +50,8 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => reload(running).await,
+            _ = hangup.recv() => reload.ask(&running.config),
+            read = reload.read() => reload::apply(running, read).await,
             _ = watch.ticks.tick() => watch.tick(running).await,
             // The sender goes with the driver.
             Err(_) = goodbye.changed() => break Err(ended("driver")),
@@ -142,61 +143,4 @@ fn summary(sample: &Sample) -> String {
     let held: Vec<&str> = held.map(|host| host.name.as_str()).collect();
     let holds = if held.is_empty() { "nothing".to_owned() } else { held.join(" ") };
     format!("{}: {} of {} servers alive; holds {holds}", status.state, alive.count(), status.servers.len())
-}
-
-/// Reads the files again. A mistake in any of them leaves everything as it is.
-async fn reload(running: &mut Running) {
-    let config = running.config.clone();
-    let Ok(loaded) = tokio::task::spawn_blocking(move || load::load(&config)).await else {
-        tracing::error!("reading the configuration panicked");
-        return;
-    };
-    let accepted = match loaded {
-        Ok(new) => accept(running, new).await,
-        Err(error) => Err(error.to_string()),
-    };
-    let message = match accepted {
-        Ok(message) => message,
-        Err(errors) => Message::Refused(errors.into()),
-    };
-    if let Err(error) = running.queue.offer(message) {
-        tracing::error!(%error, "the configuration did not reach the driver: send SIGHUP again");
-    }
-}
-
-/// Takes over what belongs to this module, and returns what the driver is to be told.
-async fn accept(running: &mut Running, mut new: Loaded) -> Result<Message, String> {
-    let old = &running.loaded.node;
-    if new.node.name != old.name {
-        let (was, is) = (&old.name, &new.node.name);
-        return Err(format!("the name of this server has changed from {was} to {is}: restart the daemon for that"));
-    }
-    for setting in needs_restart(&running.loaded, &new) {
-        tracing::warn!(setting, "has changed; that takes effect when the daemon is restarted");
-    }
-    let service = running.name_service.clone();
-    new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let zones = Arc::new(Zones::compile(std::mem::take(&mut new.zones), &new.cluster));
-    let new = tokio::task::spawn_blocking(move || service.configure(&new).map(|()| new))
-        .await
-        .map_err(|_| "opening the DNS sockets panicked".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let config = new.cluster.clone();
-    running.loaded = new;
-    Ok(Message::Configure { config, zones })
-}
-
-/// Settings that differ and are read at start alone.
-fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
-    let (a, b) = (&old.node, &new.node);
-    let settings = [
-        ("state-dir", a.state_dir != b.state_dir),
-        ("socket", a.socket != b.socket),
-        ("[heartbeat] listen", a.heartbeat_listen != b.heartbeat_listen),
-        ("[heartbeat] key-file", a.key_file != b.key_file || old.key.id() != new.key.id()),
-        ("[admin] listen", a.admin_listen != b.admin_listen),
-        ("[metrics] listen", a.metrics_listen != b.metrics_listen),
-        ("[dns] identity", old.cluster.dns.identity != new.cluster.dns.identity),
-    ];
-    settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

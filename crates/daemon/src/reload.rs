@@ -1,0 +1,107 @@
+//! Configuration read again while the daemon runs: all or nothing. A mistake anywhere leaves everything as it is, and is
+//! told in the log, in the status and by a metric.
+//!
+//! Files are read, and zones compiled, on a thread of their own, however long that takes. Who asks again meanwhile is
+//! served afterwards, once: the files may have changed since.
+
+use std::{
+    future::pending,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use dns::Zones;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::{
+    driver::Message,
+    load::{self, Loaded},
+    roles::Running,
+};
+
+/// What was read: everything, or every mistake as text.
+pub(crate) type Read = Result<(Loaded, Arc<Zones>), String>;
+
+/// Reading that is under way.
+#[derive(Default)]
+pub(crate) struct Reload {
+    reading: Option<JoinHandle<Read>>,
+    again: Option<PathBuf>,
+}
+
+impl Reload {
+    /// Begins to read, or remembers to do so.
+    pub(crate) fn ask(&mut self, config: &Path) {
+        if self.reading.is_some() {
+            self.again = Some(config.to_owned());
+        } else {
+            let config = config.to_owned();
+            self.reading = Some(spawn_blocking(move || read(&config)));
+        }
+    }
+
+    /// What was read, when it is; never, while nothing is being read. Safe to drop and call again.
+    pub(crate) async fn read(&mut self) -> Read {
+        let Some(reading) = &mut self.reading else { return pending().await };
+        let read = reading.await;
+        self.reading = None;
+        if let Some(config) = self.again.take() {
+            self.ask(&config);
+        }
+        read.unwrap_or_else(|_| Err("reading the configuration panicked: this is a defect".to_owned()))
+    }
+}
+
+fn read(config: &Path) -> Read {
+    let mut loaded = load::load(config).map_err(|error| error.to_string())?;
+    let zones = Arc::new(Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster));
+    Ok((loaded, zones))
+}
+
+/// Brings into force what was read, or records why not.
+pub(crate) async fn apply(running: &mut Running, read: Read) {
+    let accepted = match read {
+        Ok((loaded, zones)) => accept(running, loaded, zones).await,
+        Err(errors) => Err(errors),
+    };
+    let message = accepted.unwrap_or_else(|errors| Message::Refused(errors.into()));
+    let queue = running.queue.clone();
+    // Waits for room, and not for long: a driver that takes nothing is the watchdog's business.
+    drop(spawn_blocking(move || queue.send(message)).await);
+}
+
+/// Opens what has to be opened, and returns what the driver is to be told.
+async fn accept(running: &mut Running, new: Loaded, zones: Arc<Zones>) -> Result<Message, String> {
+    let old = &running.loaded.node;
+    if new.node.name != old.name {
+        let (was, is) = (&old.name, &new.node.name);
+        return Err(format!("the name of this server has changed from {was} to {is}: restart the daemon for that"));
+    }
+    new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for setting in needs_restart(&running.loaded, &new) {
+        tracing::warn!(setting, "has changed; that takes effect when the daemon is restarted");
+    }
+    let service = running.name_service.clone();
+    let new = spawn_blocking(move || service.configure(&new).map(|()| new))
+        .await
+        .map_err(|_| "opening the DNS sockets panicked: this is a defect".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let config = new.cluster.clone();
+    running.loaded = new;
+    Ok(Message::Configure { config, zones })
+}
+
+/// Settings that differ and are read at start alone.
+fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let (a, b) = (&old.node, &new.node);
+    let settings = [
+        ("state-dir", a.state_dir != b.state_dir),
+        ("socket", a.socket != b.socket),
+        ("[heartbeat] listen", a.heartbeat_listen != b.heartbeat_listen),
+        ("[heartbeat] key-file", a.key_file != b.key_file || old.key.id() != new.key.id()),
+        ("[admin] listen", a.admin_listen != b.admin_listen),
+        ("[metrics] listen", a.metrics_listen != b.metrics_listen),
+        ("[dns] identity", old.cluster.dns.identity != new.cluster.dns.identity),
+    ];
+    settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
