@@ -27,6 +27,8 @@ pub(crate) struct Member<'a> {
     pub(crate) standby: bool,
     /// Still listening after its start.
     pub(crate) listening: bool,
+    /// The digest of its configuration.
+    pub(crate) configuration: u64,
     /// What it says.
     pub(crate) stance: Stance,
     /// Its monitors' verdicts, most important first.
@@ -95,16 +97,23 @@ impl<'a> View<'a> {
         self.members.iter().find(|member| member.name == name)
     }
 
-    /// Who holds the virtual host; where several claim it, who keeps it (design R5). Who is letting go comes last, then
-    /// who is not on the list, then who is not eligible; among the rest placement decides: health, then list order.
+    /// Who holds the virtual host; where several claim it, who keeps it (design R5). Who is letting go comes last, and who
+    /// is not eligible. Among the rest placement decides: who is on the list, health, list order. But claimants that run
+    /// different configurations would disagree about that, and both keep it: there the older holding does, then the name.
     pub(crate) fn holder(&self) -> Option<&Member<'a>> {
-        let claimants = self.members.iter().enumerate().filter(|(_, member)| member.claims());
-        let rank = |(index, member): &(usize, &Member<'a>)| {
-            let releasing = member.stance.claim == Claim::Releasing;
-            let unlisted = *index >= self.listed;
-            (releasing, unlisted, !member.is_eligible(), Reverse(member.health.clone()), *index)
+        let claimants: Vec<(usize, &Member<'a>)> =
+            self.members.iter().enumerate().filter(|(_, member)| member.claims()).collect();
+        let mut configurations = claimants.iter().map(|(_, member)| member.configuration);
+        let first = configurations.next()?;
+        let agreed = configurations.all(|configuration| configuration == first);
+        let placement = |index: usize, member: &Member<'a>| {
+            agreed.then(|| (index >= self.listed, Reverse(member.health.clone()), index))
         };
-        claimants.min_by_key(rank).map(|(_, member)| member)
+        let rank = |&(index, member): &(usize, &Member<'a>)| {
+            let releasing = member.stance.claim == Claim::Releasing;
+            (releasing, !member.is_eligible(), placement(index, member), member.stance.term, member.name)
+        };
+        claimants.into_iter().min_by_key(rank).map(|(_, member)| member)
     }
 
     /// Who should hold the virtual host. Who is letting go counts as gone already.

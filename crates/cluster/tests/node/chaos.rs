@@ -2,6 +2,7 @@
 //! announcement was the last.
 
 use cluster::Command;
+use model::config::{ClusterConfig, PartitionPolicy};
 use proptest::prelude::*;
 
 use crate::stage::{Stage, config, ip, monitored, ms, name};
@@ -67,21 +68,39 @@ fn perform(stage: &mut Stage, step: &Step) {
         }
         Step::Resign(server) => stage.command(SERVERS[*server], Command::Resign),
         Step::Reload(server) => {
-            let mut config = (*stage.config).clone();
-            config.digest = config.digest % 2 + 1;
-            stage.reload(SERVERS[*server], config);
+            let other = if stage.config.digest == 1 { other(&stage.config) } else { first(&stage.config) };
+            stage.reload(SERVERS[*server], other);
         }
     }
+}
+
+/// The configuration of the beginning.
+fn first(now: &ClusterConfig) -> ClusterConfig {
+    let config = monitored(config("a b c", &["v1: a b c", "v2: b c a", "v3: c b"]), "v2");
+    ClusterConfig { partition: now.partition.clone(), ..config }
+}
+
+/// A configuration with other lists and other monitors.
+fn other(now: &ClusterConfig) -> ClusterConfig {
+    let config = monitored(config("a b c", &["v1: c b a", "v2: b c a", "v3: a c"]), "v1");
+    ClusterConfig { partition: now.partition.clone(), digest: 2, ..config }
 }
 
 /// Everybody is well again, and time passes.
 fn calm(stage: &mut Stage) {
     stage.heal();
+    let config = first(&stage.config);
+    SERVERS.iter().for_each(|server| stage.reload(server, config.clone()));
     for server in SERVERS {
         let machine = stage.machine(server);
         (machine.refuses_to_add, machine.refuses_to_remove) = (false, false);
         machine.hears_witness = true;
         machine.service = Some(true);
+    }
+    // Planned stops come to their end.
+    stage.run(ms(6_000));
+    for server in SERVERS {
+        let machine = stage.machine(server);
         let stopped = machine.node.is_none() || machine.said_goodbye;
         if stopped {
             stage.kill(server);
@@ -101,8 +120,7 @@ proptest! {
         policy in 0usize..3,
         steps in prop::collection::vec((step(), 0u64..600), 1..25),
     ) {
-        use model::config::PartitionPolicy;
-        let mut configuration = monitored(config("a b c", &["v1: a b c", "v2: b c a", "v3: c b"]), "v2");
+        let mut configuration = first(&config("a", &[]));
         configuration.partition = [
             PartitionPolicy::Gateway { witness: vec![ip("10.77.0.254")] },
             PartitionPolicy::Majority,

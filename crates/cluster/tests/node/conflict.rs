@@ -48,3 +48,23 @@ fn the_winner_announces_after_the_losers_claim_is_gone() {
     stage.run(ms(10));
     assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"));
 }
+
+#[test]
+fn servers_whose_configurations_differ_do_not_both_keep_it() {
+    for lists in [["v1: a b", "v1: b a"], ["v1: b a", "v1: a b"], ["v1: a", "v1: b"]] {
+        let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+        stage.part("a", "b");
+        for (server, digest) in [("a", 2), ("b", 3)] {
+            let mut own = config("a b", &[lists[usize::from(digest == 3)]]);
+            own.digest = digest;
+            stage.reload(server, own);
+        }
+        stage.run(ms(1_000));
+        stage.heal();
+        stage.run(ms(150));
+        assert!(["a", "b"].contains(&stage.holders("v1").as_str()), "{lists:?}: {}", stage.holders("v1"));
+        let changes = stage.changes();
+        stage.run(ms(5_000));
+        assert_eq!(stage.changes(), changes, "{lists:?}: it stays so");
+    }
+}
