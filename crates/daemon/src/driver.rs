@@ -175,12 +175,14 @@ pub(crate) trait Execute: Send + 'static {
 
 /// The loop's state.
 pub(crate) struct Driver<E> {
+    /// Declared first, so dropped first, also when the loop panics: a module that waits for room in the queue would
+    /// otherwise wait for ever while `execute` waits for the module to end.
+    messages: Receiver<Message>,
     node: Node,
     execute: E,
     effects: Effects,
     /// Known at once: handled one at a time, before the queue.
     outcomes: VecDeque<Input>,
-    messages: Receiver<Message>,
     metrics: Arc<Metrics>,
     pulse: Pulse,
     applied: Applied,

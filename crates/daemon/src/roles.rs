@@ -7,11 +7,12 @@
 //! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
-//! | ARP and ND | `host::wire` | its own bounded queue | see there | dropped with the driver |
+//! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
-//! | signals and watchdog | this module | — | — | the end of [`serve`] |
+//! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
+//! | reading configuration, a blocking thread | `reload` | one under way, one more remembered | merged | with the runtime |
 //!
 //! Start: configuration → bind every socket → spawn → the driver has answered once → ready. Stop: SIGTERM or SIGINT →
 //! resign, and wait for the core's goodbye, at most [`FAREWELL`] → DNS off → admin off → driver, publisher and journal

@@ -55,8 +55,8 @@ struct Rig {
     thread: JoinHandle<()>,
 }
 
-/// A driver around a node that began `age` ago, which finds `waiting` in its queue.
-fn rig(age: Duration, waiting: Vec<Message>) -> Rig {
+/// A node that began `age` ago.
+fn node(age: Duration) -> (Node, Effects, Applied) {
     let config = Arc::new(model::config::parse_cluster("cluster.toml", CLUSTER).unwrap());
     let name = ServerName::new("web1");
     let applied = Applied::first(&name, &config);
@@ -64,6 +64,12 @@ fn rig(age: Duration, waiting: Vec<Message>) -> Rig {
     let settings = Settings { name, boot: BootId([1; 16]), keys, serial: 1, config };
     let mut effects = Effects::new();
     let node = Node::new(host::clock::now() - age, settings, &mut effects);
+    (node, effects, applied)
+}
+
+/// A driver around such a node, which finds `waiting` in its queue.
+fn rig(age: Duration, waiting: Vec<Message>) -> Rig {
+    let (node, effects, applied) = node(age);
     let metrics = Arc::new(Metrics::new());
     let (queue, messages) = Queue::new(metrics.clone());
     waiting.into_iter().for_each(|message| queue.offer(message).unwrap());
@@ -103,6 +109,36 @@ fn interfaces() -> Input {
         up: true,
         own: vec!["10.77.0.11/24".parse().unwrap()],
     }])
+}
+
+/// Ends its module, which has more to report than the queue takes, as a module's thread would when it is joined.
+struct Talkative(Sink);
+
+impl Drop for Talkative {
+    fn drop(&mut self) {
+        (0..=DEPTH).for_each(|_| (self.0)(Report::Gateways(vec![])));
+    }
+}
+
+impl Execute for Talkative {
+    fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
+
+    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
+
+    fn published(&mut self, _: Arc<Health>) {}
+}
+
+#[test]
+fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
+    let (node, effects, applied) = node(Duration::ZERO);
+    let metrics = Arc::new(Metrics::new());
+    let (queue, messages) = Queue::new(metrics.clone());
+    let module = Talkative(queue.sink());
+    let (_, thread) = Driver::start(node, effects, module, messages, applied, metrics).unwrap();
+    queue.send(Message::Stop).unwrap();
+    let (ended, end) = sync_channel(1);
+    thread::spawn(move || ended.send(thread.join().is_ok()));
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(true));
 }
 
 #[test]
