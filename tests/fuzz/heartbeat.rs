@@ -62,7 +62,7 @@ pub(crate) fn run(input: &[u8]) {
             "{effect:?}"
         );
     }
-    membership.expire(now + HeartbeatSettings::default().detection(), &mut effects);
+    membership.expire(now + HeartbeatSettings::default().detection() * 2, &mut effects);
     assert!(membership.peers().all(|(_, peer)| !peer.state().is_alive()));
 }
 

@@ -330,7 +330,7 @@ impl Peer {
         let Some(run) = self.session.as_ref().filter(|_| self.state.is_alive()) else { return false };
         let silent = now.since(run.last_heard.max(self.watched_from));
         let (server, silent_ms) = (self.name.clone(), millis(now.since(run.last_heard)));
-        if silent >= heartbeat.detection() {
+        if silent >= death(heartbeat) {
             self.state = ServerState::Dead;
             self.deaf = false;
             effects.record(Event::PeerDead { server, silent_ms });
@@ -351,7 +351,7 @@ impl Peer {
             let from = run.last_heard.max(self.watched_from);
             match self.state {
                 ServerState::Alive => Some(from + suspicion(heartbeat)),
-                ServerState::Suspect => Some(from + heartbeat.detection()),
+                ServerState::Suspect => Some(from + death(heartbeat)),
                 ServerState::Unknown | ServerState::Dead | ServerState::Left => None,
             }
         });
@@ -366,6 +366,12 @@ impl Peer {
 /// Silence after which a peer is suspected: one heartbeat is overdue by half an interval.
 fn suspicion(heartbeat: HeartbeatSettings) -> Duration {
     heartbeat.interval * 3 / 2
+}
+
+/// Silence after which a peer is dead: the last of the heartbeats that may be missed has not come in time. It is due
+/// only at the detection time, and then a little late: without that quarter of an interval one loss less would kill.
+fn death(heartbeat: HeartbeatSettings) -> Duration {
+    heartbeat.detection() + heartbeat.interval / 4
 }
 
 /// How long ago, says the datagram, its sender heard our present run straight; none where it doesn't mention us.
