@@ -254,6 +254,9 @@ impl World<'_> {
     /// The daemon is gone, whatever it was doing.
     pub(crate) fn stop(&mut self, machine: usize) {
         self.machines[machine].process = None;
+        if !self.machines[machine].kernel.is_empty() {
+            self.watch.left_behind(self.now);
+        }
         self.watch.restarted(machine, self.now);
     }
 
@@ -293,6 +296,7 @@ impl World<'_> {
         let zones = self.zones_of(config);
         let host = &mut self.machines[machine];
         host.config = config.clone();
+        self.watch.differ(self.now);
         if let Some(process) = &mut host.process {
             process.zones = zones;
         }
@@ -328,6 +332,9 @@ impl World<'_> {
                 self.report_interfaces(machine);
             }
             self.resume(machine);
+            if self.machines[machine].process.as_ref().is_some_and(|process| process.resigning) {
+                self.stop(machine);
+            }
             if self.machines[machine].process.as_ref().is_some_and(|process| process.standby) {
                 self.standby(machine, false);
             }

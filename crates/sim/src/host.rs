@@ -108,9 +108,10 @@ impl Machine {
         self.process.as_ref().filter(|process| !process.paused)
     }
 
-    /// Starts the daemon.
+    /// Starts the daemon. Its host part removes what an earlier run left behind before the node begins.
     pub(crate) fn start(&mut self, now: Instant, boot: BootId, zones: Arc<Zones>) -> Effects {
         self.runs += 1;
+        self.kernel.clear();
         let mut effects = Effects::new();
         let key = Key::from_bytes(b"a secret for simulated clusters!").expect("32 bytes");
         let settings = Settings {
@@ -158,7 +159,7 @@ impl Machine {
         MacAddress([2, 0, 0, 0, 0, u8::try_from(self.number + 1).expect("ten machines")])
     }
 
-    /// The kernel does what is wished. Returns each address with what became of it.
+    /// The kernel does what is wished. Returns each address with what became of it. What fails is to be tried again.
     pub(crate) fn work(&mut self) -> Vec<(IpAddr, AddressOutcome)> {
         let Some(process) = &mut self.process else { return Vec::new() };
         let mut outcomes = Vec::new();
@@ -166,6 +167,7 @@ impl Machine {
             let (wished, present) = (process.desired.contains_key(&address), self.kernel.contains(&address));
             let outcome = if wished != present && self.refusals > 0 {
                 self.refusals -= 1;
+                process.touched.insert(address);
                 AddressOutcome::Failed("simulated refusal".into())
             } else if wished {
                 self.kernel.insert(address);
@@ -195,15 +197,17 @@ impl Process {
         std::mem::take(&mut self.backlog)
     }
 
-    /// Other addresses are wished. Returns whether the kernel has to be set to work.
-    pub(crate) fn wish(&mut self, wished: BTreeMap<IpAddr, InterfaceIndex>, kernel: &BTreeSet<IpAddr>) -> bool {
+    /// Other addresses are wished: those whose wish has changed are owed an answer. Returns whether the kernel has to be
+    /// set to work.
+    pub(crate) fn wish(&mut self, wished: BTreeMap<IpAddr, InterfaceIndex>) -> bool {
         let earlier = std::mem::replace(&mut self.desired, wished);
-        let all = earlier.keys().chain(self.desired.keys()).chain(kernel);
-        let touched = |address: &&IpAddr| {
-            let wished = self.desired.contains_key(*address);
-            wished != earlier.contains_key(*address) || wished != kernel.contains(*address)
-        };
-        self.touched.extend(all.filter(touched));
+        let changed = |address: &&IpAddr| self.desired.contains_key(*address) != earlier.contains_key(*address);
+        self.touched.extend(earlier.keys().chain(self.desired.keys()).filter(changed));
         !self.touched.is_empty() && !std::mem::replace(&mut self.at_work, true)
+    }
+
+    /// Whether something has failed and waits for another try.
+    pub(crate) fn is_failing(&self) -> bool {
+        !self.touched.is_empty()
     }
 }

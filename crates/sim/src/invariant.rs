@@ -58,7 +58,7 @@ impl Invariant {
         match self {
             Self::OneOwner => {
                 "Two servers that run and hear each other hold no address together for longer than the bound; while \
-                 neither wire nor machine fails, never."
+                 neither wire nor machine fails and all run the same configuration, never."
             }
             Self::SelfRelease => {
                 "A server that the partition policy forbids to hold addresses, and whose daemon runs, wants none after \
@@ -120,13 +120,12 @@ pub(crate) struct Bounds {
     pub(crate) handover: Duration,
     /// *dns-truth*: a peer dies, after pardon for running late (2 ×), or its word is lost until just before that (1 ×).
     pub(crate) truth: Duration,
-    /// Until all is where it belongs after a repair: refusals of the kernel are forgotten after 2 s, and addresses in
-    /// use asked about every second; then a verdict, a failback delay, and two moves.
-    pub(crate) settle: Duration,
+    /// Until all is where it belongs after a repair: a verdict, a failback delay, and two moves.
+    settle: Duration,
 }
 
-/// A failed removal is tried again after so long, at the most refusals that a seed has in a row.
-const RETRY: Duration = Duration::from_millis(600);
+/// What a kernel refused is tried again every second, and a seed makes it refuse twice in a row.
+const RETRY: Duration = Duration::from_secs(2);
 /// How long a node shuns a kernel that has refused as often as a seed makes it.
 pub(crate) const SHUN: Duration = Duration::from_secs(2);
 /// An address that was in use is asked about again.
@@ -137,7 +136,8 @@ const WIRE: Duration = Duration::from_millis(250);
 impl Bounds {
     fn of(plan: &Plan) -> Self {
         let heartbeat = plan.config.heartbeat;
-        let (interval, detection) = (heartbeat.interval, heartbeat.detection());
+        // The last heartbeat that may be missed is due at the detection time, and may come a little late.
+        let (interval, detection) = (heartbeat.interval, heartbeat.detection() + heartbeat.interval / 4);
         // What a step takes: a datagram's longest way, a late awakening.
         let step = plan.manners.longest + plan.latency + Duration::from_millis(1);
         let verdict = plan.config.monitors().map(|(_, monitor)| {
@@ -155,7 +155,7 @@ impl Bounds {
             cover,
             handover,
             truth: detection * 3 + plan.kernel + step * 3,
-            settle: SHUN + AGAIN + delay + cover + handover * 2 + RETRY,
+            settle: delay + cover + handover * 2,
         }
     }
 }
@@ -171,18 +171,26 @@ struct Hearing {
 /// What the simulator has seen.
 pub(crate) struct Watch {
     pub(crate) bounds: Bounds,
+    /// The first configuration: no other has more virtual hosts.
+    first: Arc<ClusterConfig>,
     /// The newest configuration.
     pub(crate) newest: Arc<ClusterConfig>,
     style: Style,
     gateway: bool,
     interval: Duration,
     digests: u64,
+    /// When configurations were last seen to differ.
+    differing: Instant,
     /// `heard[a][b]`: when a, as it runs now, heard b, as that runs now.
     heard: Vec<Vec<Option<Hearing>>>,
+    /// `word[a][b]`: when a, as it runs now, heard b the last time, or began.
+    word: Vec<Vec<Instant>>,
     /// The last change to each machine's life other than on the wire.
     disturbed: Vec<Instant>,
     /// The last refusal of its kernel.
     refused: Vec<Option<Instant>>,
+    /// When a daemon last died and left addresses behind.
+    left_behind: Option<Instant>,
     /// Since when each machine has had each address.
     held: Vec<BTreeMap<IpAddr, Instant>>,
     /// Since when an address has been on no machine at all.
@@ -195,6 +203,10 @@ pub(crate) struct Watch {
     bare: BTreeMap<(VirtualHostName, usize), Instant>,
     /// Since when a machine has had none of a virtual host's addresses.
     empty: Vec<BTreeMap<VirtualHostName, Instant>>,
+    /// What each machine publishes about virtual hosts, and since when.
+    says_held: Vec<BTreeMap<VirtualHostName, (ServerName, Instant)>>,
+    /// Whom each machine says to be alive, and since when.
+    says_alive: Vec<BTreeMap<ServerName, Instant>>,
     /// Takes and releases.
     pub(crate) moves: u64,
     /// Events of any kind.
@@ -207,28 +219,54 @@ impl Watch {
         let empty: BTreeMap<_, _> = plan.config.virtual_hosts.keys().map(|name| (name.clone(), now)).collect();
         Self {
             bounds: Bounds::of(plan),
+            first: plan.config.clone(),
             newest: plan.config.clone(),
             style: plan.style,
             gateway: plan.gateway,
             interval: plan.config.heartbeat.interval,
             digests: 1,
+            differing: Instant::BOOT,
             heard: vec![vec![None; machines]; machines],
+            word: vec![vec![now; machines]; machines],
             disturbed: vec![now; machines],
             refused: vec![None; machines],
+            left_behind: None,
             held: vec![BTreeMap::new(); machines],
             absent: addresses.map(|address| (address, now)).collect(),
             announced: BTreeMap::new(),
             forbidden: vec![None; machines],
             bare: BTreeMap::new(),
             empty: vec![empty; machines],
+            says_held: vec![BTreeMap::new(); machines],
+            says_alive: vec![BTreeMap::new(); machines],
             moves: 0,
             events: 0,
         }
     }
 
+    /// How long a repair takes to show. Longer where a kernel has refused, which is forgotten after a while, or where
+    /// dead daemons have left addresses behind, about which the wire is asked every second.
+    pub(crate) fn settling(&self, now: Instant) -> Duration {
+        let lately = |at: &Instant| now.since(*at) < SHUN * 2;
+        let refused = self.refused.iter().flatten().any(lately);
+        let left_behind = self.left_behind.iter().any(lately);
+        let shun = if refused { SHUN + RETRY } else { Duration::ZERO };
+        self.bounds.settle + shun + if left_behind { AGAIN } else { Duration::ZERO }
+    }
+
+    /// A daemon has died and left addresses behind.
+    pub(crate) fn left_behind(&mut self, now: Instant) {
+        self.left_behind = Some(now);
+    }
+
     /// How often the invariants are looked at.
     pub(crate) fn pace(&self) -> Duration {
         (self.interval / 4).max(Duration::from_millis(5))
+    }
+
+    /// A machine gets another configuration.
+    pub(crate) fn differ(&mut self, now: Instant) {
+        self.differing = now;
     }
 
     /// A digest that no configuration had before.
@@ -245,6 +283,7 @@ impl Watch {
             hearing.since = now;
         }
         hearing.last = now;
+        self.word[at][speaker] = now;
     }
 
     /// Since when a machine has heard another without a gap.
@@ -258,6 +297,7 @@ impl Watch {
         for other in 0..self.heard.len() {
             self.heard[machine][other] = None;
             self.heard[other][machine] = None;
+            self.word[machine][other] = now;
         }
         self.disturbed(machine, now);
     }
@@ -287,7 +327,7 @@ impl Watch {
     }
 
     /// A node has published what it believes.
-    pub(crate) fn published(&mut self, machine: &mut Machine, health: Arc<Health>) -> Option<Broken> {
+    pub(crate) fn published(&mut self, now: Instant, machine: &mut Machine, health: Arc<Health>) -> Option<Broken> {
         let process = machine.process.as_mut()?;
         let broken = |what: &str, old: u64, new: u64| {
             let detail = format!("{}: {what} {new} after {old}", machine.name);
@@ -300,12 +340,26 @@ impl Watch {
             return broken("serial", machine.serial.into(), health.serial.into());
         }
         machine.serial = health.serial;
+        let earlier = std::mem::take(&mut self.says_held[machine.number]);
+        let held = health.virtual_hosts.iter().filter_map(|(name, said)| {
+            let active = said.active.clone()?;
+            let since = earlier.get(name).filter(|(before, _)| *before == active).map_or(now, |(_, since)| *since);
+            Some((name.clone(), (active, since)))
+        });
+        self.says_held[machine.number] = held.collect();
+        let earlier = std::mem::take(&mut self.says_alive[machine.number]);
+        let alive = health.servers.iter().filter(|(_, said)| said.state.is_alive());
+        let since = |name: &ServerName| earlier.get(name).copied().unwrap_or(now);
+        self.says_alive[machine.number] = alive.map(|(name, _)| (name.clone(), since(name))).collect();
         process.health = health;
         None
     }
 
     /// Kernels may have changed. While nothing fails no address is ever on two machines.
     pub(crate) fn held(&mut self, now: Instant, machines: &[Machine]) -> Option<Broken> {
+        if machines.iter().any(|machine| machine.config.digest != self.newest.digest) {
+            self.differing = now;
+        }
         for machine in machines {
             let held = &mut self.held[machine.number];
             held.retain(|address, _| machine.kernel.contains(address));
@@ -313,9 +367,9 @@ impl Watch {
                 held.entry(*address).or_insert(now);
             }
         }
-        let newest = self.newest.clone();
+        let first = self.first.clone();
         let mut broken = None;
-        for (name, host) in &newest.virtual_hosts {
+        for (name, host) in &first.virtual_hosts {
             for machine in machines {
                 let empty = &mut self.empty[machine.number];
                 if host.addresses.iter().any(|address| machine.kernel.contains(address)) {
@@ -331,7 +385,9 @@ impl Watch {
                 } else {
                     self.absent.remove(address);
                 }
-                if let ([one, other, ..], Style::Orderly) = (&owners[..], self.style) {
+                if let ([one, other, ..], Style::Orderly) = (&owners[..], self.style)
+                    && now.since(self.differing) > self.bounds.rivals
+                {
                     let detail = format!("{address} is on {} and {}, and nothing has failed", one.name, other.name);
                     broken = Some(Broken::new(Invariant::OneOwner, detail));
                 }

@@ -116,7 +116,7 @@ fn live(world: &mut World<'_>) -> Result<(), Broken> {
         }
         world.trace.note(world.now, None, What::Phase("repair"));
         world.heal();
-        let settle = world.watch.bounds.settle;
+        let settle = world.watch.settling(world.now);
         world.run_for(settle)?;
         rest(world)?;
     }

@@ -62,9 +62,9 @@ impl Plan {
         let style = if random.percent(25) { Style::Orderly } else { Style::Rough };
         let servers = match random.below(100) {
             0..4 => 1,
-            4..32 => 2,
-            32..68 => 3,
-            68..92 => random.between(4, 5),
+            4..35 => 2,
+            35..75 => 3,
+            75..95 => random.between(4, 5),
             _ => random.between(6, 10),
         };
         // Large clusters beat slowly: they are here for their number, not for their speed.
@@ -86,7 +86,7 @@ impl Plan {
             latency: longest,
             kernel: Duration::from_millis(if slow_kernel { 60 } else { 3 }),
             rounds: random.between(1, 2),
-            trouble: interval * u32::try_from(random.between(40, 100)).expect("small"),
+            trouble: interval * u32::try_from(if servers > 5 { random.between(20, 40) } else { random.between(40, 100) }).expect("small"),
         }
     }
 }

@@ -32,6 +32,8 @@ use crate::{
 
 /// The wire is asked about an address for so long.
 const WIRE: Duration = Duration::from_millis(200);
+/// What the kernel has refused is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Recorded datagrams, for replays.
 const RECORDED: usize = 64;
 
@@ -182,6 +184,7 @@ impl<'a> World<'a> {
         let zones = self.zones_of(&config);
         self.watch.restarted(machine, self.now);
         let effects = self.machines[machine].start(self.now, boot, zones);
+        self.note_kernel();
         self.execute(machine, effects);
         self.report_interfaces(machine);
         let gateways = if self.plan.gateway { vec![GATEWAY] } else { Vec::new() };
@@ -263,7 +266,7 @@ impl<'a> World<'a> {
             self.feed(machine, Some(input));
         }
         if at_work {
-            self.schedule_kernel(machine);
+            self.schedule_kernel(machine, Duration::ZERO);
         }
     }
 
@@ -277,10 +280,9 @@ impl<'a> World<'a> {
                     self.send(machine, to, &datagram);
                 }
                 Effect::Addresses(wished) => {
-                    let host = &mut self.machines[machine];
-                    let Some(process) = &mut host.process else { continue };
-                    if process.wish(wished, &host.kernel) {
-                        self.schedule_kernel(machine);
+                    let Some(process) = &mut self.machines[machine].process else { continue };
+                    if process.wish(wished) {
+                        self.schedule_kernel(machine, Duration::ZERO);
                     }
                 }
                 Effect::Announce(addresses) => {
@@ -296,15 +298,18 @@ impl<'a> World<'a> {
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::Health(health) => {
-                    if let Some(broken) = self.watch.published(&mut self.machines[machine], health) {
+                    if let Some(broken) = self.watch.published(self.now, &mut self.machines[machine], health) {
                         self.fail(broken);
                     }
                 }
                 Effect::Record(event) => self.record(machine, event),
                 Effect::Goodbye => {
+                    // Its host part removes on its way out what could not be removed before.
                     self.trace.note(self.now, Some(&self.machines[machine].name), What::Ended);
                     self.machines[machine].process = None;
+                    self.machines[machine].kernel.clear();
                     self.watch.restarted(machine, self.now);
+                    self.note_kernel();
                 }
             }
         }
@@ -391,10 +396,10 @@ impl<'a> World<'a> {
 
     // ---- the kernel ----
 
-    fn schedule_kernel(&mut self, machine: usize) {
-        let after = self.random.span(Duration::from_micros(50), self.plan.kernel);
+    fn schedule_kernel(&mut self, machine: usize, after: Duration) {
+        let busy = self.random.span(Duration::from_micros(50), self.plan.kernel);
         if let Some(run) = self.run(machine) {
-            self.after(after, Happening::Kernel { machine, run });
+            self.after(after + busy, Happening::Kernel { machine, run });
         }
     }
 
@@ -424,6 +429,9 @@ impl<'a> World<'a> {
             self.report(machine, Duration::from_micros(20 + order), Input::Address { address, outcome });
         }
         self.note_kernel();
+        if self.machines[machine].process.as_ref().is_some_and(|process| process.is_failing()) {
+            self.schedule_kernel(machine, TRY_AGAIN);
+        }
     }
 
     /// Compares who has what with a moment ago.

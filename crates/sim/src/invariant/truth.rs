@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dns::{Outcome, View, respond};
-use model::{Instant, health::ServerState};
+use model::Instant;
 
 use super::{Broken, Invariant};
 use crate::{
@@ -24,28 +24,33 @@ impl World<'_> {
         let bound = self.watch.bounds.truth;
         let over = |since: Instant| self.now.since(since) > bound;
         let broken = |what: String| Some(Broken::new(Invariant::DnsTruth, format!("{} {what}", machine.name)));
+        let watch = &self.watch;
+        let said_alive = |name| watch.says_alive[machine.number].get(name).is_some_and(|since| over(*since));
         for other in self.machines.iter().filter(|other| other.number != machine.number) {
-            let said = process.health.servers.get(&other.name).map(|server| server.state);
-            if said.is_some_and(ServerState::is_alive) && self.silent(machine.number, other.number, over) {
+            if said_alive(&other.name) && self.silent(machine.number, other.number, over) {
                 return broken(format!("says that {} is alive, and has not heard it for {bound:?}", other.name));
             }
         }
-        for (name, said) in &process.health.virtual_hosts {
-            let Some(active) = &said.active else { continue };
+        for (name, (active, since)) in &watch.says_held[machine.number] {
             let holder = self.machines.iter().find(|other| other.name == *active)?;
-            if self.watch.empty[holder.number].get(name).is_some_and(|since| over(*since)) {
+            let without = watch.empty[holder.number].get(name);
+            if over(*since) && without.is_some_and(|since| over(*since)) {
                 return broken(format!("says that {active} holds {name}, which it has not had for {bound:?}"));
             }
         }
         let view = View::build(&process.zones, &process.health, machine.name.as_str());
-        for address in answers(&view, "www") {
+        let said_held = |address: &IpAddr| {
+            let of_this = |name| watch.first.virtual_hosts.get(name).is_some_and(|host| host.addresses.contains(address));
+            watch.says_held[machine.number].iter().any(|(name, (_, since))| of_this(name) && over(*since))
+        };
+        for address in answers(&view, "www").into_iter().filter(said_held) {
             if self.watch.absent.get(&address).is_some_and(|since| over(*since)) {
                 return broken(format!("answers {address}, which nobody has had for {bound:?}"));
             }
         }
         for address in answers(&view, "all") {
             let other = self.machines.iter().find(|other| machine.config.servers[&other.name].address == address)?;
-            if other.number != machine.number && self.silent(machine.number, other.number, over) {
+            if other.number != machine.number && said_alive(&other.name) && self.silent(machine.number, other.number, over) {
                 return broken(format!("answers {address} of {}, not heard for {bound:?}", other.name));
             }
         }
@@ -54,7 +59,7 @@ impl World<'_> {
 
     /// Whether a machine has not heard another for so long that it must know it.
     fn silent(&self, at: usize, other: usize, over: impl Fn(Instant) -> bool) -> bool {
-        self.watch.heard[at][other].is_none_or(|hearing| over(hearing.last))
+        over(self.watch.word[at][other])
     }
 }
 
