@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 mod agree;
+mod corpus;
 mod malformed;
 mod oracle;
 mod pools;
