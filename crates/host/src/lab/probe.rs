@@ -23,6 +23,8 @@ pub const INTERVAL: Duration = Duration::from_millis(1);
 const GLANCE: Duration = Duration::from_millis(50);
 /// Longest answer that is looked at, in bytes.
 const LONGEST_ANSWER: usize = 4096;
+/// RD in the third byte of a query (RFC 1035 section 4.1.1).
+const RECURSION_DESIRED: u8 = 1;
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,10 +36,10 @@ pub enum Question {
 }
 
 impl Question {
-    /// A query for `name` (in ordinary notation, without escapes) and a record type's number, class IN. `None` if that is
-    /// no name (RFC 1035 section 2.3.4).
+    /// A query for `name` (in ordinary notation, without escapes) and a record type's number, class IN, recursion desired
+    /// as stub resolvers ask. `None` if that is no name (RFC 1035 section 2.3.4).
     pub fn dns(name: &str, record_type: u16) -> Option<Self> {
-        let mut query = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let mut query = vec![0, 0, RECURSION_DESIRED, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in name.trim_end_matches('.').split('.').filter(|_| name != ".") {
             let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
             query.push(length);
