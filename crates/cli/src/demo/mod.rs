@@ -63,11 +63,11 @@ fn play(directory: &Path, keep: bool) -> anyhow::Result<()> {
         ],
     })?;
     story::tell(&mut stage, &screen)?;
-    if keep { stay(&stage, directory, &screen) } else { Ok(()) }
+    if keep { stay(&stage, &program, directory, &screen) } else { Ok(()) }
 }
 
 /// Offers the DNS and the admin port on this machine's loopback, and waits for ever: Ctrl-C ends the process.
-fn stay(stage: &Stage, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
+fn stay(stage: &Stage, program: &Path, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     let dns_inside = SocketAddr::from((story::VIRTUAL1, 53));
     let (udp, tcp) = open_dns().context("opening a port for DNS on 127.0.0.1")?;
     let admin = listen(ADMIN_PORT).context("opening a port for the admin page on 127.0.0.1")?;
@@ -77,13 +77,13 @@ fn stay(stage: &Stage, directory: &Path, screen: &Screen) -> anyhow::Result<()> 
         Forward::tcp(tcp, &stage.client, dns_inside)?,
         Forward::tcp(admin, &stage.client, SocketAddr::from((Ipv4Addr::new(10, 77, 0, 11), 8053)))?,
     ];
-    let at = directory.display();
+    let (at, program) = (directory.display(), program.display());
     screen.say(&format!(
-        "\nIt stays up until Ctrl-C. From another terminal:\n\
-         \x20 dig @{} -p {} www.lb.example.test        the zone, by way of a virtual address\n\
-         \x20 curl http://{admin_at}/v1/status              the cluster, as web1 sees it\n\
-         \x20 standin status --socket {at}/web2.sock   the same from web2; also: events, standby web2, resume web2\n\
-         \x20 less {at}/web1.log                       what a daemon logs",
+        "\nIt stays up until Ctrl-C. From another terminal:\n\n\
+         The zone, by way of a virtual address:\n  dig @{} -p {} www.lb.example.test\n\
+         The cluster, as web1 sees it (in a browser, a page):\n  curl http://{admin_at}/v1/status\n\
+         The same from web2; also try events, standby, resume:\n  {program} status --socket {at}/web2.sock\n\
+         What a daemon logs:\n  less {at}/web1.log",
         dns_at.ip(),
         dns_at.port(),
     ));
