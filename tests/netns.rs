@@ -4,91 +4,28 @@
 //! who answers, who holds, what DNS says. Without the right to make namespaces the tests say so and pass; with CI=true
 //! they fail.
 
-#![allow(clippy::panic, clippy::print_stdout)] // a test fails by panicking, and tells its reader the gaps
+#![allow(clippy::print_stdout)] // tells its reader the gaps
+
+mod stage_support;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
-    process::Command,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use host::lab::{
     Host,
     ask::ask,
-    enter,
     probe::{Probe, Question},
-    stage::{Play, Stage, WEB_PORT},
+    stage::{Stage, WEB_PORT},
 };
 use model::api::Status;
+use stage_support::{CLUSTER, PATIENCE, await_status, on_stage, set, status, three, v4, v6};
 
-const CLUSTER: &str = include_str!("../zones/example/cluster.toml");
-const TEMPLATE: &str = include_str!("../zones/example/lb.zone");
 const NAME: &str = "www.lb.example.test";
 const A: u16 = 1;
 const AAAA: u16 = 28;
-
-/// Long enough for a busy machine; what is awaited normally comes in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Runs `body` where networks may be made: here, or in a second run of this test program.
-fn on_stage(test: &str, body: impl FnOnce()) {
-    match enter::rerun_test(test) {
-        Ok(None) => body(),
-        Ok(Some(status)) => assert!(status.success(), "{test} failed inside"),
-        Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{error}"),
-        Err(error) => eprintln!("skipped: {error}"),
-    }
-}
-
-fn set(directory: &Path, cluster: &str, servers: &[(&str, &str, &str)]) -> Stage {
-    let program = Path::new(env!("CARGO_BIN_EXE_standin"));
-    let templates = &[("lb.zone", TEMPLATE)];
-    Stage::set(&Play { program, directory, cluster, templates, servers }).expect("a stage")
-}
-
-/// The three servers of the example, all started and settled.
-fn three(directory: &Path) -> Stage {
-    let servers = [
-        ("web1", "10.77.0.11", "fd00:77::11"),
-        ("web2", "10.77.0.12", "fd00:77::12"),
-        ("web3", "10.77.0.13", "fd00:77::13"),
-    ];
-    let mut stage = set(directory, CLUSTER, &servers);
-    for (server, ..) in servers {
-        stage.start(server).expect("a daemon");
-    }
-    await_status(&stage, "web1", "every virtual host at home", |status| {
-        status
-            .virtual_hosts
-            .iter()
-            .all(|host| host.state == "active" && host.active == Some(host.servers[0].name.clone()))
-    });
-    stage
-}
-
-/// The cluster as the program's own command tells it; none while nobody answers.
-fn status(stage: &Stage, server: &str) -> Option<Status> {
-    let socket = stage.socket(server);
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_standin")).args(["status", "--json", "--socket"]).arg(socket).output();
-    serde_json::from_slice(&output.ok()?.stdout).ok()
-}
-
-fn await_status(stage: &Stage, server: &str, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-    let begun = Instant::now();
-    loop {
-        let seen = status(stage, server);
-        if let Some(status) = seen.as_ref().filter(|status| wanted(status)) {
-            return status.clone();
-        }
-        if begun.elapsed() > PATIENCE {
-            let log = std::fs::read_to_string(stage.log(server)).unwrap_or_default();
-            panic!("{server} never said: {what}\n{seen:#?}\n{log}");
-        }
-    }
-}
 
 fn await_answer(client: &Host, server: &str, what: &str, wanted: impl Fn(&[IpAddr]) -> bool) -> Instant {
     let begun = Instant::now();
@@ -104,14 +41,6 @@ fn await_answer(client: &Host, server: &str, what: &str, wanted: impl Fn(&[IpAdd
 fn dns(server: &str) -> SocketAddr {
     let digit = server.as_bytes()[server.len() - 1] - b'0';
     SocketAddr::from((Ipv4Addr::new(10, 77, 0, 10 + digit), 53))
-}
-
-fn v4(last: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 77, 0, last))
-}
-
-fn v6(last: u16) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, last))
 }
 
 /// A client of one virtual address that has had its first answer.
@@ -141,7 +70,7 @@ fn holders(stage: &Stage, address: IpAddr) -> Vec<String> {
 fn a_server_cut_off_is_stood_in_for_and_comes_back() {
     on_stage("a_server_cut_off_is_stood_in_for_and_comes_back", || {
         let directory = tempfile::tempdir().unwrap();
-        let stage = three(directory.path());
+        let stage = three(directory.path(), CLUSTER);
         let (four, six) = (client(&stage, v4(101)), client(&stage, v6(0x101)));
 
         let cut = Instant::now();
@@ -187,7 +116,7 @@ fn a_server_cut_off_is_stood_in_for_and_comes_back() {
 fn a_dead_service_moves_its_address_and_a_living_one_takes_it_back() {
     on_stage("a_dead_service_moves_its_address_and_a_living_one_takes_it_back", || {
         let directory = tempfile::tempdir().unwrap();
-        let mut stage = three(directory.path());
+        let mut stage = three(directory.path(), CLUSTER);
         let probe = client(&stage, v4(102));
         let struck = Instant::now();
         stage.stop_web("web2").unwrap();
@@ -216,7 +145,7 @@ fn a_dead_service_moves_its_address_and_a_living_one_takes_it_back() {
 fn a_planned_stop_hands_over_and_leaves_nothing_behind() {
     on_stage("a_planned_stop_hands_over_and_leaves_nothing_behind", || {
         let directory = tempfile::tempdir().unwrap();
-        let mut stage = three(directory.path());
+        let mut stage = three(directory.path(), CLUSTER);
         let probe = client(&stage, v4(103));
         let stopped = Instant::now();
         let exit = stage.stop("web3").unwrap();
@@ -237,7 +166,7 @@ fn a_planned_stop_hands_over_and_leaves_nothing_behind() {
 fn partitioned_servers_settle_on_one_holder_that_the_client_reaches() {
     on_stage("partitioned_servers_settle_on_one_holder_that_the_client_reaches", || {
         let directory = tempfile::tempdir().unwrap();
-        let mut stage = three(directory.path());
+        let mut stage = three(directory.path(), CLUSTER);
         let probe = client(&stage, v4(101));
         let cut = Instant::now();
         // The client is with the majority; web1 keeps its carrier.
@@ -295,7 +224,7 @@ fn an_address_in_use_is_refused_with_its_owner() {
 fn reload_moves_nothing_that_stays_and_a_bad_file_changes_nothing() {
     on_stage("reload_moves_nothing_that_stays_and_a_bad_file_changes_nothing", || {
         let directory = tempfile::tempdir().unwrap();
-        let mut stage = three(directory.path());
+        let mut stage = three(directory.path(), CLUSTER);
         let before = status(&stage, "web1").expect("a status");
         let terms = |status: &Status| status.virtual_hosts.iter().map(|host| host.term).collect::<Vec<_>>();
 

@@ -7,6 +7,8 @@
 //! Debian packages: bind9-dnsutils, knot-dnsutils, knot, unbound. Where one is not installed its part is skipped and
 //! says so; with `CI=true` that is a failure.
 
+#![allow(clippy::print_stdout)] // tells its reader how many answers were judged, and how long they took
+
 mod resolver_support;
 mod stage_support;
 
@@ -221,8 +223,8 @@ fn clients_of_a_resolver_do_not_miss_a_server_that_is_cut_off() {
         let Some([_, knotd, unbound]) = programs() else { return };
         let directory = directory();
         // Caches are outlived here; let that be short.
-        let cluster = CLUSTER.replace("ttl = 5\n", "ttl = 1\n");
-        assert_ne!(cluster, CLUSTER);
+        let cluster = CLUSTER.replace("ttl = 5\n", "ttl = 1\n").replace("[pool.files]\n", "[pool.files]\nttl = 1\n");
+        assert_eq!(cluster.matches("ttl = 1\n").count(), 2);
         let mut stage = three(directory.path(), &cluster);
         let child = servers::lab_zone(&rendered(&stage));
         let _parent = servers::parent(&mut stage.lab, &knotd, directory.path(), &child);
@@ -232,10 +234,17 @@ fn clients_of_a_resolver_do_not_miss_a_server_that_is_cut_off() {
         assert_eq!(resolve(&stage, "files.lb.example.test").0, [v4(11), v4(12), v4(13)]);
 
         stage.lab.unplug("web1").expect("a cable");
-        // In the middle of the failover: unbound asks whom it likes.
-        let (addresses, took) = resolve(&stage, "at-once.apps.lb.example.test");
-        println!("a fresh name right after the fault: {took:.0} ms");
-        assert!(!addresses.is_empty() && addresses.iter().all(|address| all.contains(address)), "{addresses:?}");
+        // In the middle of the failover fresh names are resolved too, whichever name server unbound asks.
+        let (mut asked, mut longest) = (0, 0.0_f64);
+        loop {
+            let (addresses, took) = resolve(&stage, &format!("meanwhile{asked}.apps.lb.example.test"));
+            assert!(!addresses.is_empty() && addresses.iter().all(|address| all.contains(address)), "{addresses:?}");
+            (asked, longest) = (asked + 1, longest.max(took));
+            if !addresses.contains(&v4(101)) {
+                break;
+            }
+        }
+        println!("{asked} fresh names during the failover: {longest:.0} ms at most");
         for server in ["web2", "web3"] {
             await_status(&stage, server, "web1 is dead, virtual1 is stood in for", |status| {
                 status.servers[0].state == "dead"
@@ -248,7 +257,7 @@ fn clients_of_a_resolver_do_not_miss_a_server_that_is_cut_off() {
             let answer = ask::ask(&stage.client, SocketAddr::new(server, 53), "www.lb.example.test", A);
             assert!(answer.as_ref().is_ok_and(|answer| !answer.addresses.contains(&v4(101))), "{server}: {answer:?}");
         }
-        let mut longest: f64 = 0.0;
+        let mut longest = 0.0_f64;
         for number in 0..50 {
             let (addresses, took) = resolve(&stage, &format!("fresh{number}.apps.lb.example.test"));
             assert_eq!(addresses, [v4(102), v4(103)]);

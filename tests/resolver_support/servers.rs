@@ -11,15 +11,16 @@ use std::{
 use host::lab::{Host, Lab, ask::ask};
 
 use super::super::stage_support::PATIENCE;
-use super::expect::Zone;
+use super::expect::{Record, Zone};
 
-/// What zones/example/parent.zone says, with all that `standin zone render` leaves to the parent.
+/// The zone that delegates the example to us.
 const PARENT: &str = include_str!("../../zones/example/parent.zone");
-/// A root that knows nothing but the parent.
+/// A root that delegates only to the parent.
 const ROOT: &str = ".\t3600\tIN\tSOA\tns.example.test. hostmaster.example.test. 1 3600 900 604800 300\n\
                     .\t3600\tIN\tNS\tns.example.test.\n\
                     example.test.\t3600\tIN\tNS\tns.example.test.\n\
                     ns.example.test.\t3600\tIN\tA\t10.77.0.53\n";
+/// What unbound knows to begin with.
 const HINTS: &str = ".\t3600\tIN\tNS\tns.example.test.\nns.example.test.\t3600\tIN\tA\t10.77.0.53\n";
 /// Where unbound listens, on the client.
 pub(crate) const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -104,7 +105,7 @@ pub(crate) fn lab_zone(example: &Zone) -> String {
     let origin = format!("lab.{}", example.origin);
     let delegation = example.records.iter().filter(|record| record.owner.ends_with(&origin));
     let lines = delegation.map(|record| {
-        let crate::resolver_support::expect::Record { owner, ttl, kind, data } = record;
+        let Record { owner, ttl, kind, data } = record;
         format!("{owner}\t{ttl}\tIN\t{kind}\t{data}\n")
     });
     let text: String = lines.collect();

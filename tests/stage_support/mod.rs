@@ -1,6 +1,7 @@
 //! The example's three servers on a stage of network namespaces, for tests with real daemons.
 
 #![allow(dead_code)] // each test uses its part
+#![allow(clippy::panic)] // a test fails by panicking
 
 use std::{
     env, fs,
@@ -56,12 +57,16 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     found
 }
 
-/// The three servers of the example, all started and settled, with the cluster file `cluster`.
-pub(crate) fn three(directory: &Path, cluster: &str) -> Stage {
+/// Servers (name, IPv4 and IPv6 address) with the cluster file `cluster`; none is started.
+pub(crate) fn set(directory: &Path, cluster: &str, servers: &[(&str, &str, &str)]) -> Stage {
     let program = Path::new(env!("CARGO_BIN_EXE_standin"));
     let templates = &[("lb.zone", TEMPLATE)];
-    let play = Play { program, directory, cluster, templates, servers: &SERVERS };
-    let mut stage = Stage::set(&play).expect("a stage");
+    Stage::set(&Play { program, directory, cluster, templates, servers }).expect("a stage")
+}
+
+/// The three servers of the example, all started and settled, with the cluster file `cluster`.
+pub(crate) fn three(directory: &Path, cluster: &str) -> Stage {
+    let mut stage = set(directory, cluster, &SERVERS);
     for (server, ..) in SERVERS {
         stage.start(server).expect("a daemon");
     }
