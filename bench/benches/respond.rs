@@ -43,7 +43,7 @@ fn www_aaaa_of_ten(bencher: Bencher<'_, '_>, names: usize) {
 }
 
 /// A static name of two addresses, another one each time.
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 4096)]
 fn static_a(bencher: Bencher<'_, '_>, names: usize) {
     let queries: Vec<_> =
         (0..4096).map(|n| standin_bench::query(&format!("h{}.lb.example.test", n * 7919 % names), 1)).collect();
@@ -51,7 +51,7 @@ fn static_a(bencher: Bencher<'_, '_>, names: usize) {
 }
 
 /// Another name each time, as in a flood of random names.
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 4096)]
 fn nxdomain(bencher: Bencher<'_, '_>, names: usize) {
     let queries: Vec<_> =
         (0..4096).map(|n| standin_bench::query(&format!("x{}.lb.example.test", n * 7919), 1)).collect();

@@ -99,6 +99,8 @@ impl View {
         let nsid = self.identity().filter(|_| edns.is_some_and(|edns| edns.nsid));
         let length = reply.finish(self.zones.max_udp_size, nsid);
         out.truncate(length);
+        // A slow reader of TCP keeps what it needs, not what it might have needed.
+        out.shrink_to_fit();
         Outcome::Reply(length)
     }
 
