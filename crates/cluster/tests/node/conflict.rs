@@ -2,7 +2,7 @@
 
 use model::event::{Cause, Event};
 
-use crate::stage::{Stage, config, host, ip, ms, name};
+use crate::stage::{Happening, Stage, config, host, ip, ms, name};
 
 /// Two halves both hold what the other holds; then they meet again.
 fn healed(first: &str) -> Stage {
@@ -40,13 +40,28 @@ fn after_a_healed_partition_one_holds_and_has_the_last_word() {
 }
 
 #[test]
-fn the_winner_announces_after_the_losers_claim_is_gone() {
-    let mut stage = healed("a");
-    let removed = |stage: &Stage| stage.holders("v1") == "a";
-    stage.until(removed);
-    stage.log.clear();
-    stage.run(ms(10));
-    assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"));
+fn the_winner_announces_at_the_moment_that_the_losers_claim_is_gone() {
+    for first in ["a", "b"] {
+        let mut stage = healed(first);
+        // Long after what the peer's coming made it announce, if the loser's kernel is slow to let go.
+        stage.machine("b").refuses_to_remove = true;
+        stage.run(ms(400));
+        stage.machine("b").refuses_to_remove = false;
+        let gone = |stage: &Stage| stage.events("a").iter().any(|event| matches!(event, Event::RivalGone { .. }));
+        if !gone(&stage) {
+            stage.until(gone);
+        }
+        let (gone_at, _, _) = stage
+            .log
+            .iter()
+            .find(|(_, server, it)| server.as_str() == "a" && matches!(it, Happening::Event(Event::RivalGone { .. })))
+            .expect("it was just seen");
+        let at_once = stage
+            .log
+            .iter()
+            .any(|(at, server, it)| at == gone_at && server.as_str() == "a" && matches!(it, Happening::Announced(_)));
+        assert!(at_once, "{first} first");
+    }
 }
 
 #[test]
@@ -67,4 +82,19 @@ fn servers_whose_configurations_differ_do_not_both_keep_it() {
         stage.run(ms(5_000));
         assert_eq!(stage.changes(), changes, "{lists:?}: it stays so");
     }
+}
+
+#[test]
+fn who_comes_may_have_held_it_so_the_holder_announces_again() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    stage.part("a", "b");
+    stage.run(ms(1_000));
+    assert_eq!(stage.last_word(ip("10.77.0.101")), Some("b"), "b took it, and said so on the wire");
+    // b forgets all about it; a has never heard of it.
+    stage.kill("b");
+    stage.heal();
+    stage.run(ms(10_000));
+    stage.start("b");
+    stage.run(ms(100));
+    assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"));
 }

@@ -98,6 +98,8 @@ fn differing_configurations_are_told_once_and_so_is_agreement() {
     other.digest = 2;
     stage.reload("a", other.clone());
     stage.run(ms(500));
+    assert_eq!(stage.node("a").health().serial, 2);
+    assert_eq!(stage.node("b").health().serial, 2, "the highest serial is everybody's");
     let differs = Event::ConfigurationDiffers { server: name("a"), digest: 2 };
     assert_eq!(stage.events("b").into_iter().filter(|event| **event == differs).count(), 1);
     assert_eq!(stage.node("b").status(stage.now).servers[0].config_agrees, Some(false));
