@@ -86,7 +86,9 @@ impl Plan {
             latency: longest,
             kernel: Duration::from_millis(if slow_kernel { 60 } else { 3 }),
             rounds: random.between(1, 2),
-            trouble: interval * u32::try_from(if servers > 5 { random.between(20, 40) } else { random.between(40, 100) }).expect("small"),
+            trouble: interval
+                * u32::try_from(if servers > 5 { random.between(20, 40) } else { random.between(40, 100) })
+                    .expect("small"),
         }
     }
 }

@@ -40,7 +40,8 @@ impl World<'_> {
         }
         let view = View::build(&process.zones, &process.health, machine.name.as_str());
         let said_held = |address: &IpAddr| {
-            let of_this = |name| watch.first.virtual_hosts.get(name).is_some_and(|host| host.addresses.contains(address));
+            let of_this =
+                |name| watch.first.virtual_hosts.get(name).is_some_and(|host| host.addresses.contains(address));
             watch.says_held[machine.number].iter().any(|(name, (_, since))| of_this(name) && over(*since))
         };
         for address in answers(&view, "www").into_iter().filter(said_held) {
@@ -50,7 +51,10 @@ impl World<'_> {
         }
         for address in answers(&view, "all") {
             let other = self.machines.iter().find(|other| machine.config.servers[&other.name].address == address)?;
-            if other.number != machine.number && said_alive(&other.name) && self.silent(machine.number, other.number, over) {
+            if other.number != machine.number
+                && said_alive(&other.name)
+                && self.silent(machine.number, other.number, over)
+            {
                 return broken(format!("answers {address} of {}, not heard for {bound:?}", other.name));
             }
         }
