@@ -19,8 +19,8 @@ pub enum Effect {
         /// What.
         datagram: Vec<u8>,
     },
-    /// The virtual addresses that this machine should have, whole, and on which interface. Newest wins. Each change of
-    /// an address is answered by [`Input::Address`](crate::Input::Address).
+    /// The virtual addresses that this machine should have, whole, and on which interface. Newest wins. Every address
+    /// whose wish changed is answered by [`Input::Address`](crate::Input::Address), even where nothing had to be done.
     Addresses(BTreeMap<IpAddr, InterfaceIndex>),
     /// Tell the link once where these addresses are now: ARP request and reply forms, unsolicited NA with override.
     Announce(BTreeMap<IpAddr, InterfaceIndex>),

@@ -311,6 +311,7 @@ impl Election {
             claimed: view.peers().any(|peer| peer.claims()),
             lost: self.has_lost(moment, view),
             isolated: moment.standing == Standing::Isolated,
+            // The evidence of the wire (design R3) joins here: an address that still answers may not be taken yet.
             may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
             proven: self.proofs.are_all_given(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
