@@ -13,7 +13,11 @@ use super::{
     run::{Arrival, Run},
     sent::Sent,
 };
-use crate::{Effects, statement::Statement, wire::Part};
+use crate::{
+    Effects,
+    statement::{Heard, Statement},
+    wire::Part,
+};
 
 /// Earlier runs that are remembered. A run older than these cannot come back either: it would have to echo a recent
 /// sequence number of ours.
@@ -165,8 +169,11 @@ impl Peer {
             Arrival::Ahead | Arrival::Late => {}
         }
         let (ahead, goodbye) = (arrival == Arrival::Ahead, part.share.goodbye);
-        if ahead && let Some(age) = direct_age(&part, context) {
-            run.hears_us = Some(age);
+        if let Some(ours) = echo(&part, context) {
+            run.echoed = run.echoed.max(Some(ours.sequence));
+            if ahead {
+                run.hears_us = Some(Duration::from_millis(ours.direct_age_ms.into()));
+            }
         }
         accepted.changed = run.learn(part);
         if goodbye {
@@ -182,7 +189,9 @@ impl Peer {
         Ok(accepted)
     }
 
-    /// From a run that has not yet proven to be fresh: a datagram that echoes a recent one of ours does.
+    /// From a run that has not yet proven to be fresh: a datagram does that echoes a recent one of ours, more recent than
+    /// the run in force has ever echoed. An earlier run ended before the one in force began and can't have heard as much
+    /// of us: not even what it really said, held back on the way until now, brings it back.
     fn accept_unproven(
         &mut self,
         context: &Context<'_>,
@@ -190,10 +199,11 @@ impl Peer {
         effects: &mut Effects,
     ) -> Result<Accepted, Refusal> {
         let Incoming { direct, boot, sequence, part } = incoming;
-        let echoes_us = part.share.heard.get(&context.key).into_iter().flatten().any(|heard| {
-            heard.boot == context.boot
-                && heard.sequence > self.not_before
-                && context.sent.is_recent(context.now, heard.sequence)
+        let ours = echo(&part, context);
+        let proof = ours.map(|heard| heard.sequence).filter(|sequence| {
+            *sequence > self.not_before
+                && Some(*sequence) > self.session.as_ref().and_then(|run| run.echoed)
+                && context.sent.is_recent(context.now, *sequence)
         });
         let known = self.candidate.as_ref().is_some_and(|run| run.boot == boot);
         if known {
@@ -203,7 +213,7 @@ impl Peer {
                 Arrival::Redundant => return Ok(Accepted { redundant: true, ..Accepted::default() }),
                 Arrival::Ahead | Arrival::Late => {}
             }
-        } else if self.candidate.as_ref().is_some_and(|run| run.knows_us) && !echoes_us {
+        } else if self.candidate.as_ref().is_some_and(|run| run.echoed.is_some() && proof <= run.echoed) {
             // A recording must not push out the run that is about to be believed.
             return Ok(Accepted { redundant: true, ..Accepted::default() });
         } else {
@@ -216,12 +226,12 @@ impl Peer {
             return Ok(Accepted::default());
         }
         let run = self.candidate.as_mut().expect("there before, or just made");
-        run.knows_us |= echoes_us;
-        if let Some(age) = direct_age(&part, context) {
-            run.hears_us = Some(age);
+        run.echoed = run.echoed.max(proof);
+        if let Some(ours) = ours {
+            run.hears_us = Some(Duration::from_millis(ours.direct_age_ms.into()));
         }
         run.learn(part);
-        let proven = run.knows_us && run.statement.is_some();
+        let proven = run.echoed.is_some() && run.statement.is_some();
         self.ask_for_prompt(context);
         if proven {
             self.promote(effects);
@@ -374,11 +384,9 @@ fn death(heartbeat: HeartbeatSettings) -> Duration {
     heartbeat.detection() + heartbeat.interval / 4
 }
 
-/// How long ago, says the datagram, its sender heard our present run straight; none where it doesn't mention us.
-fn direct_age(part: &Part, context: &Context<'_>) -> Option<Duration> {
-    let runs = part.share.heard.get(&context.key)?;
-    let ours = runs.iter().find(|heard| heard.boot == context.boot)?;
-    Some(Duration::from_millis(ours.direct_age_ms.into()))
+/// What a datagram says about hearing our present run; none where it doesn't mention it.
+fn echo(part: &Part, context: &Context<'_>) -> Option<Heard> {
+    part.share.heard.get(&context.key)?.iter().find(|heard| heard.boot == context.boot).copied()
 }
 
 fn millis(span: Duration) -> u64 {

@@ -25,8 +25,9 @@ pub(super) struct Run {
     direct: Option<(u64, Instant)>,
     /// Its newest whole statement.
     pub(super) statement: Option<Statement>,
-    /// It has echoed our present run: what it says is said now and not a recording.
-    pub(super) knows_us: bool,
+    /// The highest sequence number of our present run that it has echoed, once one was recent: what it says is said now
+    /// and is no recording.
+    pub(super) echoed: Option<u64>,
     /// How long before its newest word about us it had heard us straight.
     pub(super) hears_us: Option<Duration>,
     /// It has said goodbye.
@@ -56,7 +57,7 @@ impl Run {
             last_heard: now,
             direct: direct.then_some((sequence, now)),
             statement: None,
-            knows_us: false,
+            echoed: None,
             hears_us: None,
             left: false,
         }

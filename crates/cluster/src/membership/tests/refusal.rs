@@ -40,8 +40,10 @@ fn two_servers_under_one_name_do_not_take_turns() {
     link.run(3);
     let mut double = Membership::new(name("b"), boot(9), keys(), config(&["a", "b"]), link.now);
     let mut effects = Effects::new();
-    // The double hears a, proves that, and replaces the first b.
-    let heard = link.wire.iter().rev().find(|(from, ..)| *from == name("a")).unwrap().2.clone();
+    // The double hears more of a than the first b has echoed, and replaces it.
+    let now = link.now;
+    link.node("a").send(now, &Statement::default(), &mut effects);
+    let Some(Effect::Send { datagram: heard, .. }) = effects.drain().next() else { panic!("one peer") };
     double.receive(link.now, from(), &heard, &mut effects);
     double.send(link.now, &Statement::default(), &mut effects);
     for effect in effects.drain() {
@@ -53,6 +55,31 @@ fn two_servers_under_one_name_do_not_take_turns() {
     link.beat("b");
     assert_eq!(link.node("a").peer(&name("b")).unwrap().boot(), Some(boot(9)));
     assert!(link.refused("a", Refusal::StaleBoot) > 0);
+}
+
+#[test]
+fn what_an_earlier_run_said_does_not_come_back_by_being_held_back() {
+    let both = &["a", "b"];
+    let mut link = Link::new(both);
+    link.run(3);
+    // This run of b hears a, is never heard by it, and ends.
+    link.start("b", both, 8);
+    link.cut("b", "a");
+    link.run(3);
+    let mut effects = Effects::new();
+    let now = link.now;
+    link.node("b").send(now, &Statement::default(), &mut effects);
+    let Some(Effect::Send { datagram: held_back, .. }) = effects.drain().next() else { panic!("one peer") };
+    link.cut.clear();
+    link.start("b", both, 9);
+    link.run(2);
+    assert_eq!(link.node("a").peer(&name("b")).unwrap().boot(), Some(boot(9)));
+
+    assert_eq!(link.replay("a", &held_back).0, None, "it echoes a's present run, and yet it is old");
+    link.run(10);
+    let peer = link.node("a").peer(&name("b")).unwrap();
+    assert_eq!((peer.boot(), peer.state()), (Some(boot(9)), ServerState::Alive));
+    assert_eq!(link.refused("a", Refusal::StaleBoot), 0, "the living run was never given up");
 }
 
 /// A recorded exchange in which both servers restart, one after the other, and one goes.
