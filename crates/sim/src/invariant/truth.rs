@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dns::{Outcome, View, respond};
 use model::Instant;
 
-use super::{Broken, Invariant};
+use super::{Broken, Invariant, SHUN};
 use crate::{
     host::{Machine, Process},
     world::World,
@@ -42,7 +42,10 @@ impl World<'_> {
         let said_held = |address: &IpAddr| {
             let of_this =
                 |name| watch.first.virtual_hosts.get(name).is_some_and(|host| host.addresses.contains(address));
-            watch.says_held[machine.number].iter().any(|(name, (_, since))| of_this(name) && over(*since))
+            // Who has let go of one address and may not let go of the other still has the virtual host.
+            let at_odds = |name| self.machines.iter().any(|other| other.name == *name && self.is_at_odds(other));
+            let mut said = watch.says_held[machine.number].iter();
+            said.any(|(name, (active, since))| of_this(name) && over(*since) && !at_odds(active))
         };
         for address in answers(&view, "www").into_iter().filter(said_held) {
             if self.watch.absent.get(&address).is_some_and(|since| over(*since)) {
@@ -59,6 +62,11 @@ impl World<'_> {
             }
         }
         None
+    }
+
+    /// Whether a machine's kernel has refused something lately.
+    fn is_at_odds(&self, machine: &Machine) -> bool {
+        self.watch.refused[machine.number].is_some_and(|refused| self.now.since(refused) < SHUN * 2)
     }
 
     /// Whether a machine has not heard another for so long that it must know it.
