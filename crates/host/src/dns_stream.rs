@@ -22,7 +22,7 @@ use std::{
     net::{IpAddr, Shutdown, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -134,7 +134,12 @@ pub struct DnsStream {
     listen: Vec<SocketAddr>,
     listeners: BTreeMap<Place, Listener>,
     deferred: AbortHandle,
+    gate: Arc<Gate>,
 }
+
+/// Closed when the server ends. A deferred query is answered while this is held: whoever has closed it knows that no
+/// task has a UDP socket in its hands any more.
+type Gate = Mutex<bool>;
 
 impl DnsStream {
     /// Listens for connections, and answers what comes by `deferred`, from the newest of `views`, on `runtime`. `listen` are
@@ -151,9 +156,11 @@ impl DnsStream {
         deferred: mpsc::Receiver<Deferred>,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let answerer = Arc::new(Answerer::new(views, PATIENCE));
-        let answering = runtime.spawn(answer_deferred(Arc::clone(&answerer), deferred)).abort_handle();
+        let gate = Arc::<Gate>::default();
+        let answering = answer_deferred(Arc::clone(&answerer), deferred, Arc::clone(&gate));
+        let deferred = runtime.spawn(answering).abort_handle();
         let (runtime, listeners) = (runtime.clone(), BTreeMap::new());
-        let mut this = Self { runtime, answerer, listen: Vec::new(), listeners, deferred: answering };
+        let mut this = Self { runtime, answerer, listen: Vec::new(), listeners, deferred, gate };
         for place in places(listen, &[]) {
             let place = this.open(place)?;
             this.listen.push(place.address);
@@ -220,13 +227,18 @@ impl DnsStream {
 
 impl Drop for DnsStream {
     fn drop(&mut self) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.deferred.abort();
     }
 }
 
-async fn answer_deferred(answerer: Arc<Answerer>, mut deferred: mpsc::Receiver<Deferred>) {
+async fn answer_deferred(answerer: Arc<Answerer>, mut deferred: mpsc::Receiver<Deferred>, gate: Arc<Gate>) {
     let mut turn = answerer.next_turn();
     while let Some(Deferred { query, reply: to }) = deferred.recv().await {
+        let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return;
+        }
         let reply = answerer.answer(to.client().ip(), &query, Transport::Udp, &mut turn);
         if reply.is_some_and(|reply| to.send(&reply).is_err()) {
             answerer.cell.dropped(Many, Dropped::Send);
