@@ -26,6 +26,7 @@ mod zone_text;
 
 use std::{io::Write, path::Path, process::ExitCode};
 
+pub use journal::sentence;
 pub use logging::LogFormat;
 pub use zone_text::{ZoneTextError, zone_text};
 

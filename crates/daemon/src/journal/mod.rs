@@ -26,6 +26,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
+pub use self::words::sentence;
 use crate::metrics::Metrics;
 
 /// Entries kept for the admin API.
@@ -115,7 +116,7 @@ impl Writer {
     fn write(&mut self, event: &Event) {
         self.sequence += 1;
         let level = words::level(event);
-        let message = words::sentence(event);
+        let message = sentence(event);
         let fields = match serde_json::to_value(event) {
             Ok(Value::Object(fields)) => fields,
             // An event is a struct variant with an internal tag: always an object.

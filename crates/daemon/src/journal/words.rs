@@ -48,8 +48,8 @@ pub(super) fn level(event: &Event) -> Level {
     }
 }
 
-/// The event as a sentence.
-pub(super) fn sentence(event: &Event) -> String {
+/// The event as a sentence for people, as it stands in the log.
+pub fn sentence(event: &Event) -> String {
     match event {
         Event::Started { boot } => format!("started, run {boot}"),
         Event::Listened => "has listened long enough: may take addresses now".into(),
