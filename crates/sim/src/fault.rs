@@ -125,9 +125,7 @@ impl World<'_> {
             }
             Fault::Kill(machine) => self.stop(*machine),
             Fault::Pause(machine) => {
-                if let Some(process) = &mut self.machines[*machine].process {
-                    process.paused = true;
-                }
+                self.pause(*machine);
                 let short = self.random.percent(40);
                 let detection = self.plan.config.heartbeat.detection();
                 return Lasts::For(self.random.span(interval / 2, if short { detection } else { interval * 30 }));
@@ -384,9 +382,7 @@ pub(crate) fn trifle(world: &mut World<'_>) {
             if longest > Duration::ZERO {
                 world.trace.note(world.now, None, What::Phase("trifle: a daemon is stopped for a moment"));
                 let span = world.random.span(Duration::ZERO, longest.min(heartbeat.interval));
-                if let Some(process) = &mut world.machines[machine].process {
-                    process.paused = true;
-                }
+                world.pause(machine);
                 world.schedule_over(span, Fault::Pause(machine));
             }
         }

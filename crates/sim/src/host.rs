@@ -52,6 +52,8 @@ pub(crate) struct Process {
     pub(crate) node: Node,
     pub(crate) started: Instant,
     pub(crate) paused: bool,
+    /// When it was last stopped, and whether it heard anybody then.
+    pub(crate) stopped: (Instant, bool),
     backlog: VecDeque<Input>,
     pub(crate) desired: BTreeMap<IpAddr, InterfaceIndex>,
     touched: BTreeSet<IpAddr>,
@@ -127,6 +129,7 @@ impl Machine {
             node: Node::new(self.local(now), settings, &mut effects),
             started: now,
             paused: false,
+            stopped: (now, false),
             backlog: VecDeque::new(),
             desired: BTreeMap::new(),
             touched: BTreeSet::new(),

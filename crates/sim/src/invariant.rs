@@ -62,7 +62,8 @@ impl Invariant {
             }
             Self::SelfRelease => {
                 "A server that the partition policy forbids to hold addresses, and whose daemon runs, wants none after \
-                 the bound."
+                 the bound; and who was stopped for longer than the detection time while it had company lets go before \
+                 it does anything else."
             }
             Self::Cover => {
                 "While nothing changes, an address with an eligible server is held in each part of a broken wire that \
@@ -287,7 +288,7 @@ impl Watch {
     }
 
     /// Since when a machine has heard another without a gap.
-    fn hears(&self, at: usize, speaker: usize, now: Instant) -> Option<Instant> {
+    pub(crate) fn hears(&self, at: usize, speaker: usize, now: Instant) -> Option<Instant> {
         let hearing = self.heard[at][speaker]?;
         (now.since(hearing.last) < self.bounds.detection).then_some(hearing.since)
     }

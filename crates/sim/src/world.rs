@@ -252,6 +252,16 @@ impl<'a> World<'a> {
         self.after(at.since(self.now) + late, Happening::Wake { machine, run, number });
     }
 
+    /// A daemon is stopped in its tracks.
+    pub(crate) fn pause(&mut self, machine: usize) {
+        let others = 0..self.machines.len();
+        let company = others.into_iter().any(|other| self.watch.hears(machine, other, self.now).is_some());
+        let now = self.now;
+        let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.paused) else { return };
+        process.paused = true;
+        process.stopped = (now, company);
+    }
+
     /// A stopped daemon runs again: what is overdue first, then what has waited.
     pub(crate) fn resume(&mut self, machine: usize) {
         let Some(process) = self.machines[machine].process.as_mut().filter(|process| process.paused) else { return };
@@ -259,6 +269,7 @@ impl<'a> World<'a> {
         let (backlog, at_work) = (process.take_backlog(), process.at_work);
         self.watch.disturbed(machine, self.now);
         self.feed(machine, None);
+        self.slept(machine);
         for input in backlog {
             if let Input::Datagram { bytes, .. } = &input {
                 self.note_hearing(machine, bytes);

@@ -75,6 +75,20 @@ impl World<'_> {
         None
     }
 
+    /// *self-release* of a daemon that was stopped and runs again: at once.
+    pub(crate) fn slept(&mut self, machine: usize) {
+        let host = &self.machines[machine];
+        let Some(process) = &host.process else { return };
+        let (since, company) = process.stopped;
+        let slept = self.now.since(since);
+        // Its own last heartbeat went out before it was stopped, at most.
+        if company && slept > self.watch.bounds.detection && !process.desired.is_empty() {
+            let wants: Vec<_> = process.desired.keys().collect();
+            let detail = format!("{} was stopped for {slept:?} and still wants {wants:?}", host.name);
+            self.fail(Broken::new(Invariant::SelfRelease, detail));
+        }
+    }
+
     /// Once all is well: everything is where it belongs, and everybody says so.
     pub(crate) fn rest(&self) -> Result<(), Broken> {
         let config = self.watch.newest.clone();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dns::{Outcome, View, respond};
-use model::Instant;
+use model::{Instant, ServerName};
 
 use super::{Broken, Invariant, SHUN};
 use crate::{
@@ -43,7 +43,8 @@ impl World<'_> {
             let of_this =
                 |name| watch.first.virtual_hosts.get(name).is_some_and(|host| host.addresses.contains(address));
             // Who has let go of one address and may not let go of the other still has the virtual host.
-            let at_odds = |name| self.machines.iter().any(|other| other.name == *name && self.is_at_odds(other));
+            let at_odds =
+                |name: &ServerName| self.machines.iter().any(|other| other.name == *name && self.is_at_odds(other));
             let mut said = watch.says_held[machine.number].iter();
             said.any(|(name, (active, since))| of_this(name) && over(*since) && !at_odds(active))
         };
