@@ -52,7 +52,7 @@ pub(crate) struct Process {
     pub(crate) node: Node,
     pub(crate) started: Instant,
     pub(crate) paused: bool,
-    /// When it was last stopped, and whether it heard anybody then.
+    /// When it was last stopped, and whether it and another heard each other then.
     pub(crate) stopped: (Instant, bool),
     backlog: VecDeque<Input>,
     pub(crate) desired: BTreeMap<IpAddr, InterfaceIndex>,

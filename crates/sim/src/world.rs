@@ -254,8 +254,8 @@ impl<'a> World<'a> {
 
     /// A daemon is stopped in its tracks.
     pub(crate) fn pause(&mut self, machine: usize) {
-        let others = 0..self.machines.len();
-        let company = others.into_iter().any(|other| self.watch.hears(machine, other, self.now).is_some());
+        let hears = |at, speaker| self.watch.hears(at, speaker, self.now).is_some();
+        let company = (0..self.machines.len()).any(|other| hears(machine, other) && hears(other, machine));
         let now = self.now;
         let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.paused) else { return };
         process.paused = true;
