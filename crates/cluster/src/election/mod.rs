@@ -1,7 +1,7 @@
 //! One virtual host on this server: whether it holds the addresses, takes them or lets them go.
 //!
 //! [`Election::evaluate`] runs after every input. It looks at the [`View`] (everybody's newest word), computes the target,
-//! asks the table in [`decide`], and moves the [`Phase`]:
+//! asks the table in [`mod@decide`], and moves the [`Phase`]:
 //!
 //! ```text
 //!            take                kernel confirms all
