@@ -8,7 +8,8 @@
 //!
 //! Deliberately not here: whether the service is dead. Another socket may listen on the same port (SO_REUSEPORT, another
 //! address), or the service has come back already; and a socket that was bound and never listened looks the same. A report
-//! is a reason to look, no more. Of sockets in other network namespaces nothing is heard.
+//! is a reason to look, no more. Of sockets in other network namespaces nothing is heard, and nothing at all from a kernel
+//! that lacks `inet_diag` or `tcp_diag`: nobody may depend on a report.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use std::{
     os::fd::AsRawFd,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -63,6 +64,7 @@ struct Shared {
     watched: Mutex<BTreeSet<u16>>,
     wake: Wake,
     stop: AtomicBool,
+    messages: AtomicU64,
 }
 
 impl Listeners {
@@ -78,8 +80,13 @@ impl Listeners {
         socket.set_rx_buf_sz(libc::c_int::try_from(RECEIVE_BUFFER).expect("it fits"))?;
         SockRef::from(&socket).attach_filter(&filter(&BTreeSet::new()))?;
         socket.bind_auto()?;
-        let shared =
-            Arc::new(Shared { socket, watched: Mutex::default(), wake: Wake::new()?, stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            socket,
+            watched: Mutex::default(),
+            wake: Wake::new()?,
+            stop: AtomicBool::new(false),
+            messages: AtomicU64::new(0),
+        });
         let thread = Builder::new().name("standin-listen".into()).spawn({
             let shared = Arc::clone(&shared);
             move || listen(&shared, &sink)
@@ -91,7 +98,7 @@ impl Listeners {
     ///
     /// # Errors
     ///
-    /// The kernel's, such as a missing CAP_NET_ADMIN; some or all closings go unheard then.
+    /// The kernel's; some or all closings go unheard then.
     pub fn watch(&self, ports: BTreeSet<u16>) -> io::Result<()> {
         let mut watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if *watched == ports {
@@ -109,6 +116,11 @@ impl Listeners {
             }
         }
         Ok(())
+    }
+
+    /// Messages that the kernel's filter has let through so far.
+    pub fn messages(&self) -> u64 {
+        self.shared.messages.load(Ordering::Relaxed)
     }
 
     /// Ends the thread; nothing is reported after this returns.
@@ -222,6 +234,7 @@ fn receive(shared: &Shared) -> io::Result<Option<u16>> {
     let mut buffer = [0; 128];
     let mut room = &mut buffer[..];
     let (length, from) = shared.socket.recv_from(&mut room, 0)?;
+    shared.messages.fetch_add(1, Ordering::Relaxed);
     // Only the kernel is believed.
     let port = listener(&buffer[..length.min(128)]).filter(|_| from.port_number() == 0);
     let watched = shared.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -122,6 +122,7 @@ fn ten_thousand_connections_that_close_wake_nobody() {
         assert_eq!(closed(&reports), 8081, "the first report of all");
         drop(listener);
         assert_eq!(closed(&reports), 8080);
+        assert_eq!(listeners.messages(), 2, "the filter in the kernel keeps all others back");
         drop(listeners);
         assert!(reports.rest().is_empty());
     });
