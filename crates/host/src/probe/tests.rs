@@ -1,6 +1,7 @@
 //! Against real listeners on the loopback.
 
 use std::{
+    io::{Read, Write},
     net::SocketAddr,
     sync::{Arc, mpsc},
 };
@@ -276,10 +277,10 @@ fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            Read::read_exact(&mut stream, &mut byte).unwrap();
             request.extend(byte);
         }
-        std::io::Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         stream
     };
     // The first never gets an answer.
