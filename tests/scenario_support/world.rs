@@ -365,6 +365,12 @@ impl World {
                     }
                 }
                 Effect::Probes(orders) => self.order_probes(machine, orders),
+                Effect::ProbeNow(monitor) => {
+                    let Some(probe) = process.probes.get_mut(&monitor) else { continue };
+                    probe.generation += 1;
+                    let generation = probe.generation;
+                    self.after(Duration::ZERO, Happening::Probe { machine, run, monitor, generation });
+                }
                 Effect::Health(health) => {
                     process.health = health;
                     self.ask_dns(machine);

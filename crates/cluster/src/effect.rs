@@ -40,6 +40,9 @@ pub enum Effect {
     },
     /// The probes that should be running, whole. Newest wins; a probe whose order is unchanged goes on undisturbed.
     Probes(BTreeMap<MonitorId, ProbeOrder>),
+    /// Probe at once, whatever the interval says; answered by [`Input::Probe`](crate::Input::Probe). One that is under way
+    /// began before the reason for this one, so its result should be dropped.
+    ProbeNow(MonitorId),
     /// What DNS and status should say from now on. Newest wins.
     Health(Arc<Health>),
     /// A decision or an observation, for the journal.
@@ -87,6 +90,7 @@ impl Effects {
             | Effect::CheckDuplicate { .. }
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
+            | Effect::ProbeNow(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => None,

@@ -56,6 +56,11 @@ pub enum Input {
         /// How.
         result: ProbeResult,
     },
+    /// A socket that listened on this TCP port of this machine was closed. A hint, which a probe has to confirm.
+    ListenerClosed {
+        /// Which port.
+        port: u16,
+    },
     /// A checked configuration comes into force.
     Configure(Arc<ClusterConfig>),
     /// Somebody wants something.

@@ -3,6 +3,14 @@
 //! The first result after a start decides alone. While a streak of contrary results runs the verdict is in doubt, and the
 //! probes come faster.
 //!
+//! When the kernel says that a listener on a monitor's port was closed, the monitor is probed at once. A failure then
+//! decides alone: two witnesses say the same, so nothing is gained by waiting for `fall` more. A success clears the
+//! monitor: somebody listens there, be it another socket on the port or the service come back. A service that closes its
+//! port and opens it again some milliseconds later may be met in between: then it *was* out for its clients, its address
+//! moves, and it comes back by `rise` and the failback delay. Services that must restart without that pass their listening
+//! socket on (socket activation, SO_REUSEPORT), as they must for their clients' sake. A result that was on its way when the
+//! kernel spoke may clear the monitor wrongly: then the probe after it begins an ordinary streak.
+//!
 //! Deliberately not here: running probes (`host::probe`).
 
 use std::{
@@ -13,11 +21,14 @@ use std::{
 };
 
 use model::{
-    MonitorId, ServerName,
+    Instant, MonitorId, ServerName,
     config::{self, ClusterConfig},
     health::Verdict,
     report::{ProbeOrder, ProbeResult},
 };
+
+/// So long after its listener was closed a failed probe decides alone.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// One monitor on this server.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,12 +40,14 @@ struct Monitor {
     first: bool,
     /// Results in a row that speak against the verdict.
     contrary: u32,
+    /// The kernel said then that a listener on its port was closed; nothing was heard from it since.
+    closed: Option<Instant>,
     reason: Option<Arc<str>>,
 }
 
 impl Monitor {
     fn new(settings: config::Monitor, target: IpAddr) -> Self {
-        Self { settings, target, verdict: Verdict::Unknown, first: true, contrary: 0, reason: None }
+        Self { settings, target, verdict: Verdict::Unknown, first: true, contrary: 0, closed: None, reason: None }
     }
 
     /// A changed threshold keeps the verdict (design R9). Something else to try keeps it too, until its first result.
@@ -43,23 +56,25 @@ impl Monitor {
         if tried(&self.settings, self.target) != tried(&settings, target) {
             self.first = true;
             self.contrary = 0;
+            self.closed = None;
         }
         self.settings = settings;
         self.target = target;
     }
 
-    fn take(&mut self, result: &ProbeResult) {
+    fn take(&mut self, now: Instant, result: &ProbeResult) {
         let (says, needed, reason) = match result {
             ProbeResult::Success => (Verdict::Up, self.settings.rise, None),
             ProbeResult::Failure(reason) => (Verdict::Down, self.settings.fall, Some(reason.clone())),
         };
+        let closed = self.closed.take().is_some_and(|since| now.since(since) <= FRESH) && says == Verdict::Down;
         self.reason = reason;
         if says == self.verdict {
             self.contrary = 0;
         } else {
             self.contrary += 1;
         }
-        if self.first || self.contrary >= needed {
+        if self.first || closed || self.contrary >= needed {
             self.verdict = says;
             self.contrary = 0;
         }
@@ -109,11 +124,23 @@ impl Monitors {
         self.0.retain(|id, _| wanted.contains(id));
     }
 
+    /// A listener on this port was closed: the monitors that have to be probed at once. What is down already is not.
+    pub(crate) fn suspect(&mut self, now: Instant, port: u16) -> Vec<MonitorId> {
+        let about = |monitor: &Monitor| monitor.settings.port == port && monitor.verdict != Verdict::Down;
+        let concerned = self.0.iter_mut().filter(|(_, monitor)| about(monitor));
+        concerned
+            .map(|(id, monitor)| {
+                monitor.closed = Some(now);
+                id.clone()
+            })
+            .collect()
+    }
+
     /// Takes a probe's result. Returns the new verdict if it changed. A late result of a monitor that is gone is ignored.
-    pub(crate) fn take(&mut self, id: &MonitorId, result: &ProbeResult) -> Option<Change> {
+    pub(crate) fn take(&mut self, now: Instant, id: &MonitorId, result: &ProbeResult) -> Option<Change> {
         let monitor = self.0.get_mut(id)?;
         let before = monitor.verdict;
-        monitor.take(result);
+        monitor.take(now, result);
         let reason = monitor.reason.clone().unwrap_or_else(|| "answers as it should".into());
         (monitor.verdict != before).then_some(Change { verdict: monitor.verdict, reason })
     }
@@ -178,10 +205,11 @@ mod tests {
         results
             .chars()
             .map(|result| {
-                monitor.take(&match result {
+                let result = match result {
                     '+' => ProbeResult::Success,
                     _ => ProbeResult::Failure("connection refused".into()),
-                });
+                };
+                monitor.take(Instant::BOOT, &result);
                 let doubt = monitor.order().interval == monitor.settings.recheck;
                 match (monitor.verdict, doubt) {
                     (Verdict::Up, false) => 'U',
@@ -200,6 +228,22 @@ mod tests {
         assert_eq!(feed(&mut monitor(2, 2), "+-+--+-++"), "UuUuDdDdU");
         assert_eq!(feed(&mut monitor(3, 1), "+-+++"), "UDddU");
         assert_eq!(feed(&mut monitor(1, 3), "---+---"), "DDDUuuD");
+    }
+
+    #[test]
+    fn a_closed_listener_lets_one_failure_decide_while_the_news_is_fresh() {
+        let closed = |after: Duration, results: &str| {
+            let mut monitor = monitor(2, 3);
+            feed(&mut monitor, "+");
+            monitor.closed = Some(Instant::BOOT);
+            let failure = ProbeResult::Failure("connection refused".into());
+            let first = if results.starts_with('+') { &ProbeResult::Success } else { &failure };
+            monitor.take(Instant::BOOT + after, first);
+            (monitor.verdict, feed(&mut monitor, &results[1..]))
+        };
+        assert_eq!(closed(FRESH, "--+-++"), (Verdict::Down, "DdDdU".into()), "and `rise` brings it back, as ever");
+        assert_eq!(closed(FRESH + Duration::from_nanos(1), "---"), (Verdict::Up, "uD".into()), "old news");
+        assert_eq!(closed(Duration::ZERO, "+---"), (Verdict::Up, "uuD".into()), "somebody listens there");
     }
 
     #[test]

@@ -281,10 +281,16 @@ impl Node {
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
             Input::Probe { monitor, result } => {
-                if let Some(change) = self.monitors.take(&monitor, &result) {
+                if let Some(change) = self.monitors.take(now, &monitor, &result) {
                     let (verdict, reason) = (change.verdict, change.reason);
                     effects.record(Event::MonitorChanged { monitor, verdict, reason });
                 }
+            }
+            Input::ListenerClosed { port } => {
+                for monitor in self.monitors.suspect(now, port) {
+                    effects.push(Effect::ProbeNow(monitor));
+                }
+                return false;
             }
             Input::Configure(config) => self.configure(now, config, effects),
             Input::Command(command) => self.obey(now, &command, effects),

@@ -138,6 +138,7 @@ impl Queue {
             Report::Duplicate { address, check } => queue.wait(Input::Duplicate { address, check }),
             Report::Witness { address, reachable } => queue.wait(Input::Witness { address, reachable }),
             Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
+            Report::ListenerClosed { port } => queue.wait(Input::ListenerClosed { port }),
         })
     }
 

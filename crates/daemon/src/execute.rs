@@ -4,14 +4,14 @@
 //! Deliberately not here: any decision, and any knowledge of what an effect is for.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
 };
 
 use cluster::{Effect, Input};
 use dns::Zones;
-use host::{address::Addresses, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{address::Addresses, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
 use model::{
     Health, ServerName,
     config::ClusterConfig,
@@ -33,6 +33,8 @@ pub(crate) struct Hands {
     pub wire: Option<Wire>,
     /// Monitors' probes.
     pub probes: Probes,
+    /// Tells when a monitored port closes; none where the kernel does not.
+    pub listeners: Option<Listeners>,
     /// DNS answers.
     pub publisher: Publisher,
     /// The log.
@@ -77,7 +79,12 @@ impl Execute for Hands {
                     }
                 }
             }
-            Effect::Probes(desired) => self.probes.set(desired),
+            Effect::Probes(desired) => {
+                // Monitors try this very server, so the ports are local ones.
+                self.watch_ports(desired.values().map(|order| order.port).collect());
+                self.probes.set(desired);
+            }
+            Effect::ProbeNow(monitor) => self.probes.now(&monitor),
             Effect::Health(health) => self.publisher.set(health),
             Effect::Record(event) => self.journal.record(event),
             Effect::Goodbye => {
@@ -97,6 +104,13 @@ impl Execute for Hands {
 }
 
 impl Hands {
+    /// Where the kernel will not tell, probes alone notice, at their intervals: said once.
+    fn watch_ports(&self, ports: BTreeSet<u16>) {
+        if let Some(Err(error)) = self.listeners.as_ref().map(|listeners| listeners.watch(ports)) {
+            tracing::warn!(%error, "the kernel does not tell when a port closes; services are probed at intervals only");
+        }
+    }
+
     /// A heartbeat that the kernel does not take is lost, as on the wire; the next one says it all again.
     fn send(&self, to: &ServerName, datagram: &[u8]) {
         let sent = self.peers.get(to).map(|address| self.socket.send(*address, datagram));

@@ -9,6 +9,7 @@
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
@@ -34,7 +35,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use cluster::{Command, Effects, Keys, Node, Settings};
 use dns::{View, Zones};
-use host::{address::Addresses, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{address::Addresses, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
 use model::{Health, config::ClusterConfig};
 use sd_notify::NotifyState;
 use tokio::{
@@ -145,6 +146,7 @@ fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(queue.sink()))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
         probes: Probes::start(runtime.handle(), queue.sink()),
+        listeners: listeners(&queue),
         publisher: publisher.clone(),
         journal,
         metrics: metrics.clone(),
@@ -189,6 +191,15 @@ fn permitted<T>(what: &str, config: &ClusterConfig, module: io::Result<T>) -> Re
             "holding virtual hosts needs CAP_NET_ADMIN and CAP_NET_RAW: run it as root, or by the systemd unit",
         )),
     }
+}
+
+/// Without them a closed port is noticed by the next probe, which is later.
+fn listeners(queue: &Queue) -> Option<Listeners> {
+    Listeners::start(queue.sink())
+        .inspect_err(|error| {
+            tracing::warn!(%error, "the kernel does not tell when a port closes; services are probed at intervals only");
+        })
+        .ok()
 }
 
 impl Doors {

@@ -13,6 +13,7 @@ pub mod dns_stream;
 pub mod dns_udp;
 pub mod entropy;
 pub mod lab;
+pub mod listeners;
 mod packet_info;
 pub mod peer;
 pub mod probe;
@@ -72,6 +73,11 @@ pub enum Report {
         monitor: MonitorId,
         /// How.
         result: ProbeResult,
+    },
+    /// A TCP socket that listened on a watched port of this machine was closed. Another may listen there still.
+    ListenerClosed {
+        /// Which port.
+        port: u16,
     },
 }
 

@@ -138,6 +138,9 @@ impl World<'_> {
             | Fault::Storm => self.disturb_wire(fault, true),
             Fault::Service { machine, monitor, hangs } => {
                 self.machines[*machine].dead.insert(monitor.clone(), *hangs);
+                if !hangs {
+                    self.close_port(*machine, monitor);
+                }
                 self.watch.disturbed(*machine, self.now);
             }
             Fault::Standby(machine) => self.standby(*machine, true),
@@ -187,8 +190,12 @@ impl World<'_> {
             | Fault::Isolate { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(&fault, false),
-            Fault::Service { machine, monitor, hangs: _ } => {
+            Fault::Service { machine, monitor, hangs } => {
                 self.machines[machine].dead.remove(&monitor);
+                // Some come back by a second process that takes the port over from the hung one.
+                if hangs {
+                    self.close_port(machine, &monitor);
+                }
                 self.watch.disturbed(machine, self.now);
             }
             Fault::Standby(machine) => self.standby(machine, false),

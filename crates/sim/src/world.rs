@@ -1,7 +1,9 @@
-//! Machines, wire and time: one queue of what happens next.
+//! Machines, wire and time: one queue of what happens next. Services and their probes: `world/services.rs`.
 //!
 //! Invariants: everything depends on the seed. A daemon handles overdue deadlines before anything else, then one input at
 //! a time, as the driver of the product does.
+
+mod services;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,12 +19,12 @@ use model::{
     config::ClusterConfig,
     event::Event,
     net::InterfaceIndex,
-    report::{AddressOutcome, DuplicateCheck, ProbeOrder, ProbeResult},
+    report::{AddressOutcome, DuplicateCheck},
 };
 
 use crate::{
     fault::Fault,
-    host::{Machine, Probe},
+    host::Machine,
     invariant::{Broken, Watch},
     network::Network,
     plan::{GATEWAY, Plan, TEMPLATE, ZONE},
@@ -308,6 +310,7 @@ impl<'a> World<'a> {
                 }
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
+                Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
                 Effect::Health(health) => {
                     if let Some(broken) = self.watch.published(self.now, &mut self.machines[machine], health) {
                         self.fail(broken);
@@ -450,45 +453,6 @@ impl<'a> World<'a> {
         if let Some(broken) = self.watch.held(self.now, &self.machines) {
             self.fail(broken);
         }
-    }
-
-    // ---- services ----
-
-    fn order_probes(&mut self, machine: usize, orders: BTreeMap<MonitorId, ProbeOrder>) {
-        let Some(process) = &mut self.machines[machine].process else { return };
-        let run = process.run;
-        process.probes.retain(|monitor, _| orders.contains_key(monitor));
-        let mut begun = Vec::new();
-        for (monitor, order) in orders {
-            let earlier = process.probes.get(&monitor);
-            if earlier.is_some_and(|probe| probe.order == order) {
-                continue;
-            }
-            let generation = earlier.map_or(0, |probe| probe.generation + 1);
-            let first = if earlier.is_some() { order.interval } else { Duration::from_millis(1) };
-            process.probes.insert(monitor.clone(), Probe { order, generation });
-            begun.push((first, monitor, generation));
-        }
-        for (first, monitor, generation) in begun {
-            self.after(first, Happening::Probe { machine, run, monitor, generation });
-        }
-    }
-
-    fn probe(&mut self, machine: usize, run: u32, monitor: MonitorId, generation: u32) {
-        let host = &self.machines[machine];
-        let Some(process) = host.process.as_ref().filter(|process| process.run == run) else { return };
-        let Some(probe) = process.probes.get(&monitor).filter(|probe| probe.generation == generation) else { return };
-        let (interval, timeout, paused) = (probe.order.interval, probe.order.timeout, process.paused);
-        let quick = Duration::from_millis(1);
-        let (after, result) = match host.dead.get(&monitor) {
-            None => (quick, ProbeResult::Success),
-            Some(false) => (quick, ProbeResult::Failure("refused".into())),
-            Some(true) => (timeout, ProbeResult::Failure("timed out".into())),
-        };
-        if !paused {
-            self.report(machine, after, Input::Probe { monitor: monitor.clone(), result });
-        }
-        self.after(interval.max(after), Happening::Probe { machine, run, monitor, generation });
     }
 
     // ---- troubles ----

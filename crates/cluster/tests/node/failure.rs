@@ -6,7 +6,7 @@ use model::{
     health::{ServerState, Verdict},
 };
 
-use crate::stage::{Stage, config, host, ip, monitored, ms, name};
+use crate::stage::{Happening, Stage, config, host, ip, monitored, ms, name};
 
 fn causes(stage: &Stage, server: &str) -> Vec<Cause> {
     let take = |event: &Event| match event {
@@ -116,6 +116,40 @@ fn a_failed_service_moves_and_returns_after_the_delay() {
     let delay = stage.until(|stage| stage.holders("v1") == "a");
     assert!(delay >= ms(1_000) && delay < ms(1_010), "{delay:?}");
     assert_eq!(causes(&stage, "a"), [Cause::Failback]);
+}
+
+fn probed_at_once(stage: &Stage, server: &str) -> usize {
+    stage.log.iter().filter(|(_, who, it)| who == &name(server) && matches!(it, Happening::ProbedAtOnce)).count()
+}
+
+#[test]
+fn a_closed_port_that_a_probe_confirms_moves_at_once() {
+    let mut stage = Stage::settled(monitored(config("a b", &["v1: a b"]), "v1"));
+    stage.machine("a").service = Some(false);
+    stage.input("a", cluster::Input::ListenerClosed { port: 80 });
+    assert_eq!(stage.events("a").len(), 0, "the kernel's word alone decides nothing");
+    let gap = stage.until(|stage| stage.holders("v1") == "b");
+    assert!(gap < ms(5), "{gap:?}");
+    assert_eq!(causes(&stage, "b"), [Cause::ServiceFailed]);
+    // More of the same says nothing new.
+    stage.input("a", cluster::Input::ListenerClosed { port: 80 });
+    assert_eq!(probed_at_once(&stage, "a"), 1);
+    stage.machine("a").service = Some(true);
+    stage.run(ms(3_500));
+    assert_eq!(stage.holders("v1"), "a", "it comes back as ever");
+}
+
+#[test]
+fn a_closed_port_where_somebody_listens_still_moves_nothing() {
+    let mut stage = Stage::settled(monitored(config("a b", &["v1: a b"]), "v1"));
+    stage.input("a", cluster::Input::ListenerClosed { port: 80 });
+    stage.input("a", cluster::Input::ListenerClosed { port: 81 });
+    assert_eq!(probed_at_once(&stage, "a"), 1, "nobody monitors port 81");
+    stage.run(ms(500));
+    // The next failure is the first of an ordinary streak.
+    stage.machine("a").service = Some(false);
+    let gap = stage.until(|stage| stage.holders("v1") == "b");
+    assert!(gap > ms(500), "the news was used up: {gap:?}");
 }
 
 #[test]

@@ -142,6 +142,7 @@ pub enum Happening {
     Removed(IpAddr),
     Announced(BTreeSet<IpAddr>),
     Asked,
+    ProbedAtOnce,
 }
 
 /// Everything.
@@ -412,6 +413,15 @@ impl Stage {
                 }
                 Effect::Health(_) => {}
                 Effect::Record(event) => self.happened(server, Happening::Event(event)),
+                Effect::ProbeNow(monitor) => {
+                    self.happened(server, Happening::ProbedAtOnce);
+                    let now = self.now;
+                    // One that is under way is begun anew.
+                    self.queue.retain(|_, (to, _, input)| {
+                        to != server || !matches!(input, Input::Probe { monitor: of, .. } if *of == monitor)
+                    });
+                    self.machine(server.as_str()).next_probe.insert(monitor, now);
+                }
                 Effect::Goodbye => self.machine(server.as_str()).said_goodbye = true,
             }
         }
@@ -459,7 +469,11 @@ impl Stage {
         let of = self.log.iter().filter(|(_, name, _)| name.as_str() == server);
         of.filter_map(|(_, _, happening)| match happening {
             Happening::Event(event) => Some(event),
-            Happening::Added(_) | Happening::Removed(_) | Happening::Announced(_) | Happening::Asked => None,
+            Happening::Added(_)
+            | Happening::Removed(_)
+            | Happening::Announced(_)
+            | Happening::Asked
+            | Happening::ProbedAtOnce => None,
         })
         .collect()
     }
@@ -473,7 +487,11 @@ impl Stage {
     pub fn last_word(&self, address: IpAddr) -> Option<&str> {
         let said = |happening: &Happening| match happening {
             Happening::Announced(addresses) => addresses.contains(&address),
-            Happening::Event(_) | Happening::Added(_) | Happening::Removed(_) | Happening::Asked => false,
+            Happening::Event(_)
+            | Happening::Added(_)
+            | Happening::Removed(_)
+            | Happening::Asked
+            | Happening::ProbedAtOnce => false,
         };
         self.log.iter().rev().find(|(_, _, happening)| said(happening)).map(|(_, server, _)| server.as_str())
     }

@@ -37,6 +37,7 @@ impl Execute for Obliging {
             | Effect::Announce(_)
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
+            | Effect::ProbeNow(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}

@@ -2,10 +2,10 @@
 //!
 //! [`Probes::set`] takes the whole set of orders; what is unchanged goes on undisturbed. The first probe starts at once
 //! (spread a little, so that a hundred monitors don't all knock together), the next one an interval after the *start* of
-//! the last, give or take 5 %.
+//! the last, give or take 5 %. [`Probes::now`] does not wait for that.
 //!
 //! Invariants: one probe at a time for each monitor, so a slow service is not asked more often than it answers. Every probe
-//! that began ends in one report, unless its order is withdrawn.
+//! that began ends in one report, unless its order is withdrawn or it is begun anew by [`Probes::now`].
 //!
 //! Deliberately not here: thresholds and verdicts; names (targets are addresses, so no resolver is in the way).
 
@@ -15,7 +15,7 @@ mod tcp;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -27,7 +27,7 @@ use model::{
 use tokio::{
     net::TcpStream,
     runtime::Handle,
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
@@ -52,6 +52,7 @@ pub struct Probes {
 
 struct Running {
     order: watch::Sender<ProbeOrder>,
+    now: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -91,6 +92,15 @@ impl Probes {
         }
     }
 
+    /// Probes at once: there is news of the service. A probe that is under way knows nothing of it and is begun anew, once;
+    /// the next one comes an interval after this one. Nothing happens for a monitor without an order.
+    pub fn now(&self, monitor: &MonitorId) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probe) = running.get(monitor) {
+            probe.now.notify_one();
+        }
+    }
+
     /// Aborts all. A result that is just being reported may still arrive.
     pub fn stop(&self) {
         self.set(BTreeMap::new());
@@ -98,8 +108,9 @@ impl Probes {
 
     fn begin(&self, monitor: MonitorId, order: ProbeOrder) -> Running {
         let (sender, receiver) = watch::channel(order);
-        let task = self.runtime.spawn(probe(monitor, receiver, self.sink.clone()));
-        Running { order: sender, task }
+        let now = Arc::new(Notify::new());
+        let task = self.runtime.spawn(probe(monitor, receiver, now.clone(), self.sink.clone()));
+        Running { order: sender, now, task }
     }
 }
 
@@ -114,15 +125,27 @@ fn same_target(a: &ProbeOrder, b: &ProbeOrder) -> bool {
 }
 
 /// One monitor's task. Ends when the order is withdrawn.
-async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, sink: Sink) {
+async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news: Arc<Notify>, sink: Sink) {
     let first = FIRST_WITHIN.min(order.borrow().interval / 10);
     sleep_until(Instant::now() + spread(first)).await;
     loop {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let now = order.borrow_and_update().clone();
-        let (result, leftover) = attempt(&now).await;
+        let (result, leftover) = tokio::select! {
+            ended = attempt(&now) => ended,
+            // Begun anew only once, so that a flood of news cannot keep it from its end.
+            () = news.notified() => {
+                began = Instant::now();
+                attempt(&now).await
+            }
+        };
         sink(Report::Probe { monitor: monitor.clone(), result });
-        let waiting = wait_for_next(began, &mut order);
+        let waiting = async {
+            tokio::select! {
+                goes_on = wait_for_next(began, &mut order) => goes_on,
+                () = news.notified() => true,
+            }
+        };
         tokio::pin!(waiting);
         // The next probe does not wait for a server that won't let go of the last.
         let goes_on = tokio::select! {

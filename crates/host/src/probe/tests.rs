@@ -1,6 +1,7 @@
 //! Against real listeners on the loopback.
 
 use std::{
+    io::{Read, Write},
     net::SocketAddr,
     sync::{Arc, mpsc},
 };
@@ -258,4 +259,40 @@ fn one_probe_at_a_time() {
     listener.set_nonblocking(true).unwrap();
     let connections = std::iter::from_fn(|| listener.accept().ok()).count();
     assert!(connections <= 2, "one that failed, perhaps the next that began: {connections}");
+}
+
+#[test]
+fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let rare = ProbeOrder {
+        interval: Duration::from_secs(3600),
+        timeout: LONG * 2,
+        ..order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)))
+    };
+    probes.set(BTreeMap::from([(monitor("http"), rare)]));
+    let answer = |mut stream: std::net::TcpStream| {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            Read::read_exact(&mut stream, &mut byte).unwrap();
+            request.extend(byte);
+        }
+        Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        stream
+    };
+    // The first never gets an answer.
+    let (_silent, _) = listener.accept().unwrap();
+    probes.now(&monitor("http"));
+    let _second = answer(listener.accept().unwrap().0);
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("http"), ProbeResult::Success));
+    probes.now(&monitor("http"));
+    let _third = answer(listener.accept().unwrap().0);
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("http"), ProbeResult::Success));
+    probes.now(&monitor("unknown"));
+    drop(probes);
+    drop(runtime);
+    assert_eq!(results.try_iter().count(), 0, "one result for each, none for the one that was broken off");
 }

@@ -98,6 +98,11 @@ impl Reports {
         unreachable!("waited for {what}; came instead: {passed:#?}");
     }
 
+    /// All reports that are already there.
+    pub(crate) fn rest(&self) -> Vec<Report> {
+        self.0.try_iter().collect()
+    }
+
     /// The next report about an address.
     pub(crate) fn outcome(&self) -> (IpAddr, AddressOutcome) {
         self.until("an outcome", |report| match report {
