@@ -4,7 +4,7 @@
 //! a time, as the driver of the product does.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -22,7 +22,7 @@ use model::{
 
 use crate::{
     fault::Fault,
-    host::{Machine, Probe},
+    host::{BATCHING, Machine, Probe},
     invariant::{Broken, Watch},
     network::Network,
     plan::{GATEWAY, Plan, TEMPLATE, ZONE},
@@ -47,6 +47,8 @@ enum Happening {
     Report { machine: usize, run: u32, input: Input },
     /// The kernel changes addresses.
     Kernel { machine: usize, run: u32 },
+    /// Leases that nobody has renewed end.
+    Lapse { machine: usize, number: u32 },
     /// The wire has been asked for an address; now it is seen who answers.
     Asked { machine: usize, run: u32, address: IpAddr },
     /// A probe begins.
@@ -142,6 +144,11 @@ impl<'a> World<'a> {
             Happening::Kernel { machine, run } => {
                 if self.is_run(machine, run, |process| !process.paused) {
                     self.kernel(machine);
+                }
+            }
+            Happening::Lapse { machine, number } => {
+                if self.machines[machine].lease.number == number {
+                    self.lapse(machine);
                 }
             }
             Happening::Asked { machine, run, address } => {
@@ -260,6 +267,7 @@ impl<'a> World<'a> {
         let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.paused) else { return };
         process.paused = true;
         process.stopped = (now, company);
+        self.abandon(machine);
     }
 
     /// A stopped daemon runs again: what is overdue first, then what has waited.
@@ -268,8 +276,16 @@ impl<'a> World<'a> {
         process.paused = false;
         let (backlog, at_work) = (process.take_backlog(), process.at_work);
         self.watch.disturbed(machine, self.now);
+        // The thread that renews leases and the driver run again at the same time: either may be first.
+        let first = self.random.percent(50);
+        if first {
+            self.attend_again(machine);
+        }
         self.feed(machine, None);
         self.slept(machine);
+        if !first {
+            self.attend_again(machine);
+        }
         for input in backlog {
             if let Input::Datagram { bytes, .. } = &input {
                 self.note_hearing(machine, bytes);
@@ -442,6 +458,38 @@ impl<'a> World<'a> {
         self.note_kernel();
         if self.machines[machine].process.as_ref().is_some_and(|process| process.is_failing()) {
             self.schedule_kernel(machine, TRY_AGAIN);
+        }
+    }
+
+    /// Nobody renews a machine's leases any more: its daemon is dead, or stopped.
+    pub(crate) fn abandon(&mut self, machine: usize) {
+        let phase = self.random.span(Duration::ZERO, Duration::from_secs(1)).as_secs_f64();
+        let earliest = self.machines[machine].abandon(self.now, phase);
+        let late = self.random.span(Duration::ZERO, BATCHING);
+        let number = self.machines[machine].lease.number;
+        self.after(earliest + late, Happening::Lapse { machine, number });
+    }
+
+    fn lapse(&mut self, machine: usize) {
+        for address in std::mem::take(&mut self.machines[machine].kernel) {
+            self.trace.note(self.now, Some(&self.machines[machine].name), What::Expired(address));
+        }
+        self.watch.lapsed(self.now);
+        self.note_kernel();
+    }
+
+    fn attend_again(&mut self, machine: usize) {
+        let lost = self.machines[machine].attend_again(self.now);
+        self.tell_lost(machine, lost);
+    }
+
+    /// The host part has found that it may not renew these any more.
+    pub(crate) fn tell_lost(&mut self, machine: usize, lost: BTreeSet<IpAddr>) {
+        self.note_kernel();
+        for (order, address) in (0u64..).zip(lost) {
+            self.trace.note(self.now, Some(&self.machines[machine].name), What::Expired(address));
+            let input = Input::Address { address, outcome: AddressOutcome::Lost };
+            self.report(machine, Duration::from_micros(20 + order), input);
         }
     }
 
