@@ -54,7 +54,8 @@ impl Renewals {
     fn send(&self, batch: &[Place]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(batch.len() * 96);
         for (number, (address, interface)) in (1..).zip(batch) {
-            let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewAddress(message::renew(*address, *interface)));
+            let mut request =
+                NetlinkMessage::from(RouteNetlinkMessage::NewAddress(message::renew(*address, *interface)));
             let last = if usize::try_from(number) == Ok(batch.len()) { NLM_F_ACK } else { 0 };
             request.header.flags = NLM_F_REQUEST | NLM_F_REPLACE | last;
             request.header.sequence_number = number;
