@@ -11,7 +11,7 @@ mod stage_support;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use host::lab::{
@@ -26,6 +26,9 @@ use stage_support::{CLUSTER, PATIENCE, await_status, on_stage, set, status, thre
 const NAME: &str = "www.lb.example.test";
 const A: u16 = 1;
 const AAAA: u16 = 28;
+
+/// Between two looks at a kernel.
+const POLL: Duration = Duration::from_millis(20);
 
 fn await_answer(client: &Host, server: &str, what: &str, wanted: impl Fn(&[IpAddr]) -> bool) -> Instant {
     let begun = Instant::now();
@@ -163,6 +166,59 @@ fn a_planned_stop_hands_over_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_a_killed_daemon_held_leaves_its_kernel_by_itself() {
+    on_stage("what_a_killed_daemon_held_leaves_its_kernel_by_itself", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = three(directory.path(), CLUSTER);
+        let killed = Instant::now();
+        stage.signal("web1", SIGKILL).unwrap();
+        stage.wait("web1").unwrap();
+        await_status(&stage, "web2", "virtual1 is here", |status| {
+            status.virtual_hosts[0].state == "active" && status.virtual_hosts[0].active.as_deref() == Some("web2")
+        });
+        println!("taken over {:?} after SIGKILL", killed.elapsed());
+        for address in [v4(101), v6(0x101)] {
+            while holders(&stage, address) != ["web2"] {
+                assert!(killed.elapsed() < PATIENCE, "{address} is on {:?}", holders(&stage, address));
+                thread::sleep(POLL);
+            }
+            println!("{address} on web2 alone {:?} after SIGKILL", killed.elapsed());
+        }
+        // And the holder's own lease is renewed.
+        let after = Instant::now();
+        let probe = client(&stage, v4(101));
+        assert!(probe.wait_for(after, PATIENCE, |who| who == "web2").is_some());
+    });
+}
+
+#[test]
+fn a_daemon_that_was_stopped_for_longer_than_the_lease_brings_nothing_back() {
+    on_stage("a_daemon_that_was_stopped_for_longer_than_the_lease_brings_nothing_back", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = three(directory.path(), CLUSTER);
+        stage.signal("web1", SIGSTOP).unwrap();
+        let stopped = Instant::now();
+        while holders(&stage, v4(101)) != ["web2"] {
+            assert!(stopped.elapsed() < PATIENCE, "it is on {:?}", holders(&stage, v4(101)));
+            thread::sleep(POLL);
+        }
+        println!("on web2 alone {:?} after SIGSTOP", stopped.elapsed());
+        stage.signal("web1", SIGCONT).unwrap();
+        // From here to the orderly failback there is never a second one.
+        let continued = Instant::now();
+        loop {
+            let on = holders(&stage, v4(101));
+            assert!(on.len() < 2, "two owners: {on:?}");
+            if on == ["web1"] {
+                break;
+            }
+            assert!(continued.elapsed() < PATIENCE, "no failback: {on:?}");
+        }
+        println!("back on web1 {:?} after SIGCONT", continued.elapsed());
+    });
+}
+
+#[test]
 fn partitioned_servers_settle_on_one_holder_that_the_client_reaches() {
     on_stage("partitioned_servers_settle_on_one_holder_that_the_client_reaches", || {
         let directory = tempfile::tempdir().unwrap();
@@ -279,3 +335,6 @@ fn one_server_alone_serves_too() {
 }
 
 const SIGHUP: i32 = 1;
+const SIGKILL: i32 = 9;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;

@@ -42,6 +42,8 @@ pub(crate) enum News {
     },
     /// The kernel does not want it.
     Refused(Arc<str>),
+    /// It was there, its lease ran out, and it is gone.
+    Lost,
 }
 
 /// Every virtual address that is, or may be, on this machine.
@@ -116,7 +118,12 @@ impl Aliases {
                 News::Nothing
             }
             (Alias::Adding { .. } | Alias::Present, AddressOutcome::Failed(reason)) => News::Refused(reason.clone()),
-            (Alias::Removing { .. }, AddressOutcome::Absent) => {
+            // Until it is no longer wished for it counts as on its way in, which it is not: whoever hears this lets go.
+            (Alias::Adding { .. } | Alias::Present, AddressOutcome::Lost) => {
+                *alias = Alias::Adding { since: now };
+                News::Lost
+            }
+            (Alias::Removing { .. }, AddressOutcome::Absent | AddressOutcome::Lost) => {
                 self.states.remove(&address);
                 News::Nothing
             }
@@ -212,6 +219,32 @@ mod tests {
         assert_eq!(aliases.next_deadline(), Some(at(2_000)));
         assert_eq!(aliases.expire(at(1_999)), BTreeSet::new());
         assert_eq!(aliases.expire(at(2_000)), BTreeSet::from([address]));
+    }
+
+    #[test]
+    fn what_lost_its_lease_is_gone_by_the_kernels_word_alone() {
+        let (address, wish) = one();
+        let mut aliases = Aliases::default();
+        aliases.desire(at(0), wish);
+        aliases.take(at(1), address, &AddressOutcome::Present);
+        assert_eq!(aliases.take(at(2), address, &AddressOutcome::Lost), News::Lost);
+        assert!(!aliases.is_present(address));
+        assert_eq!(aliases.desire(at(2), BTreeMap::new()), Some(BTreeMap::new()));
+        assert!(aliases.is_leaving(address));
+        aliases.take(at(3), address, &AddressOutcome::Absent);
+        assert!(!aliases.is_leaving(address));
+    }
+
+    #[test]
+    fn a_lease_that_ends_while_the_address_is_removed_means_that_it_is_gone() {
+        let (address, wish) = one();
+        let mut aliases = Aliases::default();
+        aliases.desire(at(0), wish);
+        aliases.take(at(1), address, &AddressOutcome::Present);
+        aliases.desire(at(2), BTreeMap::new());
+        assert_eq!(aliases.take(at(3), address, &AddressOutcome::Lost), News::Nothing);
+        assert!(!aliases.is_leaving(address));
+        assert_eq!(aliases.take(at(4), address, &AddressOutcome::Absent), News::Nothing);
     }
 
     #[test]

@@ -311,6 +311,13 @@ impl Node {
                     election.refused(now, address, reason.clone(), &mut self.counters, effects);
                 }
             }
+            News::Lost => {
+                let mut elections = self.elections.values_mut();
+                // Like one who overslept: others' words may be waiting.
+                if elections.any(|election| election.lost(now, address, &mut self.counters, effects)) {
+                    self.listen_as_newcomer(now);
+                }
+            }
         }
     }
 

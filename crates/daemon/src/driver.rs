@@ -165,6 +165,8 @@ impl Pulse {
 
 /// Executes effects.
 pub(crate) trait Execute: Send + 'static {
+    /// The loop goes round: the driver lives. At least every 250 ms.
+    fn beat(&self);
     /// Does one thing, without waiting for it. An outcome that is known at once goes to `outcomes`: the driver cannot
     /// wait for room in its own queue.
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>);
@@ -243,6 +245,7 @@ impl<E: Execute> Driver<E> {
         for _ in 0..DEADLINES {
             let now = host::clock::now();
             self.pulse.beat(now);
+            self.execute.beat();
             match self.node.next_deadline() {
                 Some((due, _)) if due <= now => {
                     self.metrics.driver_lateness.observe(now.since(due).as_secs_f64());

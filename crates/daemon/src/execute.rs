@@ -51,6 +51,12 @@ pub(crate) fn peers(config: &ClusterConfig) -> BTreeMap<ServerName, SocketAddr> 
 }
 
 impl Execute for Hands {
+    fn beat(&self) {
+        if let Some(addresses) = &self.addresses {
+            addresses.feed();
+        }
+    }
+
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match effect {
             Effect::Send { to, datagram } => self.send(&to, &datagram),

@@ -1,16 +1,25 @@
 //! Virtual addresses in a real kernel's tables.
 
+#![allow(clippy::print_stdout)] // tells its reader how long leases lasted
+
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Write},
     net::IpAddr,
-    process::Stdio,
+    process::{Child, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
+use futures_util::StreamExt;
 use host::{
-    Report,
+    Report, Sink,
     address::{Addresses, PROTOCOL},
     lab::Host,
 };
@@ -18,21 +27,66 @@ use model::{
     net::{Interface, InterfaceIndex, Prefix},
     report::AddressOutcome,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol};
-use rtnetlink::LinkVeth;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol},
+};
+use rtnetlink::{LinkVeth, MulticastGroup, new_multicast_connection};
 use support::*;
 
-fn start(host: &Host) -> (Addresses, Reports) {
+/// Addresses, and a thread that feeds them as a driver does.
+struct Fed {
+    addresses: Arc<Mutex<Addresses>>,
+    /// The feeding ends when this is dropped.
+    feeding: Option<Sender<()>>,
+}
+
+impl Fed {
+    fn start(sink: Sink) -> Self {
+        let addresses = Arc::new(Mutex::new(Addresses::start(sink).expect("netlink")));
+        let (feeding, told) = channel();
+        let fed = Arc::clone(&addresses);
+        thread::spawn(move || {
+            while told.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+                fed.lock().expect("nobody panics").feed();
+            }
+        });
+        Self { addresses, feeding: Some(feeding) }
+    }
+
+    fn set(&self, desired: BTreeMap<IpAddr, InterfaceIndex>) {
+        self.addresses.lock().expect("nobody panics").set(desired);
+    }
+
+    fn stop(&self) {
+        self.addresses.lock().expect("nobody panics").stop();
+    }
+
+    /// From now on nobody feeds them.
+    fn starve(&mut self) {
+        self.feeding = None;
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        self.starve();
+        self.stop();
+    }
+}
+
+fn start(host: &Host) -> (Fed, Reports) {
     let (sink, reports) = reports();
-    let addresses = host.run(|| Addresses::start(sink)).expect("a thread").expect("netlink");
+    let addresses = host.run(|| Fed::start(sink)).expect("a thread");
     (addresses, reports)
 }
 
 /// With a gate at certain reports.
-fn start_gated(host: &Host, at: fn(&Report) -> bool) -> (Addresses, Reports, Gate) {
+fn start_gated(host: &Host, at: fn(&Report) -> bool) -> (Fed, Reports, Gate) {
     let (sink, reports) = reports();
     let (sink, gate) = Gate::before(sink, at);
-    let addresses = host.run(|| Addresses::start(sink)).expect("a thread").expect("netlink");
+    let addresses = host.run(|| Fed::start(sink)).expect("a thread");
     (addresses, reports, gate)
 }
 
@@ -59,6 +113,17 @@ fn flags(row: &AddressMessage) -> AddressFlags {
     flags.expect("flags")
 }
 
+/// Valid and preferred for so many seconds.
+fn lifetimes(row: &AddressMessage) -> (u32, u32) {
+    let life = row.attributes.iter().find_map(|attribute| match attribute {
+        // The kernel tells what is left, in whole seconds.
+        AddressAttribute::CacheInfo(life) => Some((life.ifa_valid.max(2), life.ifa_preferred)),
+        _ => None,
+    });
+    let (valid, preferred) = life.expect("lifetimes");
+    (valid, if preferred == 1 { 2 } else { preferred })
+}
+
 #[test]
 fn addresses_come_with_our_marks_and_go_without_a_trace() {
     in_lab("addresses_come_with_our_marks_and_go_without_a_trace", |mut lab| {
@@ -71,13 +136,15 @@ fn addresses_come_with_our_marks_and_go_without_a_trace() {
         let protocol = AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL));
         let [four] = &rows(&host, ip("10.77.0.101"))[..] else { unreachable!("one row") };
         assert_eq!((four.header.prefix_len, four.header.index), (32, eth0.0));
-        assert_eq!(flags(four), AddressFlags::Noprefixroute | AddressFlags::Permanent);
+        assert_eq!(flags(four), AddressFlags::Noprefixroute, "and not for ever");
+        assert_eq!(lifetimes(four), (2, 2));
         assert!(four.attributes.contains(&protocol));
         assert!(four.attributes.contains(&AddressAttribute::Label("eth0:vip".into())));
 
         let [six] = &rows(&host, ip("fd00:77::101"))[..] else { unreachable!("one row") };
         assert_eq!((six.header.prefix_len, six.header.index), (128, eth0.0));
-        let wanted = AddressFlags::Noprefixroute | AddressFlags::Nodad | AddressFlags::Permanent;
+        let wanted = AddressFlags::Noprefixroute | AddressFlags::Nodad;
+        assert_eq!(lifetimes(six), (2, 0));
         assert_eq!(flags(six), wanted | AddressFlags::Deprecated, "usable at once, and never a preferred source");
         assert!(six.attributes.contains(&protocol));
 
@@ -89,45 +156,226 @@ fn addresses_come_with_our_marks_and_go_without_a_trace() {
     });
 }
 
-/// Not a test of its own: a daemon that [`what_a_killed_daemon_left_is_swept_at_the_start`] kills.
+/// Not a test of its own: a daemon that other tests kill or stop. Says what its addresses become of.
 #[test]
 #[ignore = "run by another test"]
 fn holds_until_killed() {
     let Ok(index) = std::env::var("STANDIN_TEST_INTERFACE") else { return };
     let index = InterfaceIndex(index.parse().expect("a number"));
     let (sink, reports) = reports();
-    let addresses = Addresses::start(sink).expect("netlink");
+    let addresses = Fed::start(sink);
     addresses.set(both(index));
-    expect_both(&reports, AddressOutcome::Present);
-    writeln!(std::io::stdout(), "\nholding").expect("a pipe");
     loop {
-        std::thread::park();
+        let (address, outcome) = reports.until_the_end();
+        writeln!(std::io::stdout(), "\n{address} {outcome:?}").expect("a pipe");
     }
 }
 
+/// A process on a host that holds [`both`] addresses, and what it says.
+fn daemon(host: &Host, interface: InterfaceIndex) -> (Child, impl Iterator<Item = String>) {
+    let mut daemon = host
+        .command(std::env::current_exe().expect("this program"))
+        .args(["--exact", "holds_until_killed", "--ignored", "--nocapture"])
+        .env("STANDIN_TEST_INTERFACE", interface.0.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a daemon");
+    let lines = BufReader::new(daemon.stdout.take().expect("piped")).lines();
+    let mut said =
+        lines.map(|line| line.expect("text")).filter(|line| line.starts_with("10.") || line.starts_with("fd"));
+    let present: BTreeSet<String> = said.by_ref().take(2).collect();
+    assert_eq!(present, BTreeSet::from(["10.77.0.101 Present".into(), "fd00:77::101 Present".into()]));
+    (daemon, said)
+}
+
+fn signal(daemon: &Child, signal: i32) {
+    let pid = i32::try_from(daemon.id()).expect("a process");
+    // SAFETY: it sends a signal to a child that has not been waited for; no memory is touched.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// What the kernel says of [`both`] addresses: whether each is there, or gone.
+struct Kernel(Receiver<(IpAddr, bool)>);
+
+impl Kernel {
+    fn watch(host: &Host) -> Self {
+        let (sender, receiver) = channel();
+        let (ready, started) = channel();
+        let watch = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+                let (connection, _, mut notifications) = new_multicast_connection(&groups).expect("netlink");
+                tokio::spawn(connection);
+                ready.send(()).expect("the test waits");
+                while let Some((message, _)) = notifications.next().await {
+                    let (row, there) = match message.payload {
+                        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(row)) => (row, true),
+                        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(row)) => (row, false),
+                        _ => continue,
+                    };
+                    let of = |address: &&IpAddr| row.attributes.contains(&AddressAttribute::Address(**address));
+                    let both = [ip("10.77.0.101"), ip("fd00:77::101")];
+                    let Some(address) = both.iter().find(of) else { continue };
+                    if sender.send((*address, there)).is_err() {
+                        return;
+                    }
+                }
+            });
+        };
+        // The thread is in the host's namespace, as is the one that starts it.
+        host.run(|| thread::spawn(watch)).expect("a thread");
+        started.recv_timeout(PATIENCE).expect("it watches");
+        Self(receiver)
+    }
+
+    /// Until both addresses are gone. Renewals before that are passed over.
+    fn await_both_gone(&self) {
+        let mut gone = BTreeSet::new();
+        while gone.len() < 2 {
+            match self.0.recv_timeout(PATIENCE).expect("the leases end") {
+                (address, false) => gone.insert(address),
+                (address, true) => gone.remove(&address),
+            };
+        }
+    }
+}
+
+fn nothing_held(host: &Host) {
+    assert_eq!(rows(host, ip("10.77.0.101")), []);
+    assert_eq!(rows(host, ip("fd00:77::101")), []);
+    assert_eq!(rows(host, ip("10.77.0.11")).len(), 1, "the machine's own stays");
+}
+
 #[test]
-fn what_a_killed_daemon_left_is_swept_at_the_start() {
-    in_lab("what_a_killed_daemon_left_is_swept_at_the_start", |mut lab| {
+fn what_an_earlier_run_left_is_swept_at_the_start() {
+    in_lab("what_an_earlier_run_left_is_swept_at_the_start", |mut lab| {
         let (host, _) = two_hosts(&mut lab);
         let (eth0, _) = interface(&host, "eth0");
-        let mut daemon = host
-            .command(std::env::current_exe().expect("this program"))
-            .args(["--exact", "holds_until_killed", "--ignored", "--nocapture"])
-            .env("STANDIN_TEST_INTERFACE", eth0.0.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a daemon");
-        let mut said = BufReader::new(daemon.stdout.take().expect("piped")).lines();
-        assert!(said.any(|line| line.expect("text") == "holding"));
-        daemon.kill().expect("it runs");
-        daemon.wait().expect("it ends");
-        assert_eq!(rows(&host, ip("10.77.0.101")).len() + rows(&host, ip("fd00:77::101")).len(), 2);
-
+        // Without a lease, lest it be the kernel that takes them away.
+        for (address, length) in [(ip("10.77.0.101"), 32), (ip("fd00:77::101"), 128)] {
+            netlink(&host, |handle| async move {
+                let mut request = handle.address().add(eth0.0, address, length);
+                let mark = AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL));
+                request.message_mut().attributes.push(mark);
+                request.execute().await
+            })
+            .expect("a leftover");
+        }
         let (_addresses, reports) = start(&host);
-        assert_eq!(rows(&host, ip("10.77.0.101")).len() + rows(&host, ip("fd00:77::101")).len(), 0);
-        assert_eq!(rows(&host, ip("10.77.0.11")).len(), 1, "the machine's own stays");
+        nothing_held(&host);
         assert_eq!(reports.outcomes_so_far(), [], "nobody asked for them in this run");
     });
+}
+
+#[test]
+fn leases_are_renewed_while_somebody_decides_and_no_longer() {
+    in_lab("leases_are_renewed_while_somebody_decides_and_no_longer", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (mut addresses, reports) = start(&host);
+        let kernel = Kernel::watch(&host);
+        addresses.set(both(eth0));
+        expect_both(&reports, AddressOutcome::Present);
+        // Eight renewals of two addresses: more than three seconds, longer than a lease and the kernel's batching.
+        let mut seen = BTreeMap::new();
+        while seen.len() < 2 || seen.values().any(|count| *count < 8) {
+            let (address, there) = kernel.0.recv_timeout(PATIENCE).expect("a renewal");
+            assert!(there, "{address} is kept");
+            *seen.entry(address).or_insert(0) += 1;
+        }
+        let news = reports.so_far();
+        assert!(!news.iter().any(|report| matches!(report, Report::Address { .. })), "no renewal is news: {news:?}");
+        let interfaces = news.iter().filter(|report| matches!(report, Report::Interfaces(_))).count();
+        assert!(interfaces <= 1, "but for the one at the start: {news:?}");
+
+        addresses.starve();
+        let starved = Instant::now();
+        kernel.await_both_gone();
+        println!("gone {:?} after the last feeding", starved.elapsed());
+        expect_both(&reports, AddressOutcome::Lost);
+        nothing_held(&host);
+
+        // Only a new wish brings them back.
+        addresses.set(BTreeMap::new());
+        expect_both(&reports, AddressOutcome::Absent);
+        addresses.set(both(eth0));
+        expect_both(&reports, AddressOutcome::Present);
+    });
+}
+
+#[test]
+fn what_a_killed_daemon_held_goes_by_itself() {
+    in_lab("what_a_killed_daemon_held_goes_by_itself", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let kernel = Kernel::watch(&host);
+        let (mut daemon, _) = daemon(&host, eth0);
+        daemon.kill().expect("it runs");
+        let killed = Instant::now();
+        daemon.wait().expect("it ends");
+        kernel.await_both_gone();
+        println!("gone {:?} after SIGKILL", killed.elapsed());
+        nothing_held(&host);
+    });
+}
+
+#[test]
+fn who_was_stopped_for_longer_than_the_lease_does_not_bring_it_back() {
+    in_lab("who_was_stopped_for_longer_than_the_lease_does_not_bring_it_back", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let kernel = Kernel::watch(&host);
+        let (mut daemon, said) = daemon(&host, eth0);
+        signal(&daemon, libc::SIGSTOP);
+        let stopped = Instant::now();
+        kernel.await_both_gone();
+        println!("gone {:?} after SIGSTOP", stopped.elapsed());
+        // Four seconds in all: whatever this process counts by has run out.
+        thread::sleep(Duration::from_secs(4).saturating_sub(stopped.elapsed()));
+        signal(&daemon, libc::SIGCONT);
+        let lost: BTreeSet<String> = said.take(2).collect();
+        assert_eq!(lost, BTreeSet::from(["10.77.0.101 Lost".into(), "fd00:77::101 Lost".into()]));
+        nothing_held(&host);
+        // It goes round several times more, and they stay away.
+        assert_eq!(kernel.0.recv_timeout(Duration::from_secs(1)), Err(RecvTimeoutError::Timeout));
+        daemon.kill().expect("it runs");
+        daemon.wait().expect("it ends");
+    });
+}
+
+#[test]
+fn two_hundred_leases_are_renewed_as_one() {
+    in_lab("two_hundred_leases_are_renewed_as_one", |mut lab| {
+        let (host, _) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&host, "eth0");
+        let (addresses, reports) = start(&host);
+        let fours = (0..100).map(|last| IpAddr::from([10, 77, 1, last]));
+        let sixes = (0..100).map(|last| IpAddr::from([0xfd00, 0x77, 0, 0, 0, 0, 1, last]));
+        let all: BTreeMap<IpAddr, InterfaceIndex> = fours.chain(sixes).map(|address| (address, eth0)).collect();
+        addresses.set(all.clone());
+        let present: BTreeSet<IpAddr> = all.keys().map(|_| reports.outcome().0).collect();
+        assert!(present.iter().eq(all.keys()));
+        let (begun, used) = (Instant::now(), cpu_time());
+        // Longer than any lease.
+        thread::sleep(Duration::from_secs(5));
+        let (after, rounds) = (cpu_time(), begun.elapsed().as_secs_f64() / 0.5);
+        let (own, kernel) = ((after.0 - used.0) / rounds, (after.1 - used.1) / rounds);
+        println!("per round of 200 renewals: {own:.0} µs of CPU, and {kernel:.0} µs in the kernel");
+        let held = all.keys().filter(|address| rows(&host, **address).len() == 1).count();
+        assert_eq!(held, 200);
+        assert_eq!(reports.outcomes_so_far(), []);
+    });
+}
+
+/// CPU time of this whole process: its own, and the kernel's for it.
+fn cpu_time() -> (f64, f64) {
+    // SAFETY: all zeros is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid, writable rusage, and the call writes nothing else.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
+    let micros = |time: libc::timeval| time.tv_sec as f64 * 1e6 + time.tv_usec as f64;
+    (micros(usage.ru_utime), micros(usage.ru_stime))
 }
 
 #[test]
@@ -261,7 +509,7 @@ fn an_address_of_the_machine_itself_is_left_alone() {
         let (host, _) = two_hosts(&mut lab);
         let (eth0, _) = interface(&host, "eth0");
         add_address(&host, eth0, ip("10.77.0.101"), 32);
-        let (mut addresses, reports) = start(&host);
+        let (addresses, reports) = start(&host);
         addresses.set(both(eth0));
         let refused = "the interface has this address already, and not from Standin";
         let present = (ip("fd00:77::101"), AddressOutcome::Present);

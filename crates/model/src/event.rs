@@ -245,6 +245,8 @@ pub enum Cause {
     Isolated,
     /// This process overslept.
     Overslept,
+    /// Its lease in the kernel was not renewed in time.
+    LeaseLost,
     /// The configuration changed.
     Configuration,
 }

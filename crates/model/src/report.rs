@@ -15,6 +15,9 @@ pub enum AddressOutcome {
     Failed(Arc<str>),
     /// Somebody else deleted it and it was put back at once.
     Restored,
+    /// Its lease in the kernel ran out before it was renewed. The kernel no longer has it, and does not get it back before
+    /// it is wished for anew.
+    Lost,
 }
 
 /// What an address probe (RFC 5227 section 2.1.1, RFC 4861 section 7.2) heard.

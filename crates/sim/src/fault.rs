@@ -6,6 +6,7 @@ use cluster::{Command, Input};
 use model::{MonitorId, ServerName, config::ClusterConfig, report::AddressOutcome};
 
 use crate::{
+    host::{BATCHING, LEASE},
     network::Manners,
     plan::{self, Style},
     random::Random,
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) enum Fault {
     /// The machine loses power, with all that its kernel had.
     PowerOff(usize),
-    /// The daemon is killed; its addresses stay.
+    /// The daemon is killed; its addresses stay until their leases end.
     Kill(usize),
     /// The daemon is stopped in its tracks, as by SIGSTOP.
     Pause(usize),
@@ -46,6 +47,8 @@ pub(crate) enum Fault {
     Refuse(usize, u32),
     /// Somebody deletes an address, and it is put back.
     Delete(usize),
+    /// The daemon could not renew its leases in time, though it ran.
+    Starve(usize),
     /// Recorded datagrams come once more.
     Replay(usize),
 }
@@ -85,8 +88,9 @@ impl World<'_> {
             50..54 => Fault::LinkDown(machine),
             54..57 => Fault::Storm,
             57..62 => Fault::Refuse(machine, u32::try_from(self.random.between(1, 2)).expect("small")),
-            62..65 => Fault::Delete(machine),
-            65..70 => Fault::Replay(machine),
+            62..64 => Fault::Delete(machine),
+            64..66 => Fault::Starve(machine),
+            66..70 => Fault::Replay(machine),
             70..84 => self.some_service(machine)?,
             84..91 => Fault::Standby(machine),
             91..96 => Fault::Resign(machine),
@@ -123,9 +127,17 @@ impl World<'_> {
                 self.machines[*machine].kernel.clear();
                 self.note_kernel();
             }
-            Fault::Kill(machine) => self.stop(*machine),
+            Fault::Kill(machine) => {
+                self.stop(*machine);
+                if self.random.percent(25) {
+                    return self.longer_than_the_lease();
+                }
+            }
             Fault::Pause(machine) => {
                 self.pause(*machine);
+                if self.random.percent(20) {
+                    return self.longer_than_the_lease();
+                }
                 let short = self.random.percent(40);
                 let detection = self.plan.config.heartbeat.detection();
                 return Lasts::For(self.random.span(interval / 2, if short { detection } else { interval * 30 }));
@@ -159,6 +171,14 @@ impl World<'_> {
             }
             Fault::Delete(machine) => {
                 self.delete(*machine);
+                return Lasts::Moment;
+            }
+            Fault::Starve(machine) => {
+                if self.machines[*machine].running().is_some() {
+                    let lost = self.machines[*machine].lose();
+                    self.watch.disturbed(*machine, self.now);
+                    self.tell_lost(*machine, lost);
+                }
                 return Lasts::Moment;
             }
             Fault::Replay(machine) => {
@@ -200,8 +220,12 @@ impl World<'_> {
             }
             Fault::Standby(machine) => self.standby(machine, false),
             Fault::Reload { digest: _ } => self.reload_missed(),
-            Fault::Refuse(..) | Fault::Delete(_) | Fault::Replay(_) => {}
+            Fault::Refuse(..) | Fault::Delete(_) | Fault::Starve(_) | Fault::Replay(_) => {}
         }
+    }
+
+    fn longer_than_the_lease(&mut self) -> Lasts {
+        Lasts::For(self.random.span(LEASE - LEASE / 4, LEASE * 2 + BATCHING))
     }
 
     fn disturb_wire(&mut self, fault: &Fault, on: bool) {
@@ -249,6 +273,7 @@ impl World<'_> {
             | Fault::Reload { .. }
             | Fault::Refuse(..)
             | Fault::Delete(_)
+            | Fault::Starve(_)
             | Fault::Replay(_) => {}
         }
         for machine in 0..self.machines.len() {
@@ -261,6 +286,10 @@ impl World<'_> {
         self.machines[machine].process = None;
         if !self.machines[machine].kernel.is_empty() {
             self.watch.left_behind(self.now);
+        }
+        // Who was stopped in its tracks before has long left them alone.
+        if self.machines[machine].lease.unattended.is_none() {
+            self.abandon(machine);
         }
         self.watch.restarted(machine, self.now);
     }

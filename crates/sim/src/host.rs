@@ -1,6 +1,7 @@
 //! A machine: its clock, its kernel's addresses, its services, and the daemon on it.
 //!
-//! Addresses belong to the kernel: they stay when the daemon dies, and go with the power.
+//! Addresses belong to the kernel: when the daemon dies or is stopped they stay until their lease ends, and they go with
+//! the power.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,6 +24,26 @@ use crate::plan::own_address;
 /// Datagrams that a socket keeps for a daemon that does not read; more are lost.
 const SOCKET_BUFFER: usize = 256;
 
+/// The kernel keeps an address that nobody renews for so long.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+/// And up to so much longer: it removes several at a time.
+pub(crate) const BATCHING: Duration = Duration::from_millis(1_250);
+/// The host part renews all leases together, so often.
+const RENEWAL: Duration = Duration::from_millis(500);
+/// A lease of that age is not renewed any more: the kernel may have ended it.
+const TOO_OLD: Duration = Duration::from_millis(1_900);
+
+/// What is known of the leases of a machine's addresses, which are renewed together.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Lease {
+    /// Since when nobody renews them.
+    pub(crate) unattended: Option<Instant>,
+    /// The last renewal before that.
+    renewed: Instant,
+    /// Tells an end that was called off.
+    pub(crate) number: u32,
+}
+
 /// A machine.
 pub(crate) struct Machine {
     pub(crate) name: ServerName,
@@ -33,6 +54,7 @@ pub(crate) struct Machine {
     /// Its interface has carrier.
     pub(crate) link: bool,
     pub(crate) kernel: BTreeSet<IpAddr>,
+    pub(crate) lease: Lease,
     /// So many changes of addresses will be refused.
     pub(crate) refusals: u32,
     /// Services that are dead, and whether they hang instead of refusing.
@@ -57,6 +79,8 @@ pub(crate) struct Process {
     backlog: VecDeque<Input>,
     pub(crate) desired: BTreeMap<IpAddr, InterfaceIndex>,
     touched: BTreeSet<IpAddr>,
+    /// What its host part believes the kernel to have.
+    held: BTreeSet<IpAddr>,
     /// Work for the kernel has been scheduled.
     pub(crate) at_work: bool,
     pub(crate) probes: BTreeMap<MonitorId, Probe>,
@@ -86,6 +110,7 @@ impl Machine {
             powered: true,
             link: true,
             kernel: BTreeSet::new(),
+            lease: Lease::default(),
             refusals: 0,
             dead: BTreeMap::new(),
             serial: 1,
@@ -114,6 +139,7 @@ impl Machine {
     pub(crate) fn start(&mut self, now: Instant, boot: BootId, zones: Arc<Zones>) -> Effects {
         self.runs += 1;
         self.kernel.clear();
+        self.attend();
         let mut effects = Effects::new();
         let key = Key::from_bytes(b"a secret for simulated clusters!").expect("32 bytes");
         let settings = Settings {
@@ -133,6 +159,7 @@ impl Machine {
             backlog: VecDeque::new(),
             desired: BTreeMap::new(),
             touched: BTreeSet::new(),
+            held: BTreeSet::new(),
             at_work: false,
             probes: BTreeMap::new(),
             health: Arc::default(),
@@ -174,14 +201,43 @@ impl Machine {
                 AddressOutcome::Failed("simulated refusal".into())
             } else if wished {
                 self.kernel.insert(address);
+                process.held.insert(address);
                 AddressOutcome::Present
             } else {
                 self.kernel.remove(&address);
+                process.held.remove(&address);
                 AddressOutcome::Absent
             };
             outcomes.push((address, outcome));
         }
         outcomes
+    }
+
+    /// From now on nobody renews the leases; the last time was `phase` of a period ago. Returns after how long they end at
+    /// the earliest.
+    pub(crate) fn abandon(&mut self, now: Instant, phase: f64) -> Duration {
+        let renewed = now - RENEWAL.mul_f64(phase);
+        self.lease = Lease { unattended: Some(now), renewed, number: self.lease.number + 1 };
+        (renewed + LEASE).since(now)
+    }
+
+    fn attend(&mut self) {
+        self.lease.unattended = None;
+        self.lease.number += 1;
+    }
+
+    /// The host part runs again. What it may not renew any more it removes, and returns.
+    pub(crate) fn attend_again(&mut self, now: Instant) -> BTreeSet<IpAddr> {
+        self.attend();
+        if now.since(self.lease.renewed) < TOO_OLD { BTreeSet::new() } else { self.lose() }
+    }
+
+    /// The leases are lost: returns those of the addresses that are still wished for.
+    pub(crate) fn lose(&mut self) -> BTreeSet<IpAddr> {
+        self.kernel.clear();
+        let Some(process) = &mut self.process else { return BTreeSet::new() };
+        let held = std::mem::take(&mut process.held);
+        held.into_iter().filter(|address| process.desired.contains_key(address)).collect()
     }
 }
 

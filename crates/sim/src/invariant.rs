@@ -63,7 +63,7 @@ impl Invariant {
             Self::SelfRelease => {
                 "A server that the partition policy forbids to hold addresses, and whose daemon runs, wants none after \
                  the bound; and who was stopped for longer than the detection time while it had company lets go before \
-                 it does anything else."
+                 it does anything else; a server whose daemon does not run has none after the kernel's lease."
             }
             Self::Cover => {
                 "While nothing changes, an address with an eligible server is held in each part of a broken wire that \
@@ -192,6 +192,8 @@ pub(crate) struct Watch {
     refused: Vec<Option<Instant>>,
     /// When a daemon last died and left addresses behind.
     left_behind: Option<Instant>,
+    /// When leases last ended.
+    lapsed: Option<Instant>,
     /// Since when each machine has had each address.
     held: Vec<BTreeMap<IpAddr, Instant>>,
     /// Since when an address has been on no machine at all.
@@ -232,6 +234,7 @@ impl Watch {
             disturbed: vec![now; machines],
             refused: vec![None; machines],
             left_behind: None,
+            lapsed: None,
             held: vec![BTreeMap::new(); machines],
             absent: addresses.map(|address| (address, now)).collect(),
             announced: BTreeMap::new(),
@@ -258,6 +261,11 @@ impl Watch {
     /// A daemon has died and left addresses behind.
     pub(crate) fn left_behind(&mut self, now: Instant) {
         self.left_behind = Some(now);
+    }
+
+    /// Leases that nobody renewed have ended.
+    pub(crate) fn lapsed(&mut self, now: Instant) {
+        self.lapsed = Some(now);
     }
 
     /// How often the invariants are looked at.

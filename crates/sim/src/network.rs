@@ -118,3 +118,47 @@ impl Network {
 fn count(cuts: &mut u32, on: bool) {
     *cuts = if on { *cuts + 1 } else { cuts.saturating_sub(1) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrivals(network: &mut Network, from: usize, to: usize) -> usize {
+        let mut random = Random::new(1);
+        (0..1_000).map(|_| network.carry(&mut random, from, to).len()).sum()
+    }
+
+    #[test]
+    fn a_cut_is_one_way_and_two_cuts_need_two_repairs() {
+        let mut network = Network::new(2, Manners::GOOD);
+        network.cut(0, 1, true);
+        network.cut(0, 1, true);
+        assert_eq!((arrivals(&mut network, 0, 1), arrivals(&mut network, 1, 0)), (0, 1_000));
+        network.cut(0, 1, false);
+        assert!(!network.reaches(0, 1));
+        network.cut(0, 1, false);
+        assert_eq!(arrivals(&mut network, 0, 1), 1_000);
+        network.cut(0, 1, false);
+        assert!(network.reaches(0, 1), "one repair too many does no harm");
+    }
+
+    #[test]
+    fn losses_and_copies_come_out_about_right() {
+        let sick = Manners { loss: 200_000, double: 500_000, ..Manners::GOOD };
+        let count = arrivals(&mut Network::new(2, sick), 0, 1);
+        assert!((1_100..1_300).contains(&count), "{count}");
+        let mut network = Network::new(2, Manners::GOOD);
+        network.drop_next(0, 1);
+        assert_eq!(arrivals(&mut network, 0, 1), 999);
+    }
+
+    #[test]
+    fn who_is_held_up_is_overtaken() {
+        let longest = Duration::from_millis(25);
+        let mut network = Network::new(2, Manners { hold: 500_000, longest, ..Manners::GOOD });
+        let mut random = Random::new(1);
+        let ways: Vec<_> = (0..100).flat_map(|_| network.carry(&mut random, 0, 1)).collect();
+        let late = ways.iter().filter(|way| **way == longest).count();
+        assert!((30..70).contains(&late), "{late}");
+    }
+}

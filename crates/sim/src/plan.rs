@@ -218,3 +218,42 @@ pub(crate) fn changed(random: &mut Random, base: &ClusterConfig, digest: u64) ->
     }
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn plans_are_valid_and_of_all_kinds() {
+        let mut sizes = BTreeSet::new();
+        let mut styles = [0; 2];
+        for seed in 0..500 {
+            let mut random = Random::new(seed);
+            let plan = Plan::draw(&mut random);
+            sizes.insert(plan.config.servers.len());
+            styles[usize::from(plan.style == Style::Rough)] += 1;
+            let after = changed(&mut random, &plan.config, 2);
+            for config in [&*plan.config, &after] {
+                assert_eq!(config.digest == 2, std::ptr::eq(config, &after));
+                assert!(!config.virtual_hosts.is_empty());
+                let addresses: Vec<_> = config.virtual_hosts.values().flat_map(|host| &host.addresses).collect();
+                assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len(), "each address once");
+                for host in config.virtual_hosts.values() {
+                    assert!(host.servers.iter().all(|server| config.servers.contains_key(server)));
+                    assert_eq!(host.servers.iter().collect::<BTreeSet<_>>().len(), host.servers.len());
+                    assert!(!host.servers.is_empty());
+                }
+                for member in config.pools.values().flat_map(|pool| &pool.members) {
+                    match member {
+                        PoolMember::VirtualHost(name) => assert!(config.virtual_hosts.contains_key(name)),
+                        PoolMember::Server(name) => assert!(config.servers.contains_key(name)),
+                    }
+                }
+            }
+        }
+        assert_eq!(sizes, (1..=10).collect());
+        assert!(styles.iter().all(|count| *count > 90), "{styles:?}");
+    }
+}

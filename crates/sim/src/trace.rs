@@ -22,6 +22,8 @@ pub(crate) enum What {
     Added(IpAddr),
     /// The kernel of a machine no longer has it.
     Removed(IpAddr),
+    /// The lease of an address has ended.
+    Expired(IpAddr),
     /// The kernel refused.
     Refused(IpAddr),
     /// A daemon has ended by itself.
@@ -49,6 +51,7 @@ impl fmt::Display for Line {
             What::Over(fault) => write!(f, "! over: {fault:?}"),
             What::Added(address) => write!(f, "kernel + {address}"),
             What::Removed(address) => write!(f, "kernel - {address}"),
+            What::Expired(address) => write!(f, "lease of {address} ended"),
             What::Refused(address) => write!(f, "kernel refuses {address}"),
             What::Ended => write!(f, "daemon ended"),
             What::Phase(phase) => write!(f, "==== {phase}"),

@@ -3,6 +3,7 @@
 //! Invariants: everything depends on the seed. A daemon handles overdue deadlines before anything else, then one input at
 //! a time, as the driver of the product does.
 
+mod kernel;
 mod services;
 
 use std::{
@@ -15,11 +16,8 @@ use std::{
 use cluster::{Effect, Effects, Input};
 use dns::{Zone, Zones};
 use model::{
-    BootId, Instant, MonitorId, ZoneName,
-    config::ClusterConfig,
-    event::Event,
-    net::InterfaceIndex,
-    report::{AddressOutcome, DuplicateCheck},
+    BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::InterfaceIndex,
+    report::DuplicateCheck,
 };
 
 use crate::{
@@ -49,6 +47,8 @@ enum Happening {
     Report { machine: usize, run: u32, input: Input },
     /// The kernel changes addresses.
     Kernel { machine: usize, run: u32 },
+    /// Leases that nobody has renewed end.
+    Lapse { machine: usize, number: u32 },
     /// The wire has been asked for an address; now it is seen who answers.
     Asked { machine: usize, run: u32, address: IpAddr },
     /// A probe begins.
@@ -144,6 +144,11 @@ impl<'a> World<'a> {
             Happening::Kernel { machine, run } => {
                 if self.is_run(machine, run, |process| !process.paused) {
                     self.kernel(machine);
+                }
+            }
+            Happening::Lapse { machine, number } => {
+                if self.machines[machine].lease.number == number {
+                    self.lapse(machine);
                 }
             }
             Happening::Asked { machine, run, address } => {
@@ -262,6 +267,7 @@ impl<'a> World<'a> {
         let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.paused) else { return };
         process.paused = true;
         process.stopped = (now, company);
+        self.abandon(machine);
     }
 
     /// A stopped daemon runs again: what is overdue first, then what has waited.
@@ -270,8 +276,16 @@ impl<'a> World<'a> {
         process.paused = false;
         let (backlog, at_work) = (process.take_backlog(), process.at_work);
         self.watch.disturbed(machine, self.now);
+        // The thread that renews leases and the driver run again at the same time: either may be first.
+        let first = self.random.percent(50);
+        if first {
+            self.attend_again(machine);
+        }
         self.feed(machine, None);
         self.slept(machine);
+        if !first {
+            self.attend_again(machine);
+        }
         for input in backlog {
             if let Input::Datagram { bytes, .. } = &input {
                 self.note_hearing(machine, bytes);
@@ -409,53 +423,6 @@ impl<'a> World<'a> {
     }
 
     // ---- the kernel ----
-
-    fn schedule_kernel(&mut self, machine: usize, after: Duration) {
-        let busy = self.random.span(Duration::from_micros(50), self.plan.kernel);
-        if let Some(run) = self.run(machine) {
-            self.after(after + busy, Happening::Kernel { machine, run });
-        }
-    }
-
-    fn kernel(&mut self, machine: usize) {
-        let now = self.now;
-        let host = &mut self.machines[machine];
-        if let Some(process) = &mut host.process {
-            process.at_work = false;
-        }
-        let before = host.kernel.clone();
-        let outcomes = host.work();
-        for (order, (address, outcome)) in (0u64..).zip(outcomes) {
-            let host = &self.machines[machine];
-            let (was, is) = (before.contains(&address), host.kernel.contains(&address));
-            let line = match (&outcome, was, is) {
-                (AddressOutcome::Failed(_), ..) => Some(What::Refused(address)),
-                (_, false, true) => Some(What::Added(address)),
-                (_, true, false) => Some(What::Removed(address)),
-                (_, true, true) | (_, false, false) => None,
-            };
-            if let Some(line) = line {
-                if let What::Refused(_) = line {
-                    self.watch.refused(machine, now);
-                }
-                self.trace.note(now, Some(&host.name), line);
-            }
-            self.report(machine, Duration::from_micros(20 + order), Input::Address { address, outcome });
-        }
-        self.note_kernel();
-        if self.machines[machine].process.as_ref().is_some_and(|process| process.is_failing()) {
-            self.schedule_kernel(machine, TRY_AGAIN);
-        }
-    }
-
-    /// Compares who has what with a moment ago.
-    pub(crate) fn note_kernel(&mut self) {
-        if let Some(broken) = self.watch.held(self.now, &self.machines) {
-            self.fail(broken);
-        }
-    }
-
-    // ---- troubles ----
 
     /// A trouble will be over.
     pub(crate) fn schedule_over(&mut self, after: Duration, fault: Fault) {

@@ -93,6 +93,22 @@ impl Election {
         self.release(now, None, Cause::Unable, counters, effects);
     }
 
+    /// The lease of an address ran out: this server was late, and others may hold it by now. The holding ends at once.
+    /// Returns whether there was one.
+    pub(crate) fn lost(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) -> bool {
+        let held = self.wished().any(|wished| wished == address);
+        if held {
+            self.release(now, None, Cause::LeaseLost, counters, effects);
+        }
+        held
+    }
+
     /// The wire has answered whether somebody has an address.
     pub(crate) fn duplicate(&mut self, now: Instant, address: IpAddr, check: DuplicateCheck, effects: &mut Effects) {
         if let Some(mac) = self.proofs.answer(now, address, check) {

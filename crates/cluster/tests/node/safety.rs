@@ -23,6 +23,32 @@ fn who_sleeps_longer_than_the_detection_time_lets_go_first() {
 }
 
 #[test]
+fn who_loses_its_lease_lets_go_listens_and_leaves_it_to_the_next() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b", "v2: b a"]));
+    let term = stage.node("a").status(stage.now).virtual_hosts[0].term;
+    stage.lose_leases("a");
+    assert_eq!(stage.node("a").status(stage.now).state, "listening");
+    let released = |event: &&&Event| matches!(event, Event::Releasing { cause: Cause::LeaseLost, .. });
+    assert_eq!(stage.events("a").iter().filter(released).count(), 1);
+    let back = |stage: &Stage| stage.holders("v1") == "b";
+    let gap = stage.until(back);
+    assert!(gap < ms(10), "the claim is withdrawn as soon as the kernel has confirmed: {gap:?}");
+    assert!(stage.node("b").status(stage.now).virtual_hosts[0].term > term);
+    stage.run(ms(2_000));
+    assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+}
+
+#[test]
+fn a_server_alone_that_loses_its_lease_takes_it_anew() {
+    let mut stage = Stage::settled(config("a", &["v1: a"]));
+    stage.lose_leases("a");
+    assert_eq!(stage.holders("v1"), "");
+    stage.run(ms(1_000));
+    assert_eq!(stage.holders("v1"), "a");
+    assert!(stage.events("a").iter().any(|event| matches!(event, Event::Active { .. })));
+}
+
+#[test]
 fn a_cluster_that_sleeps_as_one_is_back_soon() {
     let mut stage = Stage::settled(config("a b", &["v1: a b", "v2: b a"]));
     stage.machine("b").frozen = true;

@@ -285,6 +285,14 @@ impl Stage {
         self.execute(&server, effects);
     }
 
+    /// The leases of all its addresses run out, and its host part says so.
+    pub fn lose_leases(&mut self, server: &str) {
+        for address in std::mem::take(&mut self.machine(server).kernel) {
+            self.happened(&name(server), Happening::Removed(address));
+            self.input(server, Input::Address { address, outcome: AddressOutcome::Lost });
+        }
+    }
+
     /// Freezes a daemon for a while: what arrives meanwhile waits in its socket.
     pub fn freeze(&mut self, server: &str, span: Duration) {
         self.machine(server).frozen = true;

@@ -25,6 +25,8 @@ servers = [\"web1\"]
 struct Obliging(SyncSender<Effect>);
 
 impl Execute for Obliging {
+    fn beat(&self) {}
+
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match &effect {
             Effect::Addresses(desired) => outcomes.extend(
@@ -122,6 +124,8 @@ impl Drop for Talkative {
 }
 
 impl Execute for Talkative {
+    fn beat(&self) {}
+
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
 
     fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
@@ -140,6 +144,33 @@ fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
     let (ended, end) = sync_channel(1);
     thread::spawn(move || ended.send(thread.join().is_ok()));
     assert_eq!(end.recv_timeout(PATIENCE), Ok(true));
+}
+
+/// Tells how often the loop went round.
+struct Beating(SyncSender<()>);
+
+impl Execute for Beating {
+    fn beat(&self) {
+        let _seen = self.0.try_send(());
+    }
+
+    fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
+
+    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
+
+    fn published(&mut self, _: Arc<Health>) {}
+}
+
+#[test]
+fn the_loop_shows_that_it_lives_though_nothing_happens() {
+    let (node, effects, applied) = node(Duration::ZERO);
+    let metrics = Arc::new(Metrics::new());
+    let (queue, messages) = Queue::new(metrics.clone());
+    let (beat, beats) = sync_channel(1);
+    let (_, thread) = Driver::start(node, effects, Beating(beat), messages, applied, metrics).unwrap();
+    (0..5).for_each(|_| beats.recv_timeout(PATIENCE).unwrap());
+    queue.send(Message::Stop).unwrap();
+    thread.join().unwrap();
 }
 
 #[test]

@@ -144,6 +144,7 @@ pub(super) const fn why(cause: Cause) -> &'static str {
         Cause::RivalWon => "a rival claim won",
         Cause::Isolated => "the holder is isolated",
         Cause::Overslept => "the holder overslept",
+        Cause::LeaseLost => "its lease in the kernel was not renewed in time",
         Cause::Configuration => "the configuration changed",
     }
 }
@@ -161,6 +162,7 @@ pub(super) const fn label(cause: Cause) -> &'static str {
         Cause::RivalWon => "rival-won",
         Cause::Isolated => "isolated",
         Cause::Overslept => "overslept",
+        Cause::LeaseLost => "lease-lost",
         Cause::Configuration => "configuration",
     }
 }

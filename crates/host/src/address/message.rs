@@ -12,6 +12,8 @@ use model::net::InterfaceIndex;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
 use rtnetlink::AddressMessageBuilder;
 
+use super::LEASE;
+
 /// `IFA_PROTO` of every address that Standin adds: `ip address show proto 83`. The kernel keeps it since 5.18.
 pub const PROTOCOL: u8 = 83;
 
@@ -21,17 +23,27 @@ const LABEL: &str = ":vip";
 /// A label has 16 bytes in the kernel, the last of them zero.
 const LABEL_LENGTH: usize = 15;
 
-/// How long the kernel keeps an address that nobody renews, in seconds. All ones: for ever.
-pub(super) const FOREVER: u32 = u32::MAX;
+/// [`LEASE`] in the kernel's unit.
+const LIFETIME: u32 = 2;
+const _: () = assert!(LEASE.as_secs() == LIFETIME as u64 && LEASE.subsec_nanos() == 0);
 
-/// Adds the address for `lifetime` seconds.
-pub(super) fn add(address: IpAddr, interface: InterfaceIndex, lifetime: u32) -> AddressMessage {
+/// Adds the address, on lease.
+pub(super) fn add(address: IpAddr, interface: InterfaceIndex) -> AddressMessage {
+    let mut message = renew(address, interface);
+    if let (IpAddr::V4(_), Some(label)) = (address, interface_name(interface).and_then(|name| label(&name))) {
+        message.attributes.push(AddressAttribute::Label(label));
+    }
+    message
+}
+
+/// Begins the lease of an address anew. Finds no name of the interface, for which it would have to ask the kernel.
+pub(super) fn renew(address: IpAddr, interface: InterfaceIndex) -> AddressMessage {
     let mut message = delete(address, interface);
     let mut life = CacheInfo::default();
-    life.ifa_valid = lifetime;
+    life.ifa_valid = LIFETIME;
     let flags = match address {
         IpAddr::V4(_) => {
-            life.ifa_preferred = lifetime;
+            life.ifa_preferred = LIFETIME;
             AddressFlags::Noprefixroute
         }
         IpAddr::V6(_) => {
@@ -43,9 +55,6 @@ pub(super) fn add(address: IpAddr, interface: InterfaceIndex, lifetime: u32) -> 
     message.attributes.push(AddressAttribute::Flags(flags));
     message.attributes.push(AddressAttribute::CacheInfo(life));
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
-    if let (IpAddr::V4(_), Some(label)) = (address, interface_name(interface).and_then(|name| label(&name))) {
-        message.attributes.push(AddressAttribute::Label(label));
-    }
     message
 }
 
@@ -112,7 +121,7 @@ mod tests {
     #[test]
     fn our_own_is_recognised_by_protocol_or_label() {
         let address = "10.0.0.1".parse().unwrap();
-        let ours = add(address, InterfaceIndex(7), FOREVER);
+        let ours = add(address, InterfaceIndex(7));
         assert!(is_ours(&ours));
         assert_eq!(local(&ours), Some(address));
         let mut other = delete(address, InterfaceIndex(7));

@@ -3,6 +3,9 @@
 //! Invariants: interfaces and gateways are reported whole, at start and whenever they differ from the last report; what
 //! arrives together is reported together. After an overrun (ENOBUFS) everything is read anew.
 //!
+//! Our own addresses' renewals, several hundred a second where there are many, are no news: the kernel keeps them from us
+//! (`filter`).
+//!
 //! It listens on a connection of its own and asks on another: a notification carries the sequence number of the request
 //! that caused it, so on a shared one it could pass for a reply, or a reply of ours swallow it.
 
@@ -26,7 +29,7 @@ use rtnetlink::{MulticastGroup, sys::SocketAddr};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Shared,
+    Shared, filter,
     netlink::Netlink,
     tables::{Notice, Tables, gateways},
 };
@@ -96,7 +99,10 @@ async fn watch<'a>(
     sink: &'a Sink,
     (told_interfaces, told_gateways): (Option<Vec<Interface>>, Option<Vec<IpAddr>>),
 ) -> io::Result<(Watch<'a>, impl Stream<Item = Notification> + Unpin + use<>)> {
-    let (connection, _, notifications) = rtnetlink::new_multicast_connection(&GROUPS)?;
+    let (mut connection, _, notifications) = rtnetlink::new_multicast_connection(&GROUPS)?;
+    if let Err(error) = filter::without_our_own(connection.socket_mut()) {
+        tracing::debug!(%error, "renewals of our own leases will be heard and passed over");
+    }
     tokio::spawn(connection);
     let mut watch = Watch {
         shared,

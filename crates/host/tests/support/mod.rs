@@ -111,6 +111,20 @@ impl Reports {
         })
     }
 
+    /// The next report about an address, however long it takes.
+    pub(crate) fn until_the_end(&self) -> (IpAddr, AddressOutcome) {
+        loop {
+            if let Report::Address { address, outcome } = self.0.recv().expect("its sender lives") {
+                return (address, outcome);
+            }
+        }
+    }
+
+    /// All reports that are already there.
+    pub(crate) fn so_far(&self) -> Vec<Report> {
+        self.0.try_iter().collect()
+    }
+
     /// All outcomes that are already there.
     pub(crate) fn outcomes_so_far(&self) -> Vec<(IpAddr, AddressOutcome)> {
         let outcome = |report| match report {

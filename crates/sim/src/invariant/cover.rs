@@ -2,7 +2,7 @@
 
 use model::{Instant, VirtualHostName, config::VirtualHost};
 
-use super::{Broken, Invariant, SHUN};
+use super::{AGAIN, Broken, Invariant, SHUN};
 use crate::world::World;
 
 impl World<'_> {
@@ -87,9 +87,11 @@ impl World<'_> {
                 machine.dead.contains_key(&id)
             };
             let serves = host.always_active || host.monitors.is_empty() || !host.monitors.iter().all(dead);
+            // Who answered for an address when it was proven is asked about again after a while.
+            let asked = self.watch.lapsed.map_or(Instant::BOOT, |lapsed| lapsed + AGAIN);
             (willing && allowed && listed && serves).then(|| match self.watch.refused[number] {
-                Some(refused) => since.max(refused + SHUN),
-                None => since,
+                Some(refused) => since.max(refused + SHUN).max(asked),
+                None => since.max(asked),
             })
         };
         // Somebody whom nobody hears may answer for the address: then it is rightly left alone.

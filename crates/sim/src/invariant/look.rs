@@ -5,12 +5,20 @@ use std::collections::BTreeSet;
 use model::{config::Failback, health::ServerState};
 
 use super::{Broken, Invariant};
-use crate::world::World;
+use crate::{
+    host::{BATCHING, LEASE},
+    world::World,
+};
 
 impl World<'_> {
     /// Looks at every invariant.
     pub(crate) fn look(&mut self) {
-        let broken = self.two_owners().or_else(|| self.forbidden()).or_else(|| self.cover()).or_else(|| self.truth());
+        let broken = self
+            .two_owners()
+            .or_else(|| self.forbidden())
+            .or_else(|| self.unattended())
+            .or_else(|| self.cover())
+            .or_else(|| self.truth());
         if let Some(broken) = broken {
             self.fail(broken);
         }
@@ -87,6 +95,21 @@ impl World<'_> {
             let detail = format!("{} was stopped for {slept:?} and still wants {wants:?}", host.name);
             self.fail(Broken::new(Invariant::SelfRelease, detail));
         }
+    }
+
+    /// *self-release* where no daemon runs: the kernel sees to it.
+    fn unattended(&self) -> Option<Broken> {
+        let bound = LEASE + BATCHING;
+        self.machines.iter().find_map(|machine| {
+            let span = self.now.since(machine.lease.unattended?);
+            (span > bound && !machine.kernel.is_empty()).then(|| {
+                let detail = format!(
+                    "{}, whose daemon has not run for {span:?}, has {:?}; bound {bound:?}",
+                    machine.name, machine.kernel
+                );
+                Broken::new(Invariant::SelfRelease, detail)
+            })
+        })
     }
 
     /// Once all is well: everything is where it belongs, and everybody says so.

@@ -120,3 +120,51 @@ fn read(reply: &[u8], start: usize) -> Vec<IpAddr> {
     }
     addresses
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use dns::Zones;
+    use model::{
+        Health, VirtualHostName, ZoneName,
+        health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
+    };
+
+    use super::*;
+    use crate::{
+        plan::{Plan, TEMPLATE, ZONE},
+        random::Random,
+    };
+
+    /// The reader is worth nothing if it reads nothing.
+    #[test]
+    fn real_answers_are_read() {
+        let config = Plan::draw(&mut Random::new(3)).config;
+        let mut nothing = |file: &str| Err(file.to_owned());
+        let zone = dns::zone::load(&ZoneName::new(ZONE), "lb.zone", TEMPLATE, &BTreeMap::new(), &config, &mut nothing)
+            .unwrap();
+        let zones = Arc::new(Zones::compile(vec![zone], &config));
+        let alive = ServerHealth { state: ServerState::Alive, standby: false };
+        let held = |name: &VirtualHostName| {
+            let active = config.virtual_hosts[name].servers.first().cloned();
+            (name.clone(), VirtualHostHealth { active, at_primary: true, verdict: Verdict::Up })
+        };
+        let health = Health {
+            settled: true,
+            servers: config.servers.keys().map(|name| (name.clone(), alive)).collect(),
+            virtual_hosts: config.virtual_hosts.keys().map(held).collect(),
+            ..Health::default()
+        };
+        let view = View::build(&zones, &health, "s1");
+        let sorted = |mut addresses: Vec<IpAddr>| {
+            addresses.sort();
+            addresses
+        };
+        let servers = config.servers.values().map(|server| server.address).collect();
+        assert_eq!(sorted(answers(&view, "all")), sorted(servers));
+        let hosts = config.virtual_hosts.values().flat_map(|host| host.addresses.clone()).collect();
+        assert_eq!(sorted(answers(&view, "www")), sorted(hosts));
+        assert!(answers(&view, "nowhere").is_empty());
+    }
+}

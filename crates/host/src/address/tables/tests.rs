@@ -1,7 +1,7 @@
 use netlink_packet_route::route::RouteNextHop;
 
 use super::*;
-use crate::address::message::{FOREVER, add, delete};
+use crate::address::message::{add, delete};
 
 const ETH0: InterfaceIndex = InterfaceIndex(7);
 
@@ -80,7 +80,7 @@ fn own_addresses_are_those_that_are_not_ours() {
     tables.apply(&RouteNetlinkMessage::NewLink(ethernet_up()), &nobody);
     let own = RouteNetlinkMessage::NewAddress(own_address("10.0.0.1", 24));
     assert_eq!(tables.apply(&own, &nobody), Notice::Machine);
-    let ours = add(ip("10.0.0.9"), ETH0, FOREVER);
+    let ours = add(ip("10.0.0.9"), ETH0);
     assert_eq!(tables.apply(&RouteNetlinkMessage::NewAddress(ours.clone()), &nobody), Notice::Nothing);
     assert_eq!(tables.interfaces()[0].own, ["10.0.0.1/24".parse().unwrap()]);
     let lost = tables.apply(&RouteNetlinkMessage::DelAddress(ours), &nobody);
