@@ -14,6 +14,7 @@ use cluster::{Command, Effect, Effects, Input};
 use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
     config::{ClusterConfig, parse_cluster},
+    event::Event,
     net::{InterfaceIndex, MacAddress},
     report::{DuplicateCheck, ProbeOrder, ProbeResult},
 };
@@ -376,6 +377,7 @@ impl World {
                     self.ask_dns(machine);
                 }
                 Effect::Record(event) => {
+                    self.check_release(machine, &event);
                     let sentence = daemon::sentence(&event);
                     self.record.event(self.now, &self.machines[machine].name, &sentence);
                 }
@@ -384,6 +386,17 @@ impl World {
                     self.machines[machine].end();
                 }
             }
+        }
+    }
+
+    /// Peers hear that an address is released only after the kernel has removed it (R4).
+    fn check_release(&mut self, machine: usize, event: &Event) {
+        let Event::Released { virtual_host, .. } = event else { return };
+        let host = &self.machines[machine];
+        let kept = self.virtual_host(virtual_host).unwrap_or_default();
+        for address in kept.iter().filter(|address| host.kernel.contains(*address)) {
+            let at = self.now.as_nanos() / 1_000_000;
+            self.wrong.push(format!("{} tells at {at} ms that it has released {address}, and has it", host.name));
         }
     }
 

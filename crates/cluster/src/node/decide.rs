@@ -37,6 +37,9 @@ impl Node {
         self.refuse_late(now, effects);
         self.note_standing(now, effects);
         self.welcome(now);
+        // What was let go before this point (overslept, or refused by the kernel) has to be on its way out before it is
+        // looked at whether it is gone.
+        self.wish(now, effects);
         self.settle(now, effects);
         self.elect(now, effects);
         self.wish(now, effects);
