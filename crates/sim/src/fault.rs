@@ -182,17 +182,22 @@ impl World<'_> {
                 return Lasts::Moment;
             }
             Fault::Replay(machine) => {
-                for _ in 0..8 {
-                    let recorded: Vec<_> = self.recorded.iter().filter(|(_, to, _)| to == machine).cloned().collect();
-                    if !recorded.is_empty() {
-                        let (from, to, bytes) = self.random.pick(&recorded).clone();
-                        self.replay(from, to, bytes);
-                    }
-                }
+                self.replay_recorded(*machine);
                 return Lasts::Moment;
             }
         }
         a_while
+    }
+
+    /// Old datagrams arrive at the machine once more.
+    fn replay_recorded(&mut self, machine: usize) {
+        for _ in 0..8 {
+            let recorded: Vec<_> = self.recorded.iter().filter(|(_, to, _)| *to == machine).cloned().collect();
+            if !recorded.is_empty() {
+                let (from, to, bytes) = self.random.pick(&recorded).clone();
+                self.replay(from, to, bytes);
+            }
+        }
     }
 
     /// A trouble is over.
