@@ -138,9 +138,9 @@ impl World<'_> {
                 if self.random.percent(20) {
                     return self.longer_than_the_lease();
                 }
-                let short = self.random.percent(40);
                 let detection = self.plan.config.heartbeat.detection();
-                return Lasts::For(self.random.span(interval / 2, if short { detection } else { interval * 30 }));
+                let longest = if self.random.percent(40) { detection } else { interval * 30 };
+                return Lasts::For(self.random.span(interval / 2, longest));
             }
             Fault::Split(_)
             | Fault::OneWay(..)
@@ -174,11 +174,7 @@ impl World<'_> {
                 return Lasts::Moment;
             }
             Fault::Starve(machine) => {
-                if self.machines[*machine].running().is_some() {
-                    let lost = self.machines[*machine].lose();
-                    self.watch.disturbed(*machine, self.now);
-                    self.tell_lost(*machine, lost);
-                }
+                self.starve(*machine);
                 return Lasts::Moment;
             }
             Fault::Replay(machine) => {
@@ -187,6 +183,15 @@ impl World<'_> {
             }
         }
         a_while
+    }
+
+    /// The kernel ends the leases of a daemon that goes on running.
+    fn starve(&mut self, machine: usize) {
+        if self.machines[machine].running().is_some() {
+            let lost = self.machines[machine].lose();
+            self.watch.disturbed(machine, self.now);
+            self.tell_lost(machine, lost);
+        }
     }
 
     /// Old datagrams arrive at the machine once more.
