@@ -54,16 +54,20 @@ impl Election {
     /// A term above ours that nobody holds any more: somebody held it while we did, and has let go before we heard of it.
     fn note_unseen_rival(&mut self, now: Instant, view: &View<'_>, is_news: bool, effects: &mut Effects) {
         let (Phase::Taking { term, .. } | Phase::Active { term, .. }) = &mut self.phase else { return };
-        let Some(rival) = view.peers().filter(|peer| peer.state.is_alive()).max_by_key(|peer| peer.stance.term) else {
-            return;
-        };
-        if rival.stance.term <= *term || view.peers().any(Member::claims) {
+        let know: Vec<&Member<'_>> =
+            view.peers().filter(|peer| peer.state.is_alive() && peer.stance.term > *term).collect();
+        if know.is_empty() || view.peers().any(Member::claims) {
             return;
         }
         *term = self.highest.next();
         self.highest = *term;
         self.announce_anew(now);
-        if is_news {
+        // Whoever has merely seen that term says it, too. So a name is told only where nobody else can have held it.
+        let mut others = view.peers().filter(|peer| know.iter().all(|knows| knows.name != peer.name));
+        if let [rival] = know.as_slice()
+            && is_news
+            && others.all(|peer| peer.state.is_alive())
+        {
             effects.record(Event::RivalGone { virtual_host: self.name.clone(), rival: rival.name.clone() });
         }
     }
