@@ -79,9 +79,21 @@ impl Election {
             return;
         }
         let from = std::mem::replace(&mut self.target, target);
-        let cause = self.cause(view, from.as_ref(), self.target.as_ref());
+        let cause = self.cause_of_target(view, from.as_ref());
         let (virtual_host, to) = (self.name.clone(), self.target.clone());
         effects.record(Event::TargetChanged { virtual_host, from, to, cause });
+    }
+
+    /// Why the target is another than before. Where nobody has held it yet, targets follow each other as servers come; and
+    /// a holder that this server has not known of is the target for that reason alone.
+    fn cause_of_target(&self, view: &View<'_>, from: Option<&ServerName>) -> Cause {
+        let to = self.target.as_ref();
+        let holder = view.holder().map(|holder| holder.name);
+        match self.cause(view, from, to) {
+            Cause::Unheld | Cause::Failback if holder.is_some() && holder == to => Cause::Held,
+            Cause::Failback | Cause::ServiceFailed if holder.is_none() && self.last_holder.is_none() => Cause::Unheld,
+            cause => cause,
+        }
     }
 
     /// Why this server takes it.
