@@ -13,6 +13,8 @@ use model::net::{Interface, InterfaceIndex};
 pub(crate) struct Links {
     interfaces: Option<Vec<Interface>>,
     gateways: Option<Vec<IpAddr>>,
+    /// The gateways on our links when there last were any: with a link, the kernel may drop its route.
+    proven: BTreeSet<IpAddr>,
 }
 
 /// Who can vouch that this server is not cut off.
@@ -20,9 +22,9 @@ pub(crate) struct Links {
 pub(crate) enum Witnesses {
     /// The machine has not reported its interfaces or gateways yet.
     NotYetKnown,
-    /// None is configured, and no link has a gateway.
+    /// None is configured, and no link has, or had before it went down, a gateway.
     Nobody,
-    /// These, on these interfaces. Empty where the configured ones are on no link of ours: none can be reached.
+    /// These, on these interfaces. Empty where they are on no link of ours that is up: none can be reached.
     These(BTreeMap<IpAddr, InterfaceIndex>),
 }
 
@@ -32,12 +34,38 @@ impl Links {
         let before = self.interfaces.replace(interfaces);
         let was = |index| before.iter().flatten().find(|interface: &&Interface| interface.index == index);
         let is_new = |now: &&Interface| now.up && was(now.index).is_none_or(|old| !old.up || old.mac != now.mac);
-        self.interfaces.iter().flatten().filter(is_new).map(|interface| interface.index).collect()
+        let new = self.interfaces.iter().flatten().filter(is_new).map(|interface| interface.index).collect();
+        self.remember_gateways();
+        new
     }
 
     /// Takes a report of all default gateways.
     pub(crate) fn take_gateways(&mut self, gateways: Vec<IpAddr>) {
         self.gateways = Some(gateways);
+        self.remember_gateways();
+    }
+
+    fn remember_gateways(&mut self) {
+        let placed = self.placed(self.gateways.as_deref().unwrap_or_default());
+        if !placed.is_empty() {
+            self.proven = placed.into_keys().collect();
+        }
+    }
+
+    /// Those of `witnesses` that are on a link of ours which is up. Our own addresses can't vouch for us.
+    fn placed(&self, witnesses: &[IpAddr]) -> BTreeMap<IpAddr, InterfaceIndex> {
+        let others = witnesses.iter().filter(|address| self.owner(**address).is_none());
+        others.filter_map(|address| Some((*address, self.place(*address)?))).collect()
+    }
+
+    /// Whether a gateway is out of reach because its link is down, not because there is none any more.
+    fn is_cut_off_from_gateways(&self, gateways: &[IpAddr]) -> bool {
+        let down = |address: &IpAddr| {
+            let mut dead = self.interfaces.iter().flatten().filter(|interface| !interface.up);
+            dead.any(|interface| interface.own.iter().any(|prefix| prefix.contains(*address)))
+        };
+        let strange = |address: &&IpAddr| self.owner(**address).is_none() && self.place(**address).is_none();
+        gateways.iter().filter(strange).any(down) || self.proven.iter().any(|address| strange(&address))
     }
 
     /// The interface on whose subnet `address` lies: the longest prefix, then the lowest number. Only one that is up.
@@ -54,15 +82,19 @@ impl Links {
         self.interfaces.iter().flatten().find(owns).map(|interface| interface.name.clone())
     }
 
-    /// The witnesses: those configured, else the gateways on our links. Our own addresses can't vouch for us.
+    /// The witnesses: those configured, else the gateways on our links. One whose link is down still is one, but can't be
+    /// reached: a server without carrier is not sound for want of somebody to ask.
     pub(crate) fn witnesses(&self, configured: &[IpAddr]) -> Witnesses {
         let (Some(_), Some(gateways)) = (&self.interfaces, &self.gateways) else {
             return Witnesses::NotYetKnown;
         };
         let wanted = if configured.is_empty() { gateways.as_slice() } else { configured };
-        let placed = wanted.iter().filter(|address| self.owner(**address).is_none());
-        let placed: BTreeMap<_, _> = placed.filter_map(|address| Some((*address, self.place(*address)?))).collect();
-        if configured.is_empty() && placed.is_empty() { Witnesses::Nobody } else { Witnesses::These(placed) }
+        let placed = self.placed(wanted);
+        if configured.is_empty() && placed.is_empty() && !self.is_cut_off_from_gateways(gateways) {
+            Witnesses::Nobody
+        } else {
+            Witnesses::These(placed)
+        }
     }
 }
 
@@ -127,5 +159,30 @@ mod tests {
         assert_eq!(links.witnesses(&[]), Witnesses::Nobody);
         links.take_gateways(vec![ip("10.77.0.11")]);
         assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "we are the gateway ourselves");
+    }
+
+    #[test]
+    fn a_gateway_whose_link_is_down_is_a_witness_that_can_not_be_reached() {
+        let [good, dead] = [true, false].map(|up| vec![interface(1, up, &["10.77.0.11/24"])]);
+        let unreachable = Witnesses::These(BTreeMap::new());
+        let mut links = Links::default();
+        links.take_interfaces(dead.clone());
+        links.take_gateways(vec![]);
+        assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "there never was one");
+        links.take_gateways(vec![ip("10.77.0.254")]);
+        assert_eq!(links.witnesses(&[]), unreachable, "down since the start");
+        links.take_interfaces(good.clone());
+        // The kernel may drop the route with the link, before or after it says that the link is down; the address, too.
+        links.take_gateways(vec![]);
+        assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "the route was deleted");
+        links.take_interfaces(dead);
+        assert_eq!(links.witnesses(&[]), unreachable);
+        links.take_interfaces(vec![interface(1, false, &[])]);
+        assert_eq!(links.witnesses(&[]), unreachable);
+        links.take_interfaces(vec![]);
+        assert_eq!(links.witnesses(&[]), unreachable);
+        links.take_interfaces(good);
+        links.take_gateways(vec![ip("10.77.0.254")]);
+        assert_ne!(links.witnesses(&[]), unreachable);
     }
 }

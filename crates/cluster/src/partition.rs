@@ -1,7 +1,8 @@
 //! May a server that hears nobody hold addresses? The partition policy (design R6).
 //!
-//! Witnesses are asked as soon as a peer is suspected, so that their answer is there when it is declared dead. Until the
-//! first answers are due, what is held is kept and nothing is taken.
+//! Witnesses are asked as soon as a peer is suspected, twice before it is declared dead, so that the verdict is there at
+//! that time: survivors take then what is held here. Only an answer to these questions vouches, none from before. Who is
+//! alone without having suspected anybody, as at the start, keeps what it holds and takes nothing until answers are due.
 
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ impl Partition {
                 if majority { Standing::Sound } else { Standing::Isolated }
             }
             PartitionPolicy::Gateway { .. } => {
-                self.ask(now, heartbeat.interval, alone || headcount.suspect > 0, witnesses, effects);
+                self.ask(now, heartbeat, alone || headcount.suspect > 0, witnesses, effects);
                 if alone { self.standing_alone(now, heartbeat, witnesses) } else { Standing::Sound }
             }
         }
@@ -86,7 +87,14 @@ impl Partition {
         self.asking.map(|asking| asking.next)
     }
 
-    fn ask(&mut self, now: Instant, interval: Duration, needed: bool, witnesses: &Witnesses, effects: &mut Effects) {
+    fn ask(
+        &mut self,
+        now: Instant,
+        heartbeat: HeartbeatSettings,
+        needed: bool,
+        witnesses: &Witnesses,
+        effects: &mut Effects,
+    ) {
         if !needed {
             self.asking = None;
             return;
@@ -95,19 +103,18 @@ impl Partition {
         if now < asking.next {
             return;
         }
-        asking.next = now + interval;
+        let patience = patience(heartbeat);
+        asking.next = now + if now < verdict_due(*asking, heartbeat) { patience } else { heartbeat.interval };
         match witnesses {
             Witnesses::These(these) if !these.is_empty() => {
-                effects.push(Effect::AskWitnesses { witnesses: these.clone(), patience: interval });
+                effects.push(Effect::AskWitnesses { witnesses: these.clone(), patience });
             }
             Witnesses::These(_) | Witnesses::Nobody | Witnesses::NotYetKnown => {}
         }
     }
 
     fn standing_alone(&self, now: Instant, heartbeat: HeartbeatSettings, witnesses: &Witnesses) -> Standing {
-        // One interval for the first answers, another for a lost one.
-        let first_answers_due = |asking: Asking| now >= asking.since + heartbeat.interval * 2;
-        let due = self.asking.is_some_and(first_answers_due);
+        let due = self.asking.is_some_and(|asking| now >= verdict_due(asking, heartbeat));
         match witnesses {
             Witnesses::Nobody => Standing::Sound,
             Witnesses::NotYetKnown => {
@@ -119,8 +126,10 @@ impl Partition {
             }
             Witnesses::These(_) => {
                 // Twice the detection time: a few lost answers must not empty the last server that is left.
-                let patience = heartbeat.detection() * 2;
-                let vouched = self.answered.is_some_and(|answered| now.since(answered) <= patience);
+                let trusted = heartbeat.detection() * 2;
+                let asked = |answered: &Instant| self.asking.is_some_and(|asking| *answered >= asking.since);
+                let answered = self.answered.filter(asked);
+                let vouched = answered.is_some_and(|answered| now.since(answered) <= trusted);
                 match (vouched, due) {
                     (true, _) => Standing::Sound,
                     (false, false) => Standing::Doubtful,
@@ -129,6 +138,17 @@ impl Partition {
             }
         }
     }
+}
+
+/// How long a witness has for an answer: short enough for two questions between a peer's suspicion (1.5 intervals of
+/// silence) and its death (a quarter after the last heartbeat that may be missed).
+fn patience(heartbeat: HeartbeatSettings) -> Duration {
+    heartbeat.interval / if heartbeat.misses > 2 { 2 } else { 3 }
+}
+
+/// When silence of the witnesses counts: one answer may be lost.
+fn verdict_due(asking: Asking, heartbeat: HeartbeatSettings) -> Instant {
+    asking.since + patience(heartbeat) * 2
 }
 
 #[cfg(test)]
@@ -195,9 +215,28 @@ mod tests {
     fn no_answer_yet_means_hold_and_take_nothing() {
         let mut partition = Partition::default();
         assert_eq!(standing(&mut partition, 100, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true));
-        partition.take_answer(at(150), false);
-        assert_eq!(standing(&mut partition, 199, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
-        assert_eq!(standing(&mut partition, 200, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
+        partition.take_answer(at(125), false);
+        assert_eq!(standing(&mut partition, 125, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
+        assert_eq!(standing(&mut partition, 149, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
+        assert_eq!(standing(&mut partition, 150, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
         assert_eq!(standing(&mut partition, 210, &GATEWAY, [1, 1, 0]).0, Standing::Sound, "a peer is back");
+    }
+
+    #[test]
+    fn the_verdict_is_there_when_the_last_peer_is_declared_dead() {
+        for misses in 2..=20 {
+            let heartbeat = HeartbeatSettings { misses, ..HeartbeatSettings::default() };
+            let interval = heartbeat.interval;
+            let (suspicion, death) = (at(0) + interval * 3 / 2, at(0) + heartbeat.detection() + interval / 4);
+            let mut partition = Partition::default();
+            // What a witness said on an earlier occasion does not vouch now.
+            partition.take_answer(at(0), true);
+            let mut evaluate = |now, alive, suspect| {
+                let headcount = Headcount { peers: 1, alive, suspect };
+                partition.evaluate(now, &GATEWAY, heartbeat, headcount, &these(), &mut Effects::new())
+            };
+            assert_eq!(evaluate(suspicion, 1, 1), Standing::Sound, "{misses}");
+            assert_eq!(evaluate(death, 0, 0), Standing::Isolated, "{misses}");
+        }
     }
 }

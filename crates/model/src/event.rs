@@ -227,6 +227,8 @@ pub enum Event {
 pub enum Cause {
     /// Nobody held it since the cluster, or the virtual host, began.
     Unheld,
+    /// It is held there: this server has only just learnt of it.
+    Held,
     /// Its holder is dead.
     ServerDead,
     /// Its holder said goodbye.

@@ -54,16 +54,20 @@ impl Election {
     /// A term above ours that nobody holds any more: somebody held it while we did, and has let go before we heard of it.
     fn note_unseen_rival(&mut self, now: Instant, view: &View<'_>, is_news: bool, effects: &mut Effects) {
         let (Phase::Taking { term, .. } | Phase::Active { term, .. }) = &mut self.phase else { return };
-        let Some(rival) = view.peers().filter(|peer| peer.state.is_alive()).max_by_key(|peer| peer.stance.term) else {
-            return;
-        };
-        if rival.stance.term <= *term || view.peers().any(Member::claims) {
+        let know: Vec<&Member<'_>> =
+            view.peers().filter(|peer| peer.state.is_alive() && peer.stance.term > *term).collect();
+        if know.is_empty() || view.peers().any(Member::claims) {
             return;
         }
         *term = self.highest.next();
         self.highest = *term;
         self.announce_anew(now);
-        if is_news {
+        // Whoever has merely seen that term says it, too. So a name is told only where nobody else can have held it.
+        let mut others = view.peers().filter(|peer| know.iter().all(|knows| knows.name != peer.name));
+        if let [rival] = know.as_slice()
+            && is_news
+            && others.all(|peer| peer.state.is_alive())
+        {
             effects.record(Event::RivalGone { virtual_host: self.name.clone(), rival: rival.name.clone() });
         }
     }
@@ -75,9 +79,21 @@ impl Election {
             return;
         }
         let from = std::mem::replace(&mut self.target, target);
-        let cause = self.cause(view, from.as_ref(), self.target.as_ref());
+        let cause = self.cause_of_target(view, from.as_ref());
         let (virtual_host, to) = (self.name.clone(), self.target.clone());
         effects.record(Event::TargetChanged { virtual_host, from, to, cause });
+    }
+
+    /// Why the target is another than before. Where nobody has held it yet, targets follow each other as servers come; and
+    /// a holder that this server has not known of is the target for that reason alone.
+    fn cause_of_target(&self, view: &View<'_>, from: Option<&ServerName>) -> Cause {
+        let to = self.target.as_ref();
+        let holder = view.holder().map(|holder| holder.name);
+        match self.cause(view, from, to) {
+            Cause::Unheld | Cause::Failback if holder.is_some() && holder == to => Cause::Held,
+            Cause::Failback | Cause::ServiceFailed if holder.is_none() && self.last_holder.is_none() => Cause::Unheld,
+            cause => cause,
+        }
     }
 
     /// Why this server takes it.

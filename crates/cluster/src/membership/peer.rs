@@ -44,6 +44,8 @@ pub struct Peer {
     /// The newest datagram that came straight from the run in force: its number, when, and its bytes.
     latest: Option<(u64, Instant, Vec<u8>)>,
     deaf: bool,
+    /// Until then it may not have heard us for a while without being deaf: it has only just come.
+    may_be_deaf_until: Instant,
 }
 
 /// What a peer has to know of us in order to judge a datagram.
@@ -91,6 +93,7 @@ impl Peer {
             prompted: None,
             latest: None,
             deaf: false,
+            may_be_deaf_until: now,
         }
     }
 
@@ -183,7 +186,7 @@ impl Peer {
             effects.record(Event::PeerLeft { server: self.name.clone() });
             accepted.changed = true;
         } else if ahead {
-            accepted.changed |= self.revive(boot, effects);
+            accepted.changed |= self.revive(context, boot, effects);
             self.judge_hearing(context, effects);
         }
         Ok(accepted)
@@ -234,19 +237,20 @@ impl Peer {
         let proven = run.echoed.is_some() && run.statement.is_some();
         self.ask_for_prompt(context);
         if proven {
-            self.promote(effects);
+            self.promote(context, effects);
         }
         Ok(Accepted { changed: proven, straight: proven && direct, ..Accepted::default() })
     }
 
     /// The candidate becomes the run in force.
-    fn promote(&mut self, effects: &mut Effects) {
+    fn promote(&mut self, context: &Context<'_>, effects: &mut Effects) {
         let Some(run) = self.candidate.take() else { return };
         let boot = run.boot;
         if let Some(earlier) = self.session.replace(run) {
             self.retire(earlier.boot);
         }
         self.deaf = false;
+        self.may_be_deaf_until = context.now + context.heartbeat.detection();
         self.latest = None;
         self.state = ServerState::Alive;
         effects.record(Event::PeerAlive { server: self.name.clone(), boot });
@@ -260,12 +264,13 @@ impl Peer {
     }
 
     /// Its sequence has advanced. Returns whether its state changed.
-    fn revive(&mut self, boot: BootId, effects: &mut Effects) -> bool {
+    fn revive(&mut self, context: &Context<'_>, boot: BootId, effects: &mut Effects) -> bool {
         let server = self.name.clone();
         match self.state {
             ServerState::Alive => return false,
             ServerState::Suspect => effects.record(Event::PeerRecovered { server }),
             ServerState::Unknown | ServerState::Dead | ServerState::Left => {
+                self.may_be_deaf_until = context.now + context.heartbeat.detection();
                 effects.record(Event::PeerAlive { server, boot });
             }
         }
@@ -277,7 +282,8 @@ impl Peer {
     fn judge_hearing(&mut self, context: &Context<'_>, effects: &mut Effects) {
         let Some(age) = self.hears_us() else { return };
         let deaf = age > context.heartbeat.detection();
-        if deaf == self.deaf || (deaf && context.now < context.echoes_count_from) {
+        let may_be_deaf = context.now < context.echoes_count_from.max(self.may_be_deaf_until);
+        if deaf == self.deaf || (deaf && may_be_deaf) {
             return;
         }
         self.deaf = deaf;

@@ -98,3 +98,23 @@ fn who_comes_may_have_held_it_so_the_holder_announces_again() {
     stage.run(ms(100));
     assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"));
 }
+
+#[test]
+fn a_witness_of_a_rival_is_not_called_the_rival() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c"]));
+    stage.part("a", "b");
+    stage.part("a", "c");
+    stage.run(ms(1_000));
+    assert_eq!(stage.holders("v1"), "a b");
+    // b dies in the other half: c alone has seen its holding, and is not to take it over.
+    stage.command("c", cluster::Command::Standby(name("c")));
+    stage.kill("b");
+    stage.run(ms(1_000));
+    stage.log.clear();
+    stage.heal();
+    stage.run(ms(1_000));
+    assert_eq!(stage.holders("v1"), "a");
+    let named = |event: &&&Event| matches!(event, Event::RivalGone { .. });
+    assert_eq!(stage.events("a").iter().find(named), None, "c never held it");
+    assert_eq!(stage.last_word(ip("10.77.0.101")), Some("a"));
+}

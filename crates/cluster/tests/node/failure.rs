@@ -52,8 +52,8 @@ fn two_servers_with_a_gateway_cover_for_each_other_without_delay() {
     stage.isolate("a");
     let gap = stage.until(|stage| stage.machines[&name("b")].kernel.contains(&ip("10.77.0.101")));
     assert!(gap <= ms(165), "the gateway was asked in time: {gap:?}");
-    stage.run(ms(60));
-    assert_eq!(stage.holders("v1"), "b");
+    stage.run(ms(1));
+    assert_eq!(stage.holders("v1"), "b", "a let go when b took it");
     assert!(stage.events("a").contains(&&Event::Isolated));
     assert!(stage.node("a").health().isolated);
     assert_eq!(stage.node("a").status(stage.now).state, "isolated");
@@ -66,6 +66,29 @@ fn two_servers_with_a_gateway_cover_for_each_other_without_delay() {
     stage.run(ms(1_200));
     assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
     assert_eq!(causes(&stage, "a"), [Cause::Failback]);
+}
+
+#[test]
+fn a_server_without_carrier_is_isolated_and_says_so_at_once() {
+    for witness in [vec![], vec![ip("10.77.0.254")]] {
+        let mut configuration = config("a b", &["v1: a b"]);
+        configuration.partition = PartitionPolicy::Gateway { witness };
+        let mut stage = Stage::new(configuration);
+        for server in ["a", "b"] {
+            stage.machine(server).gateways = vec![ip("10.77.0.254")];
+            stage.start(server);
+        }
+        stage.run(ms(3_000));
+        stage.isolate("a");
+        let mut interfaces = stage.interfaces("a");
+        interfaces[0].up = false;
+        stage.input("a", cluster::Input::Interfaces(interfaces));
+        // The kernel drops the routes with the carrier.
+        stage.input("a", cluster::Input::Gateways(vec![]));
+        stage.run(ms(180));
+        assert!(stage.node("a").health().isolated);
+        assert_eq!(stage.holders("v1"), "b");
+    }
 }
 
 #[test]

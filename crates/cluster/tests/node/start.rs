@@ -126,3 +126,30 @@ fn health_is_settled_only_after_the_first_verdicts_or_a_bounded_wait() {
     stage.run(ms(200));
     assert!(stage.node("a").health().settled, "a second longer than the longest probe");
 }
+
+fn causes_of_targets(stage: &Stage, server: &str) -> Vec<Cause> {
+    let changed = |event: &Event| match event {
+        Event::TargetChanged { cause, .. } => Some(*cause),
+        _ => None,
+    };
+    stage.events(server).into_iter().filter_map(changed).collect()
+}
+
+#[test]
+fn what_newcomers_find_is_called_unheld_or_held() {
+    let mut stage = Stage::new(config("a b c", &["v1: a b c"]));
+    for server in ["a", "b", "c"] {
+        stage.start(server);
+    }
+    stage.run(ms(1_000));
+    for server in ["a", "b", "c"] {
+        let causes = causes_of_targets(&stage, server);
+        assert!(!causes.is_empty() && causes.iter().all(|cause| *cause == Cause::Unheld), "{server}: {causes:?}");
+    }
+    stage.kill("c");
+    stage.run(ms(1_000));
+    stage.log.clear();
+    stage.start("c");
+    stage.run(ms(1_000));
+    assert_eq!(causes_of_targets(&stage, "c"), [Cause::Held]);
+}

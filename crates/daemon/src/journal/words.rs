@@ -135,6 +135,7 @@ pub(super) const fn word(verdict: Verdict) -> &'static str {
 pub(super) const fn why(cause: Cause) -> &'static str {
     match cause {
         Cause::Unheld => "nobody held it",
+        Cause::Held => "it is held there",
         Cause::ServerDead => "its holder is dead",
         Cause::ServerLeft => "its holder has left",
         Cause::Standby => "its holder is on standby",
@@ -153,6 +154,7 @@ pub(super) const fn why(cause: Cause) -> &'static str {
 pub(super) const fn label(cause: Cause) -> &'static str {
     match cause {
         Cause::Unheld => "unheld",
+        Cause::Held => "held",
         Cause::ServerDead => "server-dead",
         Cause::ServerLeft => "server-left",
         Cause::Standby => "standby",

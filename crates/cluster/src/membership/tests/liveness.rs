@@ -152,6 +152,38 @@ fn loss_in_one_direction_is_seen_once_and_kills_nobody() {
 }
 
 #[test]
+fn a_peer_that_comes_back_is_not_called_deaf_before_it_had_time_to_hear() {
+    let mut link = Link::new(&["a", "b"]);
+    link.run(3);
+    link.cut("a", "b");
+    link.cut("b", "a");
+    link.run(20);
+    assert_eq!((link.state("a", "b"), link.state("b", "a")), (ServerState::Dead, ServerState::Dead));
+    link.events.clear();
+    // One direction is a little later than the other.
+    link.cut.clear();
+    link.cut("a", "b");
+    link.run(1);
+    link.cut.clear();
+    link.run(10);
+    let events = link.events_at("a");
+    assert!(matches!(&events[..], [Event::PeerAlive { .. }]), "{events:?}");
+    // One that stays deaf is called so after the detection time.
+    link.cut("a", "b");
+    link.cut("b", "a");
+    link.run(20);
+    link.cut.clear();
+    link.cut("a", "b");
+    link.events.clear();
+    link.run(3);
+    let events = link.events_at("a");
+    assert!(matches!(&events[..], [Event::PeerAlive { .. }]), "{events:?}");
+    link.run(2);
+    let events = link.events_at("a");
+    assert!(matches!(&events[..], [Event::OneWayLoss { .. }]), "{events:?}");
+}
+
+#[test]
 fn who_overslept_gives_everybody_a_fresh_detection_time() {
     let mut link = Link::new(&["a", "b"]);
     link.run(3);
