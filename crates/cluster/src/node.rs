@@ -17,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use model::{
@@ -39,6 +40,9 @@ use crate::{
     partition::{Partition, Standing},
     statement::Statement,
 };
+
+/// What was not renewed for so long the kernel has ended by itself (design section 5, the release chain).
+const LEASE: Duration = Duration::from_secs(2);
 
 /// What a node needs to begin.
 #[derive(Debug)]
@@ -143,7 +147,7 @@ impl Node {
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
         node.listen_as_newcomer(now);
-        let patience = node.monitors.longest_timeout() + std::time::Duration::from_secs(1);
+        let patience = node.monitors.longest_timeout() + Duration::from_secs(1);
         node.duty.settling = Some(now + patience);
         node.decide(now, effects);
         node.speak(now, true, effects);
@@ -207,8 +211,7 @@ impl Node {
     fn wake(&mut self, now: Instant, effects: &mut Effects) -> bool {
         let heartbeat = self.heartbeat();
         let silence = now.since(self.rounds.sent);
-        let anybody = self.membership.peers().any(|(_, peer)| peer.state().is_alive());
-        let overslept = silence > heartbeat.detection() && anybody;
+        let overslept = silence > heartbeat.detection() && (silence > LEASE || self.had_company());
         if overslept {
             self.oversleep(now, silence, effects);
         } else if silence > heartbeat.interval * 2 && now.since(self.rounds.pardoned) > heartbeat.detection() * 2 {
@@ -223,8 +226,16 @@ impl Node {
         overslept || changed
     }
 
+    /// Whether somebody could have taken over while we did not run: alive when we last spoke, or heard shortly before,
+    /// though it had not proven itself yet.
+    fn had_company(&self) -> bool {
+        let lately = self.rounds.sent - self.heartbeat().detection();
+        let heard = |at: Option<Instant>| at.is_some_and(|at| at >= lately);
+        self.membership.peers().any(|(_, peer)| peer.state().is_alive() || heard(peer.last_heard()))
+    }
+
     /// Who slept through its lease lets go first and asks later: others may hold what was ours.
-    fn oversleep(&mut self, now: Instant, silence: std::time::Duration, effects: &mut Effects) {
+    fn oversleep(&mut self, now: Instant, silence: Duration, effects: &mut Effects) {
         self.counters.overslept += 1;
         effects.record(Event::Overslept { slept_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX) });
         for election in self.elections.values_mut() {
@@ -361,7 +372,7 @@ impl Node {
     }
 
     /// How long a planned stop waits: for targets to get ready, and for the kernel.
-    fn resign_bound(&self) -> std::time::Duration {
-        self.heartbeat().interval * 2 + std::time::Duration::from_secs(2)
+    fn resign_bound(&self) -> Duration {
+        self.heartbeat().interval * 2 + Duration::from_secs(2)
     }
 }
