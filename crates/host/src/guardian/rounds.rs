@@ -168,7 +168,9 @@ impl Guardian<'_> {
     /// The release chain's second link; see the head of this module's parent for the order and its reasons.
     fn clean_up(&mut self, daemon: &Daemon) -> io::Result<()> {
         daemon.kill();
-        let patience = self.page.pulse().map_or(GLANCE, |(_, detection)| detection / 10);
+        // A large process takes milliseconds to die, and its addresses answer meanwhile; but after a hang peers take by
+        // themselves once the whole detection time is over.
+        let patience = self.page.pulse().map_or(GLANCE, |(_, detection)| detection * 2 / 5);
         while !daemon.ends_within(millis(patience)) {
             // Inside the kernel, where no signal reaches it: at least what it has now goes.
             let _ = self.kernel.release(&self.page.addresses());
