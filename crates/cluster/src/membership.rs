@@ -1,7 +1,8 @@
 //! Who is alive: sealed heartbeats in both directions, and what follows from them.
 //!
-//! Invariants: a peer is alive only after it has echoed a recent datagram of our present run, and only while its
-//! sequence numbers advance. A datagram that is refused changes nothing but counters. A run that was replaced, or has
+//! Invariants: a peer is alive only after it has echoed a recent datagram of our present run, and only
+//! while its sequence numbers advance; once dead, only after an answer to what was sent since, or after it has gone on
+//! speaking for the detection time. A datagram that is refused changes nothing but counters. A run that was replaced, or has
 //! said goodbye, never comes back. Memory is bounded by the number of configured servers, not by what arrives.
 //!
 //! *Forwarding*: where a peer says that it does not hear another one, whoever hears both forwards the other's
@@ -235,7 +236,7 @@ impl Membership {
         self.refusals.expire(now, effects);
         let mut changed = false;
         for peer in self.peers.values_mut() {
-            changed |= peer.expire(now, self.heartbeat, effects);
+            changed |= peer.expire(now, self.heartbeat, self.sealer.sequence(), effects);
         }
         changed
     }

@@ -3,7 +3,7 @@
 //!
 //! Invariants: a filter in the kernel lets through only what was on a watched port and had no peer, which is what tells a
 //! listener from a connection; so a busy server's closing connections wake nobody here. With no port to watch the groups
-//! are left, and the kernel composes no messages at all. A port is reported at most once in [`PACE`], however often
+//! are left, and the kernel composes no messages at all. A port is reported at most once in 20 ms, however often
 //! listeners on it come and go, and never forgotten. After an overrun (ENOBUFS) every watched port is reported once.
 //!
 //! Deliberately not here: whether the service is dead. Another socket may listen on the same port (SO_REUSEPORT, another

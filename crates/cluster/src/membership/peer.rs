@@ -34,8 +34,10 @@ pub struct Peer {
     /// A run that has been heard, and may be a recording.
     candidate: Option<Run>,
     retired: VecDeque<BootId>,
-    /// Echoes of what we sent up to here prove nothing: this peer was not configured then.
+    /// Echoes of what we sent up to here prove nothing: this peer was not configured then, or not dead yet.
     not_before: u64,
+    /// Since when it has gone on speaking without an answer to us, while it counts as dead.
+    on_trial: Option<Instant>,
     /// Silence counts from here at the earliest.
     watched_from: Instant,
     /// It waits for a word of ours.
@@ -88,6 +90,7 @@ impl Peer {
             candidate: None,
             retired: VecDeque::new(),
             not_before,
+            on_trial: None,
             watched_from: now,
             wants_prompt: false,
             prompted: None,
@@ -152,7 +155,7 @@ impl Peer {
         self.accept_unproven(context, incoming, effects)
     }
 
-    /// From the run in force: each new sequence number counts.
+    /// From the run in force: each new sequence number counts, except that a dead peer has to prove itself anew.
     fn accept_known(
         &mut self,
         context: &Context<'_>,
@@ -161,6 +164,7 @@ impl Peer {
     ) -> Result<Accepted, Refusal> {
         let Incoming { direct, boot, sequence, part } = incoming;
         let run = self.session.as_mut().expect("the caller has compared its boot id");
+        let gap = context.now.since(run.last_heard);
         let (arrival, straight) = run.arrive(context.now, sequence, direct);
         let mut accepted = Accepted { straight, ..Accepted::default() };
         match arrival {
@@ -172,7 +176,8 @@ impl Peer {
             Arrival::Ahead | Arrival::Late => {}
         }
         let (ahead, goodbye) = (arrival == Arrival::Ahead, part.share.goodbye);
-        if let Some(ours) = echo(&part, context) {
+        let ours = echo(&part, context);
+        if let Some(ours) = ours {
             run.echoed = run.echoed.max(Some(ours.sequence));
             if ahead {
                 run.hears_us = Some(Duration::from_millis(ours.direct_age_ms.into()));
@@ -186,8 +191,14 @@ impl Peer {
             effects.record(Event::PeerLeft { server: self.name.clone() });
             accepted.changed = true;
         } else if ahead {
-            accepted.changed |= self.revive(context, boot, effects);
-            self.judge_hearing(context, effects);
+            let answers = ours.is_some_and(|ours| ours.sequence > self.not_before);
+            if !self.state.is_alive() {
+                self.ask_for_prompt(context);
+            }
+            if self.state.is_alive() || answers || self.persists(context, gap) {
+                accepted.changed |= self.revive(context, boot, effects);
+                self.judge_hearing(context, effects);
+            }
         }
         Ok(accepted)
     }
@@ -261,6 +272,16 @@ impl Peer {
             self.retired.pop_front();
         }
         self.retired.push_back(boot);
+    }
+
+    /// Who was dead is alive at once by an answer to what we have sent since; what it said before, and was held back on the
+    /// way, is none. Who does not hear us can't answer: it is believed once it has gone on at a heartbeat's pace for the
+    /// detection time.
+    fn persists(&mut self, context: &Context<'_>, gap: Duration) -> bool {
+        let begins = gap > context.heartbeat.interval * 2;
+        let since = self.on_trial.filter(|_| !begins).unwrap_or(context.now);
+        self.on_trial = Some(since);
+        context.now.since(since) >= context.heartbeat.detection()
     }
 
     /// Its sequence has advanced. Returns whether its state changed.
@@ -338,8 +359,14 @@ impl Peer {
         self.watched_from = now;
     }
 
-    /// Time has passed. Returns whether its state changed.
-    pub(super) fn expire(&mut self, now: Instant, heartbeat: HeartbeatSettings, effects: &mut Effects) -> bool {
+    /// Time has passed, and we have sent up to `sequence`. Returns whether its state changed.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        heartbeat: HeartbeatSettings,
+        sequence: u64,
+        effects: &mut Effects,
+    ) -> bool {
         if self.candidate.as_ref().is_some_and(|run| now >= self.candidate_expiry(run, heartbeat)) {
             self.candidate = None;
         }
@@ -348,6 +375,8 @@ impl Peer {
         let (server, silent_ms) = (self.name.clone(), millis(now.since(run.last_heard)));
         if silent >= death(heartbeat) {
             self.state = ServerState::Dead;
+            self.not_before = sequence;
+            self.on_trial = None;
             self.deaf = false;
             effects.record(Event::PeerDead { server, silent_ms });
             true

@@ -211,6 +211,8 @@ fn a_peer_that_comes_back_is_not_called_deaf_before_it_had_time_to_hear() {
     link.cut("a", "b");
     link.events.clear();
     link.run(3);
+    assert_eq!(link.events_at("a"), [], "it may be a recording");
+    link.run(3);
     let events = link.events_at("a");
     assert!(matches!(&events[..], [Event::PeerAlive { .. }]), "{events:?}");
     link.run(2);

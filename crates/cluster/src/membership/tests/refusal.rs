@@ -90,6 +90,32 @@ fn what_an_earlier_run_said_does_not_come_back_by_being_held_back() {
     assert_eq!(link.refused("a", Refusal::StaleBoot), 0, "the living run was never given up");
 }
 
+#[test]
+fn what_was_held_back_on_the_way_revives_nobody() {
+    let mut link = Link::new(&["a", "b"]);
+    link.run(3);
+    link.cut("b", "a");
+    link.cut("a", "b");
+    let mut held_back = Vec::new();
+    for _ in 0..4 {
+        let (now, mut effects) = (link.now, Effects::new());
+        link.node("b").send(now, &Statement::default(), &mut effects);
+        held_back.extend(effects.drain());
+        link.beat("a");
+        link.pass(INTERVAL);
+    }
+    assert_eq!(link.state("b", "a"), ServerState::Dead);
+    for effect in held_back {
+        let Effect::Send { datagram, .. } = effect else { continue };
+        link.replay("a", &datagram);
+        assert_eq!(link.state("b", "a"), ServerState::Dead);
+    }
+    link.cut.clear();
+    link.beat("b");
+    assert_eq!(link.state("b", "a"), ServerState::Alive, "one round trip, no more");
+    assert_eq!(link.state("a", "b"), ServerState::Alive);
+}
+
 /// A recorded exchange in which both servers restart, one after the other, and one goes.
 fn recorded() -> (Link, Vec<(ServerName, Vec<u8>)>) {
     let both = &["a", "b"];
