@@ -109,9 +109,9 @@ fn a_server_without_carrier_is_isolated_and_says_so_at_once() {
         stage.isolate("a");
         let mut interfaces = stage.interfaces("a");
         interfaces[0].up = false;
-        stage.input("a", cluster::Input::Interfaces(interfaces));
+        stage.input("a", Input::Interfaces(interfaces));
         // The kernel drops the routes with the carrier.
-        stage.input("a", cluster::Input::Gateways(vec![]));
+        stage.input("a", Input::Gateways(vec![]));
         stage.run(ms(180));
         assert!(stage.node("a").health().isolated);
         assert_eq!(stage.holders("v1"), "b");
