@@ -12,7 +12,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     os::unix::{fs::OpenOptionsExt, fs::PermissionsExt, net::UnixDatagram},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
     time::{Duration, Instant},
@@ -44,6 +44,8 @@ struct Server {
 
 struct Daemon {
     child: Child,
+    /// With it the daemon proper ends, which may outlive the guardian that is the child.
+    _stdin: ChildStdin,
     log: Receiver<String>,
 }
 
@@ -101,11 +103,12 @@ impl Server {
 
     /// Starts the daemon and waits until it says that it is ready and knows what it answers.
     fn start(&self) -> Daemon {
-        let mut child = self.run().spawn().unwrap();
+        let mut child = self.run().arg("--while-stdin").stdin(Stdio::piped()).spawn().unwrap();
         let (lines, log) = sync_channel(1024);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
-        let daemon = Daemon { child, log };
+        let stdin = child.stdin.take().unwrap();
+        let daemon = Daemon { child, _stdin: stdin, log };
         daemon.await_line("may take addresses");
         self.await_notice("READY=1");
         daemon

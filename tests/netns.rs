@@ -171,7 +171,7 @@ fn what_a_killed_daemon_held_leaves_its_kernel_by_itself() {
         let directory = tempfile::tempdir().unwrap();
         let mut stage = three(directory.path(), CLUSTER);
         let killed = Instant::now();
-        stage.signal("web1", SIGKILL).unwrap();
+        stage.signal_all("web1", SIGKILL).unwrap();
         stage.wait("web1").unwrap();
         await_status(&stage, "web2", "virtual1 is here", |status| {
             status.virtual_hosts[0].state == "active" && status.virtual_hosts[0].active.as_deref() == Some("web2")
@@ -196,14 +196,14 @@ fn a_daemon_that_was_stopped_for_longer_than_the_lease_brings_nothing_back() {
     on_stage("a_daemon_that_was_stopped_for_longer_than_the_lease_brings_nothing_back", || {
         let directory = tempfile::tempdir().unwrap();
         let mut stage = three(directory.path(), CLUSTER);
-        stage.signal("web1", SIGSTOP).unwrap();
+        stage.signal_all("web1", SIGSTOP).unwrap();
         let stopped = Instant::now();
         while holders(&stage, v4(101)) != ["web2"] {
             assert!(stopped.elapsed() < PATIENCE, "it is on {:?}", holders(&stage, v4(101)));
             thread::sleep(POLL);
         }
         println!("on web2 alone {:?} after SIGSTOP", stopped.elapsed());
-        stage.signal("web1", SIGCONT).unwrap();
+        stage.signal_all("web1", SIGCONT).unwrap();
         // From here to the orderly failback there is never a second one.
         let continued = Instant::now();
         loop {

@@ -339,6 +339,8 @@ impl World {
             let Some(process) = &mut self.machines[machine].process else { return };
             let run = process.run;
             match effect {
+                // No scenario has a guardian.
+                Effect::Farewell(_) => {}
                 Effect::Send { to, datagram } => {
                     let to = self.find(&to).expect("a configured server");
                     self.after(WAY, Happening::Arrive { from: machine, to, bytes: datagram });

@@ -32,6 +32,12 @@ pub(crate) enum Command {
         /// How the log looks. What is logged is RUST_LOG's business; the default is `info`.
         #[arg(long, value_enum, default_value_t)]
         log_format: LogFormat,
+        /// Two descriptors: given by the guardian to the daemon that it starts.
+        #[arg(long, hide = true, value_name = "PAGE,GUARDIAN")]
+        guarded: Option<String>,
+        /// End at once when standard input ends: for labs, whose daemons must not outlive them.
+        #[arg(long, hide = true)]
+        while_stdin: bool,
     },
     /// Read the configuration as `run` would, and print every mistake, or what would happen.
     #[command(after_help = "Exit codes: 0 no mistakes; 2 mistakes, each printed with file, line and column.")]

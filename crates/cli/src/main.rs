@@ -28,14 +28,15 @@ const DEGRADED: u8 = 3;
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
-        Command::Run { config, log_format } => {
-            return daemon::run(
-                &config,
-                match log_format {
-                    LogFormat::Text => daemon::LogFormat::Text,
-                    LogFormat::Json => daemon::LogFormat::Json,
-                },
-            );
+        Command::Run { config, log_format, guarded, while_stdin } => {
+            let format = match log_format {
+                LogFormat::Text => daemon::LogFormat::Text,
+                LogFormat::Json => daemon::LogFormat::Json,
+            };
+            return match guarded {
+                Some(passed) => daemon::run(&config, format, &passed, while_stdin),
+                None => daemon::guard(format, "--guarded"),
+            };
         }
         Command::Check { config } => return check::run(&config),
         Command::Demo { keep } => return demo::run(keep),

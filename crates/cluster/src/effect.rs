@@ -19,6 +19,10 @@ pub enum Effect {
         /// What.
         datagram: Vec<u8>,
     },
+    /// Keep these sealed datagrams for the guardian, in the place of those before: each tells every peer that this run is
+    /// over and holds nothing; there are several because one may be lost. They are sent only when this process lives no
+    /// more and the kernel has none of its addresses.
+    Farewell(Vec<Vec<u8>>),
     /// The virtual addresses that this machine should have, whole, and on which interface. Newest wins. Every address
     /// whose wish changed is answered by [`Input::Address`](crate::Input::Address), even where nothing had to be done.
     Addresses(BTreeMap<IpAddr, InterfaceIndex>),
@@ -86,6 +90,7 @@ impl Effects {
         self.0.iter().rev().find_map(|effect| match effect {
             Effect::Addresses(set) => Some(set.keys().copied().collect()),
             Effect::Send { .. }
+            | Effect::Farewell(_)
             | Effect::Announce(_)
             | Effect::CheckDuplicate { .. }
             | Effect::AskWitnesses { .. }

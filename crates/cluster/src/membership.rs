@@ -199,6 +199,9 @@ impl Membership {
         let statement = Statement { heard: self.echoes(now), ..statement.clone() };
         let parts = wire::encode(self.key, self.number, &statement);
         let datagrams: Vec<_> = parts.iter().map(|plain| self.sealer.seal(plain)).collect();
+        if !statement.goodbye {
+            self.prepare_farewell(&statement, effects);
+        }
         self.sent.note(now, self.sealer.sequence());
         for peer in self.peers.values_mut().filter(|peer| wanted(peer)) {
             peer.told(now);
@@ -207,6 +210,18 @@ impl Membership {
                 effects.push(Effect::Send { to: peer.name().clone(), datagram: datagram.clone() });
             }
         }
+    }
+
+    /// Seals what the guardian says when this process is gone. It comes after everything that has been sent, so it counts
+    /// as the newest word; its sequence numbers are used for nothing else, sent or not.
+    fn prepare_farewell(&mut self, last: &Statement, effects: &mut Effects) {
+        self.number += 1;
+        let goodbye =
+            Statement { goodbye: true, configuration: last.configuration, serial: last.serial, ..Statement::default() };
+        let plain = wire::encode(self.key, self.number, &goodbye);
+        // The second one under another number, or it would pass for a replay.
+        let datagrams = plain.iter().chain(&plain).map(|plain| self.sealer.seal(plain));
+        effects.push(Effect::Farewell(datagrams.collect()));
     }
 
     /// Whom we hear, for our statements.

@@ -30,7 +30,7 @@ use crate::{metrics::Metrics, status::Applied};
 
 /// Messages that may wait for the driver.
 pub(crate) const DEPTH: usize = 1024;
-/// The driver wakes at least so often, to show that it lives.
+/// The driver wakes at least so often, to show that it lives; oftener where a guardian watches.
 const BEAT: Duration = Duration::from_millis(250);
 /// Deadlines handled in a row before a message is read.
 const DEADLINES: usize = 16;
@@ -165,8 +165,8 @@ impl Pulse {
 
 /// Executes effects.
 pub(crate) trait Execute: Send + 'static {
-    /// The loop goes round: the driver lives. At least every 250 ms.
-    fn beat(&self);
+    /// The loop goes round: the driver lives. Returns how soon it should do so again; at least every 250 ms it does.
+    fn beat(&self) -> Duration;
     /// Does one thing, without waiting for it. An outcome that is known at once goes to `outcomes`: the driver cannot
     /// wait for room in its own queue.
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>);
@@ -226,7 +226,8 @@ impl<E: Execute> Driver<E> {
         self.execute_all();
         loop {
             let now = self.overdue();
-            let mut wait = self.node.next_deadline().map_or(BEAT, |(due, _)| due.since(now)).min(BEAT);
+            let beat = self.execute.beat().min(BEAT);
+            let mut wait = self.node.next_deadline().map_or(beat, |(due, _)| due.since(now)).min(beat);
             if let Some(outcome) = self.outcomes.pop_front() {
                 self.handle(now, outcome);
                 wait = Duration::ZERO;

@@ -7,11 +7,12 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use cluster::{Effect, Input};
 use dns::Zones;
-use host::{address::Addresses, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{address::Addresses, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
 use model::{
     Health, ServerName,
     config::ClusterConfig,
@@ -23,6 +24,12 @@ use crate::{driver::Execute, journal::Journal, metrics::Metrics, publish::Publis
 
 /// The machine's modules, as the driver uses them.
 pub(crate) struct Hands {
+    /// The tie to the guardian; none where nobody guards.
+    pub ward: Option<Ward>,
+    /// After so much silence peers take this server for dead.
+    pub detection: Duration,
+    /// This server: gets no farewell.
+    pub this: ServerName,
     /// Where each server receives heartbeats.
     pub peers: BTreeMap<ServerName, SocketAddr>,
     /// The heartbeat socket.
@@ -50,18 +57,37 @@ pub(crate) fn peers(config: &ClusterConfig) -> BTreeMap<ServerName, SocketAddr> 
     config.servers.iter().map(|(name, server)| (name.clone(), server.heartbeat)).collect()
 }
 
+/// The driver wakes at least so often in a detection time where a guardian watches, which acts after 60 % of it.
+const BEATS: u32 = 5;
+
 impl Execute for Hands {
-    fn beat(&self) {
+    fn beat(&self) -> Duration {
         if let Some(addresses) = &self.addresses {
             addresses.feed();
         }
+        if let Some(ward) = &self.ward {
+            ward.beat(self.detection);
+        }
+        self.detection / BEATS
     }
 
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match effect {
             Effect::Send { to, datagram } => self.send(&to, &datagram),
+            Effect::Farewell(datagrams) => {
+                if let Some(ward) = &self.ward {
+                    let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
+                    ward.farewell(datagrams, peers.map(|(_, address)| *address).collect());
+                }
+            }
             Effect::Addresses(desired) => match &self.addresses {
-                Some(addresses) => addresses.set(desired),
+                Some(addresses) => {
+                    // Before the kernel may have them.
+                    if let Some(ward) = &self.ward {
+                        ward.wish(&desired);
+                    }
+                    addresses.set(desired);
+                }
                 None => outcomes.extend(desired.into_keys().map(|address| Input::Address {
                     address,
                     outcome: AddressOutcome::Failed("this process may not change addresses".into()),
@@ -101,6 +127,7 @@ impl Execute for Hands {
 
     fn configure(&mut self, config: &ClusterConfig, zones: Arc<Zones>) {
         self.peers = peers(config);
+        self.detection = config.heartbeat.detection();
         self.publisher.stage(zones);
     }
 
@@ -122,6 +149,16 @@ impl Hands {
         let sent = self.peers.get(to).map(|address| self.socket.send(*address, datagram));
         if !matches!(sent, Some(Ok(()))) {
             self.metrics.send_errors.inc();
+        }
+    }
+}
+
+impl Drop for Hands {
+    /// Runs before the modules end: what they wait for must not look like a hang. After a panic it may: then whatever does
+    /// not end in time is killed.
+    fn drop(&mut self) {
+        if let Some(ward) = self.ward.as_ref().filter(|_| !std::thread::panicking()) {
+            ward.rest();
         }
     }
 }

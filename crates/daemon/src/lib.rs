@@ -26,6 +26,9 @@ mod zone_text;
 
 use std::{io::Write, path::Path, process::ExitCode};
 
+use host::guardian::{self, End, Ward};
+use sd_notify::NotifyState;
+
 pub use journal::sentence;
 pub use logging::LogFormat;
 pub use zone_text::{ZoneTextError, zone_text};
@@ -33,12 +36,45 @@ pub use zone_text::{ZoneTextError, zone_text};
 /// The configuration has mistakes.
 const BAD_CONFIGURATION: u8 = 2;
 
-/// Runs the daemon in the foreground, until SIGTERM or SIGINT: `standin run`.
+/// `standin run`: the guardian, which starts the daemon as its child, by this process' own arguments with `flag=...` behind
+/// them, and stands in for it when it dies or hangs. For [`run`] the flag's value is `passed`.
+///
+/// Exits with the daemon's code after a planned stop, or where it cannot begin; with 1 where it had to be killed, or
+/// cannot be started at all.
+pub fn guard(format: LogFormat, flag: &str) -> ExitCode {
+    logging::start(format);
+    let arguments = std::env::args_os().skip(1).collect();
+    // While no daemon runs there is nobody else to tell that all goes as it should.
+    let mut waiting = || {
+        let _no_manager =
+            sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status("the daemon starts again soon")]);
+    };
+    match guardian::watch(arguments, flag, &mut waiting) {
+        Ok(End::Exited(code)) => ExitCode::from(code),
+        Ok(End::Killed) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&format_args!("standin: cannot start the daemon: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The daemon itself, started by [`guard`] with what that `passed`; in a lab it ends with its standard input.
 ///
 /// Exits with 0 after a planned stop, 1 when it cannot run, 2 when the configuration has mistakes, all of which are
 /// printed to standard error.
-pub fn run(config: &Path, format: LogFormat) -> ExitCode {
+pub fn run(config: &Path, format: LogFormat, passed: &str, while_stdin: bool) -> ExitCode {
     logging::start(format);
+    let ward = match Ward::inherit(passed) {
+        Ok(ward) => ward,
+        Err(error) => {
+            complain(&format_args!("standin: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    if while_stdin {
+        end_with_stdin();
+    }
     let loaded = match load::load(config) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -46,13 +82,21 @@ pub fn run(config: &Path, format: LogFormat) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    match roles::run(config, loaded) {
+    match roles::run(config, loaded, Some(ward)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format_args!("standin: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The lab that started it is gone, and its network with it: nobody is left to hand anything to.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(i32::from(BAD_CONFIGURATION));
+    });
 }
 
 fn complain(text: &dyn std::fmt::Display) {

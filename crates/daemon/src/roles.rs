@@ -35,7 +35,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use cluster::{Command, Effects, Keys, Node, Settings};
 use dns::{View, Zones};
-use host::{address::Addresses, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{address::Addresses, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
 use model::{Health, config::ClusterConfig};
 use sd_notify::NotifyState;
 use tokio::{
@@ -74,6 +74,8 @@ pub(crate) struct Running {
     pub queue: Queue,
     /// Shows that the driver lives.
     pub pulse: Pulse,
+    /// The tie to the guardian; none where nobody guards.
+    pub ward: Option<Ward>,
     /// DNS sockets.
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
@@ -102,8 +104,8 @@ struct Doors {
 ///
 /// # Errors
 /// When it cannot start: what, and what to do.
-pub(crate) fn run(config: &Path, loaded: Loaded) -> Result<(), StartError> {
-    let running = start(config.to_owned(), loaded)?;
+pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(), StartError> {
+    let running = start(config.to_owned(), loaded, ward)?;
     let runtime = running.runtime.handle().clone();
     let mut running = running;
     let end = runtime.block_on(serve(&mut running));
@@ -111,7 +113,7 @@ pub(crate) fn run(config: &Path, loaded: Loaded) -> Result<(), StartError> {
     end
 }
 
-fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
+fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
@@ -141,9 +143,12 @@ fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
         Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let (goodbye_sender, goodbye) = watch::channel(false);
     let hands = Hands {
+        ward: ward.clone(),
+        detection: loaded.cluster.heartbeat.detection(),
+        this: node.name.clone(),
         peers: peers(&loaded.cluster),
         socket,
-        addresses: permitted("change addresses", &loaded.cluster, Addresses::start(queue.sink()))?,
+        addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
         probes: Probes::start(runtime.handle(), queue.sink()),
         listeners: listeners(&queue),
@@ -152,14 +157,7 @@ fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
     };
-    let boot = host::entropy::boot_id().map_err(|error| StartError::new("get random bytes", error))?;
-    let settings = Settings {
-        name: node.name.clone(),
-        boot,
-        keys: Keys::new(loaded.key.clone()),
-        serial: serial::at_start(&node.state_dir),
-        config: loaded.cluster.clone(),
-    };
+    let settings = settings(&loaded)?;
     let mut effects = Effects::new();
     let core = Node::new(host::clock::now(), settings, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
@@ -172,11 +170,30 @@ fn start(config: PathBuf, mut loaded: Loaded) -> Result<Running, StartError> {
         history,
         metrics,
         name_service: name_service.clone(),
+        ward: ward.clone(),
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running { config, socket, loaded, queue, pulse, name_service, goodbye, threads, runtime, stop })
+    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, threads, runtime, stop })
+}
+
+/// What the core begins with: a run of its own.
+fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
+    let node = &loaded.node;
+    let boot = host::entropy::boot_id().map_err(|error| StartError::new("get random bytes", error))?;
+    Ok(Settings {
+        name: node.name.clone(),
+        boot,
+        keys: Keys::new(loaded.key.clone()),
+        serial: serial::at_start(&node.state_dir),
+        config: loaded.cluster.clone(),
+    })
+}
+
+/// Where the kernel's word about addresses goes: past the guardian's list.
+fn noted(queue: &Queue, ward: Option<&Ward>) -> host::Sink {
+    ward.map_or_else(|| queue.sink(), |ward| ward.noting(queue.sink()))
 }
 
 /// A module that needs privileges. Without them a server can still serve DNS, as long as it has no address to hold.

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use host::guardian::Ward;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -92,6 +93,8 @@ struct Watch {
     watchdog: bool,
     said: String,
     kept: u32,
+    /// The guardian was there when last looked.
+    guarded: bool,
 }
 
 impl Watch {
@@ -100,7 +103,7 @@ impl Watch {
         // Twice as often as the watchdog wants it, as sd_watchdog_enabled(3) recommends.
         let mut ticks = interval(watchdog.map_or(TICK, |wanted| (wanted / 2).clamp(Duration::from_millis(50), TICK)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ticks, watchdog: watchdog.is_some(), said: String::new(), kept: 0 }
+        Self { ticks, watchdog: watchdog.is_some(), said: String::new(), kept: 0, guarded: true }
     }
 
     async fn tick(&mut self, running: &Running) {
@@ -112,6 +115,13 @@ impl Watch {
         if self.watchdog {
             let _no_manager = sd_notify::notify(&[NotifyState::Watchdog]);
         }
+        let guarded = running.ward.as_ref().is_none_or(Ward::is_guarded);
+        if self.guarded && !guarded {
+            tracing::error!(
+                "the guardian is gone: this daemon runs on, and nobody cleans up if it dies; restart it soon"
+            );
+        }
+        self.guarded = guarded;
         let Some(sample) = sample(running).await else { return };
         let said = summary(&sample);
         if said != self.said {

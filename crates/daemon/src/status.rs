@@ -47,7 +47,7 @@ impl Applied {
 }
 
 /// The whole status.
-pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr]) -> Status {
+pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr], guarded: Option<bool>) -> Status {
     let conflicts = sample.cluster.servers.iter().filter(|server| server.config_agrees == Some(false));
     Status {
         cluster: sample.applied.cluster,
@@ -60,6 +60,12 @@ pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr]) -> S
             conflicts: conflicts.map(|server| server.name.clone()).collect(),
             refused: sample.applied.refused.map(|errors| errors.to_string()),
         },
+        guardian: match guarded {
+            Some(true) => "up",
+            Some(false) => "gone",
+            None => "none",
+        }
+        .into(),
         servers: sample.cluster.servers,
         virtual_hosts: sample.cluster.virtual_hosts,
         pools: view.pools(),

@@ -9,12 +9,22 @@ use model::Instant;
 
 /// Time since this machine booted.
 pub fn now() -> Instant {
+    Instant::BOOT + read(libc::CLOCK_BOOTTIME)
+}
+
+/// CLOCK_MONOTONIC: stands still while the machine is suspended. Only for judging whether another process of this machine
+/// hangs, which a suspended one does not.
+pub(crate) fn awake() -> Duration {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid, writable timespec, and the call writes nothing else.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    debug_assert_eq!(failed, 0, "Linux has CLOCK_BOOTTIME since 2.6.39");
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    debug_assert_eq!(failed, 0, "Linux has both clocks since 2.6.39");
     let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
-    Instant::BOOT + seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
+    seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The wall clock, for display.

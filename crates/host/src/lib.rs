@@ -12,6 +12,7 @@ mod dns_socket;
 pub mod dns_stream;
 pub mod dns_udp;
 pub mod entropy;
+pub mod guardian;
 pub mod lab;
 pub mod listeners;
 mod packet_info;

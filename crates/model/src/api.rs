@@ -16,6 +16,9 @@ pub struct Status {
     pub state: String,
     /// Seconds since this daemon started.
     pub uptime_seconds: u64,
+    /// `up`, `gone` (the daemon runs on without the process that would clean up after it) or `none`.
+    #[serde(default)]
+    pub guardian: String,
     /// Every member.
     pub servers: Vec<ServerStatus>,
     /// Every virtual host.

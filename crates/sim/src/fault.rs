@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     PowerOff(usize),
     /// The daemon is killed; its addresses stay until their leases end.
     Kill(usize),
+    /// The daemon alone is killed; its guardian removes the addresses, says farewell and starts it again.
+    KillGuarded(usize),
     /// The daemon is stopped in its tracks, as by SIGSTOP.
     Pause(usize),
     /// The wire breaks into two: these on one side, the others on the other.
@@ -74,8 +76,8 @@ impl World<'_> {
     fn draw(&mut self) -> Option<Fault> {
         let machine = self.random.below(self.machines.len());
         let kind = match self.plan.style {
-            Style::Orderly => 70 + self.random.below(30),
-            Style::Rough => self.random.below(100),
+            Style::Orderly => 70 + self.random.below(38),
+            Style::Rough => self.random.below(108),
         };
         Some(match kind {
             0..8 => Fault::PowerOff(machine),
@@ -94,6 +96,7 @@ impl World<'_> {
             70..84 => self.some_service(machine)?,
             84..91 => Fault::Standby(machine),
             91..96 => Fault::Resign(machine),
+            100..108 => Fault::KillGuarded(machine),
             _ => Fault::Reload { digest: self.watch.next_digest() },
         })
     }
@@ -133,6 +136,10 @@ impl World<'_> {
                     return self.longer_than_the_lease();
                 }
             }
+            Fault::KillGuarded(machine) => {
+                self.kill_guarded(*machine);
+                return Lasts::For(Duration::from_millis(100));
+            }
             Fault::Pause(machine) => {
                 self.pause(*machine);
                 if self.random.percent(20) {
@@ -156,13 +163,7 @@ impl World<'_> {
                 self.watch.disturbed(*machine, self.now);
             }
             Fault::Standby(machine) => self.standby(*machine, true),
-            Fault::Resign(machine) => {
-                if let Some(process) = &mut self.machines[*machine].process {
-                    process.resigning = true;
-                }
-                self.watch.disturbed(*machine, self.now);
-                self.feed(*machine, Some(Input::Command(Command::Resign)));
-            }
+            Fault::Resign(machine) => self.resign(*machine),
             Fault::Reload { digest } => self.reload(*digest),
             Fault::Refuse(machine, count) => {
                 // So few that the pause before the next try stays short.
@@ -205,6 +206,14 @@ impl World<'_> {
         }
     }
 
+    fn resign(&mut self, machine: usize) {
+        if let Some(process) = &mut self.machines[machine].process {
+            process.resigning = true;
+        }
+        self.watch.disturbed(machine, self.now);
+        self.feed(machine, Some(Input::Command(Command::Resign)));
+    }
+
     /// A trouble is over.
     pub(crate) fn end(&mut self, fault: Fault) {
         match fault {
@@ -212,7 +221,7 @@ impl World<'_> {
                 self.machines[machine].powered = true;
                 self.start(machine);
             }
-            Fault::Kill(machine) | Fault::Resign(machine) => self.start(machine),
+            Fault::Kill(machine) | Fault::KillGuarded(machine) | Fault::Resign(machine) => self.start(machine),
             Fault::Pause(machine) => self.resume(machine),
             Fault::Split(_)
             | Fault::OneWay(..)
@@ -276,6 +285,7 @@ impl World<'_> {
             }
             Fault::PowerOff(_)
             | Fault::Kill(_)
+            | Fault::KillGuarded(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
             | Fault::Standby(_)

@@ -91,6 +91,8 @@ pub(crate) struct Process {
     /// An operator has put it on standby.
     pub(crate) standby: bool,
     pub(crate) resigning: bool,
+    /// What its guardian says when it is gone.
+    pub(crate) farewell: Vec<Vec<u8>>,
 }
 
 /// A probe in force.
@@ -167,6 +169,7 @@ impl Machine {
             wake: (Instant::BOOT, 0),
             standby: false,
             resigning: false,
+            farewell: Vec::new(),
         });
         effects
     }

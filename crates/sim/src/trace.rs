@@ -28,6 +28,8 @@ pub(crate) enum What {
     Refused(IpAddr),
     /// A daemon has ended by itself.
     Ended,
+    /// A guardian has removed the addresses of its dead daemon, and says farewell.
+    Guarded,
     /// A part of the seed's life begins.
     Phase(&'static str),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Line {
             What::Expired(address) => write!(f, "lease of {address} ended"),
             What::Refused(address) => write!(f, "kernel refuses {address}"),
             What::Ended => write!(f, "daemon ended"),
+            What::Guarded => write!(f, "guardian removes all addresses and says farewell"),
             What::Phase(phase) => write!(f, "==== {phase}"),
         }
     }

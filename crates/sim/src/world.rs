@@ -3,6 +3,7 @@
 //! Invariants: everything depends on the seed. A daemon handles overdue deadlines before anything else, then one input at
 //! a time, as the driver of the product does.
 
+mod guard;
 mod kernel;
 mod services;
 
@@ -53,6 +54,8 @@ enum Happening {
     Asked { machine: usize, run: u32, address: IpAddr },
     /// A probe begins.
     Probe { machine: usize, run: u32, monitor: MonitorId, generation: u32 },
+    /// A guardian has found its daemon dead.
+    Guard { machine: usize, farewell: Vec<Vec<u8>> },
     /// A trouble ends.
     Over { era: u32, fault: Fault },
     /// The invariants are looked at.
@@ -158,6 +161,7 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Probe { machine, run, monitor, generation } => self.probe(machine, run, monitor, generation),
+            Happening::Guard { machine, farewell } => self.guard(machine, &farewell),
             Happening::Over { era, fault } => {
                 if era == self.era {
                     self.trace.note(self.now, None, What::Over(fault.clone()));
@@ -305,6 +309,11 @@ impl<'a> World<'a> {
                 Effect::Send { to, datagram } => {
                     let to = self.machines.iter().position(|other| other.name == to).expect("a configured server");
                     self.send(machine, to, &datagram);
+                }
+                Effect::Farewell(datagrams) => {
+                    if let Some(process) = &mut self.machines[machine].process {
+                        process.farewell = datagrams;
+                    }
                 }
                 Effect::Addresses(wished) => {
                     let Some(process) = &mut self.machines[machine].process else { continue };

@@ -26,6 +26,9 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
     if status.state == "isolated" {
         found.push(format!("{} is isolated", status.this));
     }
+    if status.guardian == "gone" {
+        found.push(format!("{} has lost its guardian: restart it", status.this));
+    }
     let servers = status.servers.iter().filter(|server| !matches!(server.state.as_str(), "self" | "alive"));
     found.extend(servers.map(|server| format!("{} is {}", server.name, server.state)));
     let hosts = status.virtual_hosts.iter().filter(|host| host.state != "active");

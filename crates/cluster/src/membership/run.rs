@@ -10,8 +10,9 @@ use crate::{
     wire::{Assembly, Part},
 };
 
-/// A copy that came straight after relayed ones have overtaken it is evidence of the straight path only so far back.
-const OVERTAKEN: u64 = 16;
+/// A copy that came straight after relayed ones have overtaken it is evidence of the straight path only so far back:
+/// sixteen heartbeats, each of which uses two more numbers for its farewell.
+const OVERTAKEN: u64 = 48;
 
 /// What is known of one run.
 #[derive(Debug)]

@@ -55,6 +55,8 @@ struct Link {
     /// From whom to whom nothing comes through.
     cut: Vec<(ServerName, ServerName)>,
     says: BTreeMap<ServerName, Statement>,
+    /// What each server's guardian would say.
+    farewells: BTreeMap<ServerName, Vec<Vec<u8>>>,
     events: Vec<(ServerName, Event)>,
     /// Everything that was delivered: from, to, bytes.
     wire: Vec<(ServerName, ServerName, Vec<u8>)>,
@@ -67,6 +69,7 @@ impl Link {
             nodes: BTreeMap::new(),
             cut: Vec::new(),
             says: BTreeMap::new(),
+            farewells: BTreeMap::new(),
             events: Vec::new(),
             wire: Vec::new(),
         };
@@ -108,6 +111,9 @@ impl Link {
                     self.wire.push((from.clone(), to.clone(), datagram.clone()));
                     let more = self.deliver(&to, &datagram);
                     queue.extend(more.into_iter().map(|effect| (to.clone(), effect)));
+                }
+                Effect::Farewell(datagrams) => {
+                    self.farewells.insert(from, datagrams);
                 }
                 other => panic!("membership never does {other:?}"),
             }

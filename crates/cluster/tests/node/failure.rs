@@ -1,5 +1,6 @@
 //! Servers, services and kernels that fail.
 
+use cluster::Input;
 use model::{
     config::PartitionPolicy,
     event::{Cause, Event},
@@ -34,6 +35,32 @@ fn death_is_covered_within_the_detection_time() {
     assert_eq!(stage.holders("v2"), "b", "undisturbed");
     stage.kill("b");
     stage.until(|stage| stage.holders("v1") == "c" && stage.holders("v2") == "c");
+}
+
+#[test]
+fn at_a_farewell_the_next_one_takes_in_the_same_breath_and_gives_back_later() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c", "v2: b c a"]));
+    let farewell = stage.machine("a").farewell.clone();
+    stage.kill("a");
+    stage.machine("a").kernel.clear();
+    stage.run(ms(3));
+    assert_eq!(stage.holders("v1"), "", "nobody knows yet");
+    for to in ["b", "c"] {
+        for datagram in &farewell {
+            stage.input(to, Input::Datagram { from: "10.77.0.11:40000".parse().unwrap(), bytes: datagram.clone() });
+        }
+    }
+    let gap = stage.until(|stage| stage.holders("v1") == "b");
+    assert!(gap < ms(2), "{gap:?}");
+    assert_eq!(causes(&stage, "b"), [Cause::ServerLeft]);
+    assert_eq!(causes(&stage, "c"), []);
+    let refused = |event: &&Event| matches!(event, Event::DatagramsRefused { .. });
+    assert_eq!(stage.events("b").into_iter().filter(refused).count(), 0);
+
+    stage.start("a");
+    stage.until(|stage| stage.holders("v1") == "a");
+    assert_eq!(stage.node("b").health().servers[&name("a")].state, ServerState::Alive);
+    assert_eq!(stage.holders("v2"), "b", "undisturbed");
 }
 
 #[test]
@@ -82,9 +109,9 @@ fn a_server_without_carrier_is_isolated_and_says_so_at_once() {
         stage.isolate("a");
         let mut interfaces = stage.interfaces("a");
         interfaces[0].up = false;
-        stage.input("a", cluster::Input::Interfaces(interfaces));
+        stage.input("a", Input::Interfaces(interfaces));
         // The kernel drops the routes with the carrier.
-        stage.input("a", cluster::Input::Gateways(vec![]));
+        stage.input("a", Input::Gateways(vec![]));
         stage.run(ms(180));
         assert!(stage.node("a").health().isolated);
         assert_eq!(stage.holders("v1"), "b");
@@ -149,13 +176,13 @@ fn probed_at_once(stage: &Stage, server: &str) -> usize {
 fn a_closed_port_that_a_probe_confirms_moves_at_once() {
     let mut stage = Stage::settled(monitored(config("a b", &["v1: a b"]), "v1"));
     stage.machine("a").service = Some(false);
-    stage.input("a", cluster::Input::ListenerClosed { port: 80 });
+    stage.input("a", Input::ListenerClosed { port: 80 });
     assert_eq!(stage.events("a").len(), 0, "the kernel's word alone decides nothing");
     let gap = stage.until(|stage| stage.holders("v1") == "b");
     assert!(gap < ms(5), "{gap:?}");
     assert_eq!(causes(&stage, "b"), [Cause::ServiceFailed]);
     // More of the same says nothing new.
-    stage.input("a", cluster::Input::ListenerClosed { port: 80 });
+    stage.input("a", Input::ListenerClosed { port: 80 });
     assert_eq!(probed_at_once(&stage, "a"), 1);
     stage.machine("a").service = Some(true);
     stage.run(ms(3_500));
@@ -165,8 +192,8 @@ fn a_closed_port_that_a_probe_confirms_moves_at_once() {
 #[test]
 fn a_closed_port_where_somebody_listens_still_moves_nothing() {
     let mut stage = Stage::settled(monitored(config("a b", &["v1: a b"]), "v1"));
-    stage.input("a", cluster::Input::ListenerClosed { port: 80 });
-    stage.input("a", cluster::Input::ListenerClosed { port: 81 });
+    stage.input("a", Input::ListenerClosed { port: 80 });
+    stage.input("a", Input::ListenerClosed { port: 81 });
     assert_eq!(probed_at_once(&stage, "a"), 1, "nobody monitors port 81");
     stage.run(ms(500));
     // The next failure is the first of an ordinary streak.
@@ -222,7 +249,7 @@ fn a_kernel_that_does_not_let_go_keeps_the_claim() {
 fn what_others_delete_and_the_host_puts_back_is_announced_again() {
     let mut stage = Stage::settled(config("a b", &["v1: a b"]));
     let address = ip("10.77.0.101");
-    stage.input("a", cluster::Input::Address { address, outcome: model::report::AddressOutcome::Restored });
+    stage.input("a", Input::Address { address, outcome: model::report::AddressOutcome::Restored });
     assert!(stage.events("a").contains(&&Event::AddressRestored { virtual_host: host("v1"), address }));
     assert_eq!(stage.last_word(address), Some("a"));
 }

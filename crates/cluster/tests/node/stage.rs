@@ -111,6 +111,8 @@ pub struct Machine {
     next_probe: BTreeMap<MonitorId, Instant>,
     probes: BTreeMap<MonitorId, Duration>,
     pub said_goodbye: bool,
+    /// What its guardian would say.
+    pub farewell: Vec<Vec<u8>>,
 }
 
 impl Machine {
@@ -130,6 +132,7 @@ impl Machine {
             next_probe: BTreeMap::new(),
             probes: BTreeMap::new(),
             said_goodbye: false,
+            farewell: Vec::new(),
         }
     }
 }
@@ -420,6 +423,7 @@ impl Stage {
                     }
                 }
                 Effect::Health(_) => {}
+                Effect::Farewell(datagrams) => self.machine(server.as_str()).farewell = datagrams,
                 Effect::Record(event) => self.happened(server, Happening::Event(event)),
                 Effect::ProbeNow(monitor) => {
                     self.happened(server, Happening::ProbedAtOnce);

@@ -27,6 +27,7 @@ use axum::{
 };
 use cluster::Command;
 use dns::View;
+use host::guardian::Ward;
 use model::{ServerName, api::Status};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -60,6 +61,8 @@ pub(crate) struct Admin {
     pub metrics: Arc<Metrics>,
     /// Where DNS listens, and what it counts.
     pub name_service: Arc<NameService>,
+    /// The tie to the guardian; none where nobody guards.
+    pub ward: Option<Ward>,
 }
 
 /// Everything: for the Unix socket.
@@ -139,7 +142,7 @@ impl Admin {
     }
 
     fn status(&self, sample: Sample) -> Status {
-        status(sample, &self.view.load(), &self.name_service.listening())
+        status(sample, &self.view.load(), &self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded))
     }
 
     async fn command(&self, body: &[u8], command: fn(ServerName) -> Command) -> Result<StatusCode, Failure> {

@@ -25,7 +25,9 @@ servers = [\"web1\"]
 struct Obliging(SyncSender<Effect>);
 
 impl Execute for Obliging {
-    fn beat(&self) {}
+    fn beat(&self) -> Duration {
+        BEAT
+    }
 
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match &effect {
@@ -36,6 +38,7 @@ impl Execute for Obliging {
                 outcomes.push_back(Input::Duplicate { address: *address, check: DuplicateCheck::Free });
             }
             Effect::Send { .. }
+            | Effect::Farewell(_)
             | Effect::Announce(_)
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
@@ -124,7 +127,9 @@ impl Drop for Talkative {
 }
 
 impl Execute for Talkative {
-    fn beat(&self) {}
+    fn beat(&self) -> Duration {
+        BEAT
+    }
 
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
 
@@ -150,8 +155,9 @@ fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
 struct Beating(SyncSender<()>);
 
 impl Execute for Beating {
-    fn beat(&self) {
+    fn beat(&self) -> Duration {
         let _seen = self.0.try_send(());
+        BEAT
     }
 
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}

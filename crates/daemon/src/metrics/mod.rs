@@ -44,6 +44,7 @@ macro_rules! declare {
 declare! {
     BUILD_INFO = "standin_build_info" ["version"] "Always 1; the label says which version runs.";
     UPTIME = "standin_uptime_seconds" [] "Seconds since this daemon started.";
+    GUARDIAN_UP = "standin_guardian_up" [] "1 while the process lives that cleans up if this daemon dies or hangs.";
     STATE = "standin_state" ["state"] "1 for the state that this server is in, 0 for the others.";
     CONFIG_INFO = "standin_config_info" ["hash"] "Always 1; the label is the hash of the configuration in force.";
     CONFIG_VERSION = "standin_config_version" [] "Configurations that this daemon has applied since it started.";

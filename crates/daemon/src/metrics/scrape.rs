@@ -122,6 +122,7 @@ impl Page {
 
     fn server(&mut self, status: &Status) {
         self.gauge(super::UPTIME, [(vec![], number(status.uptime_seconds))]);
+        self.gauge(super::GUARDIAN_UP, [(vec![], f64::from(u8::from(status.guardian == "up")))]);
         let states = ["listening", "normal", "isolated", "standby", "resigning"];
         self.gauge(super::STATE, states.map(|state| (vec![state], flag(state == status.state))));
         self.gauge(super::CONFIG_INFO, [(vec![status.config.hash.as_str()], 1.0)]);

@@ -37,6 +37,7 @@ fn status() -> Status {
         this: "web1".into(),
         state: "normal".into(),
         uptime_seconds: 7,
+        guardian: "up".into(),
         servers: vec![server("web1", "self"), server("web2", "dead")],
         virtual_hosts: vec![VirtualHostStatus {
             name: "v1".into(),

@@ -1,7 +1,8 @@
 //! A cluster on stage: servers with a web service and a daemon each, and a client, on one switch.
 //!
 //! Shared by `standin demo` and the tests, which differ only in what they do to it. The daemons are real processes of the
-//! program given; they die with the thread that started them, and with the [`Stage`].
+//! program given. Each is a guardian and its child, the daemon proper: the guardian dies with the thread that started it,
+//! the daemon when its standard input ends, and both with the [`Stage`].
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus},
+    process::{Child, ExitStatus, Stdio},
 };
 
 use super::{Host, Lab, LabError, web::Web};
@@ -67,6 +68,8 @@ pub struct Stage {
     program: PathBuf,
     directory: PathBuf,
     members: BTreeMap<String, Member>,
+    /// Every daemon's standard input, and the end that closes when this process ends.
+    stdin: (io::PipeReader, io::PipeWriter),
 }
 
 impl Stage {
@@ -97,7 +100,8 @@ impl Stage {
             let web = Web::start(&host, WEB_PORT).map_err(failed(&format!("starting the web service of {name}")))?;
             members.insert((*name).to_owned(), Member { host, web: Some(web), daemon: None });
         }
-        Ok(Self { lab, client, program: play.program.into(), directory: play.directory.into(), members })
+        let stdin = io::pipe().map_err(failed("making a pipe"))?;
+        Ok(Self { lab, client, program: play.program.into(), directory: play.directory.into(), members, stdin })
     }
 
     /// Starts the server's daemon. Call it from a thread that lives as long as the daemon should.
@@ -106,10 +110,11 @@ impl Stage {
         let doing = format!("starting the daemon of {server}");
         let file = File::options().create(true).append(true).open(log).map_err(failed(&doing))?;
         let config = self.config(server);
+        let stdin = self.stdin.0.try_clone().map_err(failed(&doing))?;
         let (program, member) = (self.program.clone(), self.member(server)?);
         let mut command = member.host.command(program);
-        command.arg("run").arg("--config").arg(config);
-        command.stdin(std::process::Stdio::null()).stdout(file.try_clone().map_err(failed(&doing))?).stderr(file);
+        command.arg("run").arg("--config").arg(config).arg("--while-stdin");
+        command.stdin(Stdio::from(stdin)).stdout(file.try_clone().map_err(failed(&doing))?).stderr(file);
         member.daemon = Some(command.spawn().map_err(failed(&doing))?);
         Ok(())
     }
@@ -128,13 +133,38 @@ impl Stage {
         daemon.wait().map_err(failed(&doing))
     }
 
-    /// Sends a signal (its number) to the server's daemon.
+    /// Sends a signal (its number) to what was started: the server's guardian.
     pub fn signal(&mut self, server: &str, signal: i32) -> Result<(), StageError> {
         let Some(daemon) = &self.member(server)?.daemon else { return Ok(()) };
         let pid = i32::try_from(daemon.id()).expect("a process number fits pid_t");
-        // SAFETY: takes numbers only; the child has not been waited for, so the number is still its own.
-        let sent = unsafe { libc::kill(pid, signal) };
-        if sent == 0 { Ok(()) } else { Err(failed(&format!("signalling {server}"))(io::Error::last_os_error())) }
+        // It has not been waited for, so the number is still its own.
+        kill(pid, signal).map_err(failed(&format!("signalling {server}")))
+    }
+
+    /// Sends a signal to the server's daemon proper, the guardian's child, alone. Returns its process number.
+    pub fn signal_daemon(&mut self, server: &str, signal: i32) -> Result<i32, StageError> {
+        let doing = format!("signalling the daemon of {server}");
+        let pid = self.daemon(server)?;
+        let pid = pid.ok_or_else(|| failed(&doing)(io::Error::other("it does not run")))?;
+        kill(pid, signal).map_err(failed(&doing))?;
+        Ok(pid)
+    }
+
+    /// Sends a signal to the server's guardian and at once to its daemon.
+    pub fn signal_all(&mut self, server: &str, signal: i32) -> Result<(), StageError> {
+        let daemon = self.daemon(server)?;
+        self.signal(server, signal)?;
+        // It lives on, also without its guardian.
+        daemon.map_or(Ok(()), |pid| kill(pid, signal).map_err(failed(&format!("signalling {server}"))))
+    }
+
+    /// The process number of the server's daemon proper; none while its guardian has no child.
+    pub fn daemon(&self, server: &str) -> Result<Option<i32>, StageError> {
+        let member = self.members.get(server).ok_or_else(|| LabError::Name(server.to_owned()))?;
+        let Some(guardian) = member.daemon.as_ref().map(Child::id) else { return Ok(None) };
+        let children = fs::read_to_string(format!("/proc/{guardian}/task/{guardian}/children"));
+        let children = children.map_err(failed(&format!("looking for the daemon of {server}")))?;
+        Ok(children.split_whitespace().find_map(|pid| pid.parse().ok()))
     }
 
     /// Stops the server's web service: its port refuses connections.
@@ -208,6 +238,11 @@ fn node_file(name: &str, address: &str, directory: &Path) -> String {
          [dns]\nlisten = [\"0.0.0.0:53\", \"[::]:53\"]\n\n[admin]\nlisten = \"{address}:8053\"\n\n\
          [metrics]\nlisten = \"{address}:9853\"\n"
     )
+}
+
+fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: takes numbers only; the callers know that the number is the process' own.
+    if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn failed(doing: &str) -> impl Fn(io::Error) -> StageError {

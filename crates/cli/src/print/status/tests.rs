@@ -39,6 +39,7 @@ fn healthy() -> Status {
         this: "web1".into(),
         state: "normal".into(),
         uptime_seconds: 192,
+        guardian: "up".into(),
         servers: vec![server("web1", 11, "self", None), server("web2", 12, "alive", Some(12))],
         virtual_hosts: vec![VirtualHostStatus {
             name: "virtual1".into(),

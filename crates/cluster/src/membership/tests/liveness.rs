@@ -1,5 +1,7 @@
 //! Who is alive, suspected, dead, gone.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -115,6 +117,39 @@ fn goodbye_counts_at_once_and_is_not_undone_by_what_it_has_overtaken() {
     link.start("b", &["a", "b"], 9);
     link.beat("b");
     assert_eq!(link.state("b", "a"), ServerState::Alive, "a new run comes back at once");
+}
+
+#[test]
+fn a_farewell_is_the_newest_word_and_of_its_own_number() {
+    let mut link = Link::new(&["a", "b"]);
+    link.run(3);
+    let older = link.farewells[&name("b")].clone();
+    link.beat("b");
+    let farewell = link.farewells[&name("b")].clone();
+    let number = |datagram: &[u8]| u64::from_be_bytes(datagram[22..30].try_into().unwrap());
+    let sent = link.wire.iter().filter(|(from, ..)| *from == name("b")).map(|(.., datagram)| number(datagram));
+    let sealed: BTreeSet<u64> = farewell.iter().chain(&older).map(|datagram| number(datagram)).collect();
+    assert_eq!(sealed.len(), 4, "no number twice");
+    assert!(sent.clone().all(|number| !sealed.contains(&number)));
+    assert!(sent.max().unwrap() < farewell.iter().map(|datagram| number(datagram)).min().unwrap());
+
+    link.events.clear();
+    for datagram in &farewell {
+        let effects = link.deliver(&name("a"), datagram);
+        link.events.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Record(event) => Some((name("a"), event)),
+            _ => None,
+        }));
+    }
+    assert_eq!(link.state("b", "a"), ServerState::Left);
+    assert_eq!(link.events_at("a"), [Event::PeerLeft { server: name("b") }], "the second one is no replay");
+    link.start("b", &["a", "b"], 9);
+    link.beat("b");
+    assert_eq!(link.state("b", "a"), ServerState::Alive, "the run that follows joins at once");
+    for datagram in farewell.iter().chain(&older) {
+        link.deliver(&name("a"), datagram);
+    }
+    assert_eq!(link.state("b", "a"), ServerState::Alive, "and the farewell of the earlier one is stale");
 }
 
 #[test]
