@@ -41,9 +41,6 @@ use crate::{
     statement::Statement,
 };
 
-/// What was not renewed for so long the kernel has ended by itself (design section 5, the release chain).
-const LEASE: Duration = Duration::from_secs(2);
-
 /// What a node needs to begin.
 #[derive(Debug)]
 pub struct Settings {
@@ -211,7 +208,7 @@ impl Node {
     fn wake(&mut self, now: Instant, effects: &mut Effects) -> bool {
         let heartbeat = self.heartbeat();
         let silence = now.since(self.rounds.sent);
-        let overslept = silence > heartbeat.detection() && (silence > LEASE || self.had_company());
+        let overslept = silence > heartbeat.detection() && self.had_company();
         if overslept {
             self.oversleep(now, silence, effects);
         } else if silence > heartbeat.interval * 2 && now.since(self.rounds.pardoned) > heartbeat.detection() * 2 {
