@@ -45,12 +45,14 @@ impl Diagnostic {
         let line_start = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = source[start..].find('\n').map_or(source.len(), |newline| start + newline);
         let end = floor(span.end).clamp(start, line_end);
+        let line = &source[line_start..line_end];
         Self {
             file: file.clone(),
             line: source[..start].matches('\n').count() + 1,
             column: source[line_start..start].chars().count() + 1,
             width: source[start..end].chars().count().max(1),
-            text: source[line_start..line_end].trim_end_matches('\r').into(),
+            // Of a line's end "\r\n"; any other carriage return belongs to the text, and columns count it.
+            text: line.strip_suffix('\r').unwrap_or(line).into(),
             message: message.into(),
             help: None,
         }

@@ -130,6 +130,14 @@ fn colour_changes_nothing_but_colour() {
     assert_eq!(plain, diagnostic.render(false));
 }
 
+#[test]
+fn carriage_returns_count_except_the_one_that_ends_the_line() {
+    let [ended, repeated] =
+        ["a\r\nb", "\r\r"].map(|source| Diagnostic::at(&Arc::from("f"), source, source.len()..source.len(), "m"));
+    assert_eq!((ended.line, ended.column, &*ended.text), (2, 2, "b"));
+    assert_eq!((repeated.line, repeated.column, &*repeated.text), (1, 3, "\r"));
+}
+
 proptest! {
     #[test]
     fn any_span_of_any_text_is_drawn(source in "(?s).{0,60}", start in 0usize..80, length in 0usize..80) {
