@@ -87,6 +87,7 @@ fn config() -> ClusterConfig {
             Server { address, also: Vec::new(), heartbeat: SocketAddr::new(address, 7946) },
         )]),
         virtual_hosts: BTreeMap::from([(VirtualHostName::new("v1"), host)]),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([(PoolName::new("www"), pool)]),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),

@@ -11,7 +11,7 @@ use std::{
 use cluster::{Effects, Input, Key, Keys, Node, Settings};
 use dns::{View, Zones};
 use model::{
-    BootId, Health, Instant, MonitorId, ServerName, VirtualHostName,
+    BootId, Health, Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::ClusterConfig,
     net::{Interface, InterfaceIndex, MacAddress, Prefix},
     report::{AddressOutcome, ProbeOrder},
@@ -188,7 +188,10 @@ impl Machine {
 
     /// How the service does that a monitor looks at.
     pub(crate) fn service(&self, monitor: &MonitorId) -> Service {
-        self.services.get(&monitor.virtual_host).copied().unwrap_or(Service::Works)
+        match &monitor.subject {
+            Subject::VirtualHost(name) => self.services.get(name).copied().unwrap_or(Service::Works),
+            Subject::Endpoint(..) => Service::Works,
+        }
     }
 }
 

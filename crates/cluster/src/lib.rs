@@ -13,6 +13,7 @@ mod counters;
 pub mod deadline;
 pub mod effect;
 mod election;
+mod endpoint;
 pub mod input;
 mod links;
 pub mod membership;

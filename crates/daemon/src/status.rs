@@ -68,6 +68,7 @@ pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr], guar
         .into(),
         servers: sample.cluster.servers,
         virtual_hosts: sample.cluster.virtual_hosts,
+        endpoints: sample.cluster.endpoints,
         pools: view.pools(),
         dns: DnsStatus {
             serial: view.serial(),

@@ -2,10 +2,7 @@
 
 use std::{net::IpAddr, path::Path};
 
-use model::{
-    PoolName,
-    config::{ClusterConfig, PoolMember},
-};
+use model::{PoolName, config::ClusterConfig};
 
 use crate::load::{self, LoadError};
 
@@ -53,14 +50,5 @@ pub fn zone_text(config: &Path, name: &str, serial: u32) -> Result<String, ZoneT
 /// All addresses of a pool's members.
 fn members(config: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
     let members = config.pools.get(pool).into_iter().flat_map(|pool| &pool.members);
-    members
-        .flat_map(|member| match member {
-            PoolMember::VirtualHost(name) => {
-                config.virtual_hosts.get(name).map_or_else(Vec::new, |host| host.addresses.clone())
-            }
-            PoolMember::Server(name) => {
-                config.servers.get(name).map_or_else(Vec::new, |server| server.addresses().collect())
-            }
-        })
-        .collect()
+    members.flat_map(|member| config.addresses_of(member)).collect()
 }

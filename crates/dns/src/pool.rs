@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 
 use model::{
-    Health, PoolName, ServerName, VirtualHostName,
+    EndpointName, Health, PoolName, ServerName, VirtualHostName,
     api::{PoolMemberStatus, PoolStatus},
     config::{AllDown, ClusterConfig, PoolMember, UnknownPolicy},
     health::{ServerState, Verdict},
@@ -22,6 +22,7 @@ use model::{
 pub(crate) struct Pools {
     hosts: Vec<VirtualHostName>,
     servers: Vec<ServerName>,
+    endpoints: Vec<EndpointName>,
     pools: Vec<Pool>,
 }
 
@@ -47,6 +48,8 @@ enum Kind {
     VirtualHost(usize),
     /// Index into `Pools::servers`.
     Server(usize),
+    /// Index into `Pools::endpoints`.
+    Endpoint(usize),
 }
 
 /// What a pool answers now.
@@ -92,6 +95,7 @@ enum Standing {
     ServiceDown {
         by: usize,
     },
+    Endpoint(Verdict),
     /// The holder answers through this other member, for every family that this one has.
     Doubled {
         by: usize,
@@ -112,16 +116,13 @@ impl Pools {
     pub(crate) fn of(config: &ClusterConfig) -> Self {
         let hosts: Vec<_> = config.virtual_hosts.keys().cloned().collect();
         let servers: Vec<_> = config.servers.keys().cloned().collect();
-        let member = |member: &PoolMember| match member {
-            PoolMember::VirtualHost(name) => {
-                let addresses = config.virtual_hosts.get(name)?.addresses.clone();
-                Some(Member { kind: Kind::VirtualHost(hosts.binary_search(name).ok()?), addresses })
-            }
-            PoolMember::Server(name) => {
-                let addresses = config.servers.get(name)?.addresses().collect();
-                Some(Member { kind: Kind::Server(servers.binary_search(name).ok()?), addresses })
-            }
+        let endpoints: Vec<_> = config.endpoints.keys().cloned().collect();
+        let kind = |member: &PoolMember| match member {
+            PoolMember::VirtualHost(name) => hosts.binary_search(name).ok().map(Kind::VirtualHost),
+            PoolMember::Server(name) => servers.binary_search(name).ok().map(Kind::Server),
+            PoolMember::Endpoint(name) => endpoints.binary_search(name).ok().map(Kind::Endpoint),
         };
+        let member = |member| Some(Member { kind: kind(member)?, addresses: config.addresses_of(member) });
         let pools = config.pools.iter().map(|(name, pool)| Pool {
             name: name.clone(),
             members: pool.members.iter().filter_map(member).collect(),
@@ -131,7 +132,7 @@ impl Pools {
             unknown: pool.unknown,
         });
         let pools = pools.collect();
-        Self { hosts, servers, pools }
+        Self { hosts, servers, endpoints, pools }
     }
 
     /// The index of a pool.
@@ -143,7 +144,8 @@ impl Pools {
     pub(crate) fn evaluate(&self, health: &Health) -> Vec<Evaluated> {
         let hosts: Vec<_> = self.hosts.iter().map(|name| self.host_state(health, name)).collect();
         let servers: Vec<_> = self.servers.iter().map(|name| server_standing(health, name)).collect();
-        self.pools.iter().map(|pool| pool.evaluate(health, &hosts, &servers)).collect()
+        let endpoints: Vec<_> = self.endpoints.iter().map(|name| endpoint_verdict(health, name)).collect();
+        self.pools.iter().map(|pool| pool.evaluate(health, &hosts, &servers, &endpoints)).collect()
     }
 
     fn host_state(&self, health: &Health, name: &VirtualHostName) -> HostState {
@@ -168,7 +170,7 @@ impl Pools {
         let members = pool.members.iter().zip(&evaluated.members);
         let status = members.map(|(member, standing)| {
             let (answered, rule) = match evaluated.mode {
-                Mode::Normal => (standing.is_in(), None),
+                Mode::Normal => (pool.is_in(standing), None),
                 Mode::AllDown(AllDown::All) => (true, Some("everything is down, so all are answered")),
                 Mode::AllDown(AllDown::Servfail | AllDown::Nodata) => (false, None),
                 Mode::Unknown(UnknownPolicy::All) => (true, Some("nothing is known yet, so all are answered")),
@@ -190,6 +192,7 @@ impl Pools {
         match kind {
             Kind::VirtualHost(index) => self.hosts[index].as_str(),
             Kind::Server(index) => self.servers[index].as_str(),
+            Kind::Endpoint(index) => self.endpoints[index].as_str(),
         }
     }
 
@@ -206,6 +209,9 @@ impl Pools {
             Standing::Held { by, at_primary: false } => format!("held by backup {}", server(by)),
             Standing::Unheld => "held by nobody".to_owned(),
             Standing::ServiceDown { by } => format!("its service is down on {}", server(by)),
+            Standing::Endpoint(Verdict::Up) => "up".to_owned(),
+            Standing::Endpoint(Verdict::Down) => "most of those who probe it find it down".to_owned(),
+            Standing::Endpoint(Verdict::Unknown) => "nobody has probed it so far".to_owned(),
             Standing::Doubled { by, through } => {
                 let other = self.name(pool.members[*through].kind);
                 format!("on backup {}, which already answers for {other}", server(by))
@@ -222,9 +228,9 @@ impl Standing {
 
     fn is_in(&self) -> bool {
         match self {
-            Self::ServerUp | Self::Held { .. } => true,
+            Self::ServerUp | Self::Held { .. } | Self::Endpoint(Verdict::Up) => true,
             Self::ServerStandby | Self::ServerDown(_) | Self::Unheld | Self::ServiceDown { .. } => false,
-            Self::Doubled { .. } => false,
+            Self::Doubled { .. } | Self::Endpoint(Verdict::Down | Verdict::Unknown) => false,
         }
     }
 }
@@ -254,9 +260,14 @@ fn server_standing(health: &Health, name: &ServerName) -> Standing {
     }
 }
 
+fn endpoint_verdict(health: &Health, name: &EndpointName) -> Verdict {
+    health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict)
+}
+
 impl Pool {
-    fn evaluate(&self, health: &Health, hosts: &[HostState], servers: &[Standing]) -> Evaluated {
+    fn evaluate(&self, health: &Health, hosts: &[HostState], servers: &[Standing], endpoints: &[Verdict]) -> Evaluated {
         let standing = |member: &Member| match member.kind {
+            Kind::Endpoint(index) => Standing::Endpoint(endpoints[index]),
             Kind::Server(index) => servers[index].clone(),
             Kind::VirtualHost(index) => match hosts[index] {
                 HostState::Held { by, at_primary } => Standing::Held { by, at_primary },
@@ -266,6 +277,7 @@ impl Pool {
         };
         let mut members: Vec<_> = self.members.iter().map(standing).collect();
         let addresses = self.living(&mut members);
+        let guessed = members.contains(&Standing::Endpoint(Verdict::Unknown));
         let every = || self.members.iter().flat_map(|member| member.addresses.iter().copied()).collect();
         let (mode, state) = if health.isolated {
             (Mode::Isolated, None)
@@ -273,6 +285,8 @@ impl Pool {
             (Mode::Unknown(self.unknown), (self.unknown == UnknownPolicy::All).then(every))
         } else if !addresses.is_empty() {
             (Mode::Normal, Some(addresses))
+        } else if guessed && self.unknown == UnknownPolicy::Servfail {
+            (Mode::Unknown(self.unknown), None)
         } else {
             let state = match self.all_down {
                 AllDown::All => Some(every()),
@@ -285,6 +299,11 @@ impl Pool {
         Evaluated { state: state.map_or(PoolState::Servfail, answers), mode, members }
     }
 
+    /// Whether a member with this standing is answered. Who is not known yet counts by the pool's policy.
+    fn is_in(&self, standing: &Standing) -> bool {
+        standing.is_in() || (*standing == Standing::Endpoint(Verdict::Unknown) && self.unknown == UnknownPolicy::All)
+    }
+
     /// The addresses of the members that are up, in their order, without those that their holder doubles: the members
     /// that are thinned out wholly get that standing.
     fn living(&self, members: &mut [Standing]) -> Vec<IpAddr> {
@@ -292,8 +311,9 @@ impl Pool {
         let mut answering = Answering(Vec::new());
         for (index, (member, standing)) in self.members.iter().zip(&*members).enumerate() {
             let at_home = match member.kind {
-                Kind::Server(server) => standing.is_in().then_some(server),
+                Kind::Server(server) => self.is_in(standing).then_some(server),
                 Kind::VirtualHost(_) => standing.home(),
+                Kind::Endpoint(_) => None,
             };
             for (by, address) in at_home.into_iter().flat_map(|by| member.addresses.iter().map(move |at| (by, at))) {
                 answering.first(by, address, index);
@@ -302,7 +322,7 @@ impl Pool {
         let mut addresses = Vec::with_capacity(2 * self.members.len());
         for (index, member) in self.members.iter().enumerate() {
             let Standing::Held { by, at_primary: false } = members[index] else {
-                addresses.extend(members[index].is_in().then_some(&member.addresses).into_iter().flatten());
+                addresses.extend(self.is_in(&members[index]).then_some(&member.addresses).into_iter().flatten());
                 continue;
             };
             let (before, mut doubled) = (addresses.len(), None);

@@ -23,6 +23,9 @@ pub struct Status {
     pub servers: Vec<ServerStatus>,
     /// Every virtual host.
     pub virtual_hosts: Vec<VirtualHostStatus>,
+    /// Every endpoint.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointStatus>,
     /// Every pool.
     pub pools: Vec<PoolStatus>,
     /// The configuration in force.
@@ -87,10 +90,35 @@ pub struct CandidateStatus {
 pub struct MonitorStatus {
     /// Its name.
     pub name: String,
+    /// The address tried, where the monitor is an endpoint's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// `up`, `down` or `unknown`.
     pub verdict: String,
     /// The last probe's words; known for this server's own probes only.
     pub reason: Option<Arc<str>>,
+}
+
+/// An endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// `up`, `down` or `unknown`: what the majority of those who probe it find.
+    pub verdict: String,
+    /// Who probes it, and what each finds.
+    pub probed_by: Vec<ProberStatus>,
+}
+
+/// One server that probes an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProberStatus {
+    /// The server's name.
+    pub name: String,
+    /// Each monitor's verdict there; none while nothing is heard from the server.
+    pub monitors: Vec<MonitorStatus>,
 }
 
 /// A pool.

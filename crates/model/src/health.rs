@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::id::{ServerName, VirtualHostName};
+use crate::id::{EndpointName, ServerName, VirtualHostName};
 
 /// The thresholded result of probes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
@@ -67,6 +67,13 @@ pub struct VirtualHostHealth {
     pub verdict: Verdict,
 }
 
+/// An endpoint's health: what the majority of those who probe it find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndpointHealth {
+    /// The worst of its monitors' verdicts; `Up` where there are none.
+    pub verdict: Verdict,
+}
+
 /// The cluster as one server sees it at one instant. Immutable; published whole.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
@@ -82,4 +89,6 @@ pub struct Health {
     pub servers: BTreeMap<ServerName, ServerHealth>,
     /// Every configured virtual host.
     pub virtual_hosts: BTreeMap<VirtualHostName, VirtualHostHealth>,
+    /// Every configured endpoint.
+    pub endpoints: BTreeMap<EndpointName, EndpointHealth>,
 }

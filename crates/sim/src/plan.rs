@@ -125,6 +125,7 @@ fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) ->
         partition,
         servers: names.iter().zip(1..).map(|(name, number)| (name.clone(), server(number))).collect(),
         virtual_hosts,
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([
             (PoolName::new("www"), pool(www, random.percent(50))),
             (PoolName::new("all"), pool(all, true)),

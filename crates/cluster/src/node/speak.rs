@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
-    Health, Instant, ServerName, VirtualHostName,
+    EndpointName, Health, Instant, MonitorId, ServerName, VirtualHostName,
     event::Event,
-    health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
+    health::{EndpointHealth, ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
 
 use super::Node;
 use crate::{
     Effect, Effects,
     election::view::{Member, View},
+    endpoint::{self, Votes},
     partition::Standing,
     statement::{Claim, Statement},
 };
@@ -89,6 +90,7 @@ impl Node {
             serial: self.serial,
             servers: self.servers(),
             virtual_hosts: self.virtual_hosts(),
+            endpoints: self.endpoints(effects),
         };
         self.note_holders(&health.virtual_hosts, effects);
         if health != *self.health {
@@ -122,6 +124,33 @@ impl Node {
             (VirtualHostName::clone(name), VirtualHostHealth { active, at_primary, verdict })
         };
         self.config.virtual_hosts.iter().map(health).collect()
+    }
+
+    /// What the living say of each endpoint; a verdict that is new goes into the journal.
+    fn endpoints(&self, effects: &mut Effects) -> BTreeMap<EndpointName, EndpointHealth> {
+        let mut all = BTreeMap::new();
+        for (name, spec) in &self.config.endpoints {
+            let votes = |(id, ..): (MonitorId, _, _)| {
+                Votes::count(spec.probed_by.iter().filter_map(|server| self.verdict_at(server, &id)))
+            };
+            let (health, votes) = endpoint::merge(spec.monitors(name).map(votes));
+            let before = self.health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict);
+            if health.verdict != before && !spec.monitors.is_empty() {
+                let Votes { up, down } = votes;
+                effects.record(Event::EndpointChanged { endpoint: name.clone(), verdict: health.verdict, up, down });
+            }
+            all.insert(name.clone(), health);
+        }
+        all
+    }
+
+    /// What a living server says of a monitor.
+    pub(super) fn verdict_at(&self, server: &ServerName, id: &MonitorId) -> Option<Verdict> {
+        if *server == self.me {
+            return Some(self.monitors.verdict(id));
+        }
+        let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
+        peer.statement()?.verdicts.get(&id.key()).copied()
     }
 
     /// A peer began, or ceased, to hold a virtual host. Our own holdings have events of their own.

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod conflict;
+mod endpoints;
 mod failure;
 mod handover;
 mod reload;

@@ -23,7 +23,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Overslept { .. }
         | Event::AddressRestored { .. }
         | Event::Rivals { .. } => Level::WARN,
-        Event::MonitorChanged { verdict, .. } => match verdict {
+        Event::MonitorChanged { verdict, .. } | Event::EndpointChanged { verdict, .. } => match verdict {
             Verdict::Down => Level::WARN,
             Verdict::Up | Verdict::Unknown => Level::INFO,
         },
@@ -98,6 +98,9 @@ pub fn sentence(event: &Event) -> String {
         Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::EndpointChanged { endpoint, verdict, up, down } => {
+            format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(*verdict))
+        }
         Event::Standby { server, on: true } => format!("{server} is on standby"),
         Event::Standby { server, on: false } => format!("{server} is off standby"),
     }

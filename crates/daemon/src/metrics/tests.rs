@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use cluster::Counters;
 use model::{
     api::{
-        CandidateStatus, ConfigStatus, DnsStatus, MonitorStatus, PoolMemberStatus, PoolStatus, ServerStatus, Status,
-        VirtualHostStatus,
+        CandidateStatus, ConfigStatus, DnsStatus, EndpointStatus, MonitorStatus, PoolMemberStatus, PoolStatus,
+        ProberStatus, ServerStatus, Status, VirtualHostStatus,
     },
     event::Refusal,
 };
@@ -25,7 +25,12 @@ fn status() -> Status {
         hears_us_ms: None,
         config_agrees: None,
     };
-    let monitor = |verdict: &str| MonitorStatus { name: "http-80".into(), verdict: verdict.into(), reason: None };
+    let monitor =
+        |verdict: &str| MonitorStatus { name: "http-80".into(), address: None, verdict: verdict.into(), reason: None };
+    let probed = |server: &str, verdict: &str| ProberStatus {
+        name: server.into(),
+        monitors: vec![MonitorStatus { address: Some(address), ..monitor(verdict) }],
+    };
     let candidate = |name: &str, verdict: &str| CandidateStatus {
         name: name.into(),
         role: "backup".into(),
@@ -49,6 +54,12 @@ fn status() -> Status {
             reason: None,
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
         }],
+        endpoints: vec![EndpointStatus {
+            name: "nt1".into(),
+            addresses: vec![address],
+            verdict: "up".into(),
+            probed_by: vec![probed("web2", "down"), probed("web1", "up")],
+        }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
         config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },
         dns: DnsStatus { serial: 9, zones: vec![], listening: vec![] },
@@ -63,6 +74,8 @@ fn full() -> String {
     }
     metrics.moves.with_label_values(&["failback"]).inc();
     metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
+    metrics.endpoint_monitor_flips.with_label_values(&["nt1", "10.77.0.11", "http-80"]).inc();
+    metrics.endpoint_flips.with_label_values(&["nt1"]).inc();
     metrics.events.with_label_values(&["listened", "info"]).inc();
     let counts = |label: &str| [(label.to_owned(), 5)].into();
     let sampled = Sampled {
@@ -112,6 +125,9 @@ fn values_are_those_of_the_status() {
         // This server's own verdict, not the other's.
         "standin_monitor_verdict{monitor=\"http-80\",verdict=\"up\",virtual_host=\"v1\"} 1",
         "standin_monitor_verdict{monitor=\"http-80\",verdict=\"down\",virtual_host=\"v1\"} 0",
+        "standin_endpoint_monitor_verdict{address=\"10.77.0.11\",endpoint=\"nt1\",monitor=\"http-80\",verdict=\"up\"} 1",
+        "standin_endpoint_monitor_verdict{address=\"10.77.0.11\",endpoint=\"nt1\",monitor=\"http-80\",verdict=\"down\"} 0",
+        "standin_endpoint_verdict{endpoint=\"nt1\",verdict=\"up\"} 1",
         "standin_pool_member_answered{member=\"v1\",pool=\"www\"} 1",
         "standin_config_info{hash=\"00ff\"} 1",
         "standin_config_conflicts 1",

@@ -49,6 +49,7 @@ fn config() -> ClusterConfig {
         partition: PartitionPolicy::Availability,
         servers: (1..=3).map(|n| (servers[usize::from(n) - 1].clone(), server(n))).collect(),
         virtual_hosts: (1..=3).map(|n| (VirtualHostName::new(&format!("virtual{n}")), virtual_host(n))).collect(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([
             (PoolName::new("www"), pool(&["virtual1", "virtual2", "virtual3"], 5)),
             (PoolName::new("mail"), pool(&["virtual1", "virtual2"], 10)),

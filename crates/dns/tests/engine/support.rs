@@ -61,6 +61,7 @@ pub(crate) fn config() -> ClusterConfig {
         partition: PartitionPolicy::Availability,
         servers: (1..).zip(names).map(|(n, name)| (ServerName::new(name), server(n))).collect(),
         virtual_hosts: (0..3).map(|n| (VirtualHostName::new(&format!("virtual{}", n + 1)), host(n))).collect(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([
             (PoolName::new("www"), pool((1..=3).map(virtual_host).collect())),
             (
@@ -86,6 +87,7 @@ pub(crate) fn healthy() -> Health {
         isolated: false,
         serial: 2_026_112_301,
         servers: ["web1", "web2", "web3"].map(|name| (ServerName::new(name), alive)).into(),
+        endpoints: BTreeMap::new(),
         virtual_hosts: (1..=3)
             .map(|n| (VirtualHostName::new(&format!("virtual{n}")), held(&format!("web{n}"), true)))
             .collect(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     digest::digest64,
-    id::{MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
+    id::{EndpointName, MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
 };
 
 /// The cluster's configuration, checked: every reference resolves, every address is used once.
@@ -30,6 +30,8 @@ pub struct ClusterConfig {
     pub servers: BTreeMap<ServerName, Server>,
     /// Every virtual host.
     pub virtual_hosts: BTreeMap<VirtualHostName, VirtualHost>,
+    /// Every endpoint.
+    pub endpoints: BTreeMap<EndpointName, Endpoint>,
     /// Every pool.
     pub pools: BTreeMap<PoolName, Pool>,
     /// Every zone served.
@@ -46,12 +48,20 @@ impl ClusterConfig {
         }
     }
 
+    /// A pool member's addresses.
+    pub fn addresses_of(&self, member: &PoolMember) -> Vec<IpAddr> {
+        let addresses = match member {
+            PoolMember::VirtualHost(name) => self.virtual_hosts.get(name).map(|host| host.addresses.clone()),
+            PoolMember::Server(name) => self.servers.get(name).map(|server| server.addresses().collect()),
+            PoolMember::Endpoint(name) => self.endpoints.get(name).map(|endpoint| endpoint.addresses.clone()),
+        };
+        addresses.unwrap_or_default()
+    }
+
     /// All monitors of all virtual hosts.
     pub fn monitors(&self) -> impl Iterator<Item = (MonitorId, &Monitor)> {
         self.virtual_hosts.iter().flat_map(|(name, host)| {
-            host.monitors
-                .iter()
-                .map(|monitor| (MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() }, monitor))
+            host.monitors.iter().map(|monitor| (MonitorId::of_host(name, &monitor.name), monitor))
         })
     }
 }
@@ -128,6 +138,27 @@ pub struct VirtualHost {
     pub monitors: Vec<Monitor>,
 }
 
+/// `[endpoint.NAME]`: a host that runs no daemon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Its addresses, at least one. Each is tried; they are answered, or not, together.
+    pub addresses: Vec<IpAddr>,
+    /// Who probes it, at least one; `"all"`, the default, is already resolved.
+    pub probed_by: Vec<ServerName>,
+    /// What is tried at each address, in the order of the file; none: it counts as up.
+    pub monitors: Vec<Monitor>,
+}
+
+impl Endpoint {
+    /// Every monitor at every address.
+    pub fn monitors<'a>(&'a self, name: &'a EndpointName) -> impl Iterator<Item = (MonitorId, IpAddr, &'a Monitor)> {
+        self.addresses.iter().flat_map(move |address| {
+            let id = move |monitor: &Monitor| MonitorId::of_endpoint(name, *address, &monitor.name);
+            self.monitors.iter().map(move |monitor| (id(monitor), *address, monitor))
+        })
+    }
+}
+
 /// `failback` of a virtual host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -139,14 +170,14 @@ pub enum Failback {
     Sticky,
 }
 
-/// `[[virtual-host.NAME.monitor]]`.
+/// `[[virtual-host.NAME.monitor]]` and `[[endpoint.NAME.monitor]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Monitor {
-    /// Unique within the virtual host. Default: type and port, such as `http-80`.
+    /// Unique within the virtual host or endpoint. Default: type and port, such as `http-80`.
     pub name: Arc<str>,
     /// What is tried.
     pub kind: ProbeKind,
-    /// The port tried on each listed server's own address.
+    /// The port tried on each listed server's own address, or on each address of the endpoint.
     pub port: u16,
     /// Time between probes, 50 ms to 1 h. Default 1 s.
     pub interval: Duration,
@@ -220,6 +251,19 @@ pub enum PoolMember {
     VirtualHost(VirtualHostName),
     /// A server: its own addresses are answered while it lives.
     Server(ServerName),
+    /// An endpoint: its addresses are answered while its monitors are up.
+    Endpoint(EndpointName),
+}
+
+impl PoolMember {
+    /// Its name: virtual hosts, servers and endpoints share one name space in a pool.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::VirtualHost(name) => name.as_str(),
+            Self::Server(name) => name.as_str(),
+            Self::Endpoint(name) => name.as_str(),
+        }
+    }
 }
 
 /// `all-down` of a pool.
