@@ -43,6 +43,7 @@ fn all_well(config: &ClusterConfig) -> Health {
                 (name.clone(), VirtualHostHealth { active, at_primary: true, verdict: Verdict::Up })
             })
             .collect(),
+        calm: std::collections::BTreeMap::new(),
         endpoints: config
             .endpoints
             .keys()

@@ -15,8 +15,8 @@ use dns::zone::load;
 use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Pool, PoolMember, Server,
-        UnknownPolicy, VirtualHost,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
+        Server, Ttl, UnknownPolicy, VirtualHost,
     },
 };
 
@@ -71,7 +71,8 @@ fn config() -> ClusterConfig {
     };
     let pool = Pool {
         members: vec![PoolMember::VirtualHost(VirtualHostName::new("v1"))],
-        ttl: 5,
+        policy: Policy::RoundRobin,
+        ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled: false,
         all_down: AllDown::All,

@@ -159,7 +159,8 @@ fn opinion(now: Instant, machine: &Machine) -> String {
     if process.frozen {
         return "    frozen\n".to_owned();
     }
-    let Health { revision: _, settled, isolated: _, serial, servers, virtual_hosts, endpoints } = &*process.health;
+    let Health { revision: _, settled, isolated: _, serial, servers, virtual_hosts, endpoints, calm: _ } =
+        &*process.health;
     let state = process.node.status(machine.local(now)).state;
     let mut out = format!("    {state}{}; zone serial {serial}\n", if *settled { "" } else { ", not settled" });
     let mut line = |what: &str, words: String| {

@@ -6,7 +6,7 @@ use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 use comfy_table::Table;
 use daemon::load::{LoadError, Loaded, load};
-use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember};
+use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember, Ttl};
 
 use crate::print::{Style, Tone, lines};
 
@@ -143,12 +143,16 @@ fn monitors(monitors: &[Monitor]) -> String {
 }
 
 fn pools(cluster: &ClusterConfig, style: Style) -> Option<String> {
-    let mut table = style.table(&["POOL", "MEMBERS", "TTL"]);
+    let mut table = style.table(&["POOL", "MEMBERS", "POLICY", "TTL"]);
     for (name, pool) in cluster.pools.iter().take(ROWS) {
         let members = pool.members.iter().map(PoolMember::name);
-        table.add_row([name.to_string(), join(members, ", "), format!("{}s", pool.ttl)]);
+        table.add_row([name.to_string(), join(members, ", "), pool.policy.word().to_owned(), ttl(pool.ttl)]);
     }
     finish(&table, cluster.pools.len())
+}
+
+fn ttl(ttl: Ttl) -> String {
+    if ttl.is_elastic() { format!("{} to {} s", ttl.min, ttl.max) } else { format!("{} s", ttl.min) }
 }
 
 fn zones(loaded: &Loaded, style: Style) -> Option<String> {

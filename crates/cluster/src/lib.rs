@@ -9,6 +9,7 @@
 //! Deliberately not here: sockets, clocks, randomness (a boot id comes in from outside), DNS.
 
 mod aliases;
+mod calm;
 mod counters;
 pub mod deadline;
 pub mod effect;

@@ -32,6 +32,7 @@ pub use self::status::ClusterStatus;
 use crate::{
     Command, Effect, Effects, Input, Keys, Membership,
     aliases::{Aliases, News},
+    calm::Calm,
     counters::Counters,
     deadline::{DeadlineName, Earliest},
     election::Election,
@@ -75,6 +76,7 @@ pub struct Node {
     /// What each peer last said, and was, when everything was decided; to tell news from repetition.
     considered: BTreeMap<ServerName, (ServerState, Statement)>,
     serial: u32,
+    calm: Calm,
     health: Arc<Health>,
     counters: Counters,
 }
@@ -135,6 +137,7 @@ impl Node {
             company: BTreeSet::new(),
             considered: BTreeMap::new(),
             serial,
+            calm: Calm::default(),
             health: Arc::new(Health::default()),
             counters: Counters::default(),
             config: config.clone(),
@@ -182,6 +185,7 @@ impl Node {
         earliest.consider(self.duty.young, || DeadlineName::Listening);
         earliest.consider(self.duty.settling, || DeadlineName::Settle);
         earliest.consider(self.duty.resigning.map(|since| since + self.resign_bound()), || DeadlineName::Resign);
+        earliest.consider(self.calm.next_deadline(), || DeadlineName::Calm);
         earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
         earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
         for election in self.elections.values() {

@@ -27,6 +27,8 @@ pub struct Statement {
     pub stances: BTreeMap<u64, Stance>,
     /// Its monitors' verdicts, by monitor key.
     pub verdicts: BTreeMap<u64, Verdict>,
+    /// For how many seconds it has seen calm about each pool of elastic TTL, in steps, by pool key.
+    pub calm: BTreeMap<u64, u32>,
 }
 
 /// The last that a server heard of one run of a peer. Two at most for one peer: its run in force, and one that has not

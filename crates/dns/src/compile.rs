@@ -16,7 +16,10 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
-use model::{ZoneName, config::ClusterConfig};
+use model::{
+    ZoneName,
+    config::{ClusterConfig, Ttl},
+};
 
 use self::block::{Block, Fix};
 use crate::{
@@ -125,7 +128,7 @@ pub(crate) struct ZoneInfo {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Use {
     pub(crate) pool: usize,
-    pub(crate) ttl: u32,
+    pub(crate) ttl: Ttl,
 }
 
 /// Where a name leads.

@@ -11,6 +11,7 @@ mod compile;
 mod lookup;
 mod pool;
 mod respond;
+mod ring;
 mod view;
 mod wire;
 pub mod zone;

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use model::{
     EndpointName, Health, PoolName, ServerName, VirtualHostName,
     api::{PoolMemberStatus, PoolStatus},
-    config::{AllDown, ClusterConfig, PoolMember, UnknownPolicy},
+    config::{AllDown, ClusterConfig, Policy, PoolMember, UnknownPolicy},
     health::{ServerState, Verdict},
 };
 
@@ -30,6 +30,7 @@ pub(crate) struct Pools {
 struct Pool {
     name: PoolName,
     members: Vec<Member>,
+    policy: Policy,
     max_answers: usize,
     keep_doubled: bool,
     all_down: AllDown,
@@ -56,15 +57,27 @@ enum Kind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum PoolState {
     /// These addresses, at most so many of each family at a time. None of a family is a clean NODATA.
-    Answers { addresses: Vec<IpAddr>, at_most: usize },
+    Answers { answered: Vec<Answered>, at_most: usize },
     /// We do not know: SERVFAIL, so that resolvers ask another server.
     Servfail,
+}
+
+/// An address that is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Answered {
+    pub(crate) address: IpAddr,
+    /// Whose it is: an index into the pool's members.
+    pub(crate) member: u16,
+    /// What counts of the member's weight.
+    pub(crate) weight: u16,
 }
 
 /// A pool's state with the reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Evaluated {
     pub(crate) state: PoolState,
+    /// Seconds that all has been calm.
+    pub(crate) calm: u32,
     mode: Mode,
     members: Vec<Standing>,
 }
@@ -96,6 +109,12 @@ enum Standing {
         by: usize,
     },
     Endpoint(Verdict),
+    /// Could be answered, and has weight 0 while others live.
+    Spare,
+    /// Could be answered, and this other member comes first.
+    Behind {
+        first: usize,
+    },
     /// The holder answers through this other member, for every family that this one has.
     Doubled {
         by: usize,
@@ -126,6 +145,7 @@ impl Pools {
         let pools = config.pools.iter().map(|(name, pool)| Pool {
             name: name.clone(),
             members: pool.members.iter().filter_map(member).collect(),
+            policy: pool.policy.clone(),
             max_answers: pool.max_answers.map_or(usize::MAX, usize::from),
             keep_doubled: pool.keep_doubled,
             all_down: pool.all_down,
@@ -212,6 +232,10 @@ impl Pools {
             Standing::Endpoint(Verdict::Up) => "up".to_owned(),
             Standing::Endpoint(Verdict::Down) => "most of those who probe it find it down".to_owned(),
             Standing::Endpoint(Verdict::Unknown) => "nobody has probed it so far".to_owned(),
+            Standing::Spare => "could be answered; its weight is 0 and others live".to_owned(),
+            Standing::Behind { first } => {
+                format!("could be answered; {} comes first", self.name(pool.members[*first].kind))
+            }
             Standing::Doubled { by, through } => {
                 let other = self.name(pool.members[*through].kind);
                 format!("on backup {}, which already answers for {other}", server(by))
@@ -230,7 +254,8 @@ impl Standing {
         match self {
             Self::ServerUp | Self::Held { .. } | Self::Endpoint(Verdict::Up) => true,
             Self::ServerStandby | Self::ServerDown(_) | Self::Unheld | Self::ServiceDown { .. } => false,
-            Self::Doubled { .. } | Self::Endpoint(Verdict::Down | Verdict::Unknown) => false,
+            Self::Doubled { .. } | Self::Spare | Self::Behind { .. } => false,
+            Self::Endpoint(Verdict::Down | Verdict::Unknown) => false,
         }
     }
 }
@@ -276,15 +301,16 @@ impl Pool {
             },
         };
         let mut members: Vec<_> = self.members.iter().map(standing).collect();
-        let addresses = self.living(&mut members);
+        let mut living = self.living(&mut members);
+        self.apply_policy(&mut living, &mut members);
         let guessed = members.contains(&Standing::Endpoint(Verdict::Unknown));
-        let every = || self.members.iter().flat_map(|member| member.addresses.iter().copied()).collect();
+        let every = || (0..self.members.len()).flat_map(|index| self.addresses(index)).collect();
         let (mode, state) = if health.isolated {
             (Mode::Isolated, None)
         } else if !health.settled {
             (Mode::Unknown(self.unknown), (self.unknown == UnknownPolicy::All).then(every))
-        } else if !addresses.is_empty() {
-            (Mode::Normal, Some(addresses))
+        } else if !living.is_empty() {
+            (Mode::Normal, Some(living))
         } else if guessed && self.unknown == UnknownPolicy::Servfail {
             (Mode::Unknown(self.unknown), None)
         } else {
@@ -295,8 +321,42 @@ impl Pool {
             };
             (Mode::AllDown(self.all_down), state)
         };
-        let answers = |addresses| PoolState::Answers { addresses, at_most: self.max_answers };
-        Evaluated { state: state.map_or(PoolState::Servfail, answers), mode, members }
+        let answers = |answered| PoolState::Answers { answered, at_most: self.max_answers };
+        let calm = health.calm.get(&self.name).copied().unwrap_or(0);
+        Evaluated { state: state.map_or(PoolState::Servfail, answers), calm, mode, members }
+    }
+
+    /// A member's addresses. A weight of 0 counts as 1: who has it is here because there is nobody else.
+    fn addresses(&self, index: usize) -> impl Iterator<Item = Answered> {
+        let weight = match &self.policy {
+            Policy::Weighted(weights) => weights.get(index).copied().unwrap_or(1).max(1),
+            Policy::RoundRobin | Policy::Failover => 1,
+        };
+        let member = u16::try_from(index).expect("fewer than 65,536 members");
+        self.members[index].addresses.iter().map(move |address| Answered { address: *address, member, weight })
+    }
+
+    /// Takes those out who are answered only in need, while there is none.
+    fn apply_policy(&self, living: &mut Vec<Answered>, members: &mut [Standing]) {
+        match &self.policy {
+            Policy::RoundRobin => {}
+            Policy::Weighted(weights) => {
+                let spare = |one: &Answered| weights.get(usize::from(one.member)) == Some(&0);
+                if !living.iter().all(spare) {
+                    living.iter().filter(|one| spare(one)).for_each(|one| {
+                        members[usize::from(one.member)] = Standing::Spare;
+                    });
+                    living.retain(|one| !spare(one));
+                }
+            }
+            Policy::Failover => {
+                let Some(first) = living.first().map(|one| one.member) else { return };
+                for one in living.iter().filter(|one| one.member != first) {
+                    members[usize::from(one.member)] = Standing::Behind { first: usize::from(first) };
+                }
+                living.retain(|one| one.member == first);
+            }
+        }
     }
 
     /// Whether a member with this standing is answered. Who is not known yet counts by the pool's policy.
@@ -306,7 +366,7 @@ impl Pool {
 
     /// The addresses of the members that are up, in their order, without those that their holder doubles: the members
     /// that are thinned out wholly get that standing.
-    fn living(&self, members: &mut [Standing]) -> Vec<IpAddr> {
+    fn living(&self, members: &mut [Standing]) -> Vec<Answered> {
         // Who answers already in which family, and through which member: those at home first, then backups in order.
         let mut answering = Answering(Vec::new());
         for (index, (member, standing)) in self.members.iter().zip(&*members).enumerate() {
@@ -320,16 +380,18 @@ impl Pool {
             }
         }
         let mut addresses = Vec::with_capacity(2 * self.members.len());
-        for (index, member) in self.members.iter().enumerate() {
+        for index in 0..self.members.len() {
             let Standing::Held { by, at_primary: false } = members[index] else {
-                addresses.extend(self.is_in(&members[index]).then_some(&member.addresses).into_iter().flatten());
+                if self.is_in(&members[index]) {
+                    addresses.extend(self.addresses(index));
+                }
                 continue;
             };
             let (before, mut doubled) = (addresses.len(), None);
-            for address in &member.addresses {
-                let through = answering.first(by, address, index);
+            for one in self.addresses(index) {
+                let through = answering.first(by, &one.address, index);
                 if through == index || self.keep_doubled {
-                    addresses.push(*address);
+                    addresses.push(one);
                 } else {
                     doubled = Some(through);
                 }

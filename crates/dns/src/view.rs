@@ -5,14 +5,14 @@
 //!
 //! Deliberately not here: which view is in force (`daemon` swaps them whole).
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use model::{Health, ZoneName, api::PoolStatus};
 
 use crate::{
-    compile::Zones,
+    compile::{Use, Zones},
     pool::{Evaluated, PoolState},
-    wire::{HEADER, IN, rtype},
+    ring::Ring,
 };
 
 /// What is answered now. See [`crate::respond()`].
@@ -35,32 +35,19 @@ pub(crate) enum Records {
     Servfail,
 }
 
-/// Records of one family in rotation, owned by the question's name.
-#[derive(Debug, Default)]
-pub(crate) struct Ring {
-    /// All records, twice over: whatever the first one is, those that follow stand behind it.
-    bytes: Box<[u8]>,
-    /// How many records there are.
-    records: u16,
-    /// How many go into one answer.
-    at_most: u16,
-    /// Bytes of one record.
-    size: usize,
-}
-
 impl View {
     /// The zones under `health`. `identity` is what this server calls itself (RFC 4892, RFC 5001); at most 255 bytes of
     /// it are told.
     pub fn build(zones: &Arc<Zones>, health: &Health, identity: &str) -> Self {
         let evaluated = zones.pools.evaluate(health);
-        let records = |state: &PoolState, ttl| match state {
+        let records = |used: &Use| match &evaluated[used.pool].state {
             PoolState::Servfail => Records::Servfail,
-            PoolState::Answers { addresses, at_most } => Records::Rings([
-                Ring::of(addresses.iter().filter(|address| address.is_ipv4()), ttl, *at_most),
-                Ring::of(addresses.iter().filter(|address| address.is_ipv6()), ttl, *at_most),
-            ]),
+            PoolState::Answers { answered, at_most } => {
+                let ttl = used.ttl.after(evaluated[used.pool].calm);
+                Records::Rings([false, true].map(|six| Ring::of(answered, six, ttl, *at_most)))
+            }
         };
-        let uses = zones.uses.iter().map(|used| records(&evaluated[used.pool].state, used.ttl)).collect();
+        let uses = zones.uses.iter().map(records).collect();
         let identity = &identity.as_bytes()[..identity.len().min(255)];
         Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses }
     }
@@ -87,37 +74,5 @@ impl View {
 
     pub(crate) fn records(&self, used: u32) -> &Records {
         &self.uses[used as usize]
-    }
-}
-
-impl Ring {
-    fn of<'a>(addresses: impl Iterator<Item = &'a IpAddr> + Clone, ttl: u32, at_most: usize) -> Self {
-        let records = addresses.clone().count();
-        let size = addresses.clone().next().map_or(0, |first| if first.is_ipv4() { 16 } else { 28 });
-        let mut bytes = Vec::with_capacity(2 * records * size);
-        for address in addresses {
-            let (kind, octets) = match address {
-                IpAddr::V4(four) => (rtype::A, &four.octets()[..]),
-                IpAddr::V6(six) => (rtype::AAAA, &six.octets()[..]),
-            };
-            for field in [0xC000 | HEADER as u16, kind, IN] {
-                bytes.extend_from_slice(&field.to_be_bytes());
-            }
-            bytes.extend_from_slice(&ttl.to_be_bytes());
-            bytes.extend_from_slice(&(octets.len() as u16).to_be_bytes());
-            bytes.extend_from_slice(octets);
-        }
-        bytes.extend_from_within(..);
-        let narrow = |count: usize| u16::try_from(count).expect("a pool of fewer than 65,536 addresses");
-        Self { bytes: bytes.into(), records: narrow(records), at_most: narrow(at_most.min(records)), size }
-    }
-
-    /// The records of the answer number `turn`, in wire form, and how many. Each answer starts one further.
-    pub(crate) fn turn(&self, turn: u16) -> (&[u8], u16) {
-        if self.records == 0 {
-            return (&[], 0);
-        }
-        let first = usize::from(turn % self.records) * self.size;
-        (&self.bytes[first..first + usize::from(self.at_most) * self.size], self.at_most)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::id::{EndpointName, ServerName, VirtualHostName};
+use crate::id::{EndpointName, PoolName, ServerName, VirtualHostName};
 
 /// The thresholded result of probes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
@@ -91,4 +91,8 @@ pub struct Health {
     pub virtual_hosts: BTreeMap<VirtualHostName, VirtualHostHealth>,
     /// Every configured endpoint.
     pub endpoints: BTreeMap<EndpointName, EndpointHealth>,
+    /// For how many seconds all has been calm about each pool of elastic TTL, as all living servers agree: 0, 1, 2, 4, 8
+    /// and so on, so that it seldom changes. Calm ends when a member is suspected, sits on a backup, is unknown or on
+    /// standby, and begins anew when anything about a member has changed.
+    pub calm: BTreeMap<PoolName, u32>,
 }

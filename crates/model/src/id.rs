@@ -87,6 +87,13 @@ impl VirtualHostName {
     }
 }
 
+impl PoolName {
+    /// The pool's brief name inside heartbeats.
+    pub fn key(&self) -> u64 {
+        digest64(&["pool", &self.0])
+    }
+}
+
 /// What a service monitor watches over.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Subject {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cluster::{Command, Input};
-use model::{MonitorId, ServerName, config::ClusterConfig, report::AddressOutcome};
+use model::{EndpointName, MonitorId, ServerName, config::ClusterConfig, report::AddressOutcome};
 
 use crate::{
     host::{BATCHING, LEASE},
@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Storm,
     /// A service dies, and hangs if so said.
     Service { machine: usize, monitor: MonitorId, hangs: bool },
+    /// An endpoint dies, and hangs if so said.
+    Endpoint { endpoint: EndpointName, hangs: bool },
     /// An operator puts the server on standby.
     Standby(usize),
     /// A planned stop of the daemon.
@@ -76,8 +78,8 @@ impl World<'_> {
     fn draw(&mut self) -> Option<Fault> {
         let machine = self.random.below(self.machines.len());
         let kind = match self.plan.style {
-            Style::Orderly => 70 + self.random.below(38),
-            Style::Rough => self.random.below(108),
+            Style::Orderly => 70 + self.random.below(48),
+            Style::Rough => self.random.below(118),
         };
         Some(match kind {
             0..8 => Fault::PowerOff(machine),
@@ -97,6 +99,11 @@ impl World<'_> {
             84..91 => Fault::Standby(machine),
             91..96 => Fault::Resign(machine),
             100..108 => Fault::KillGuarded(machine),
+            108..118 => {
+                let endpoints: Vec<_> = self.plan.config.endpoints.keys().cloned().collect();
+                let endpoint = self.random.pick(&endpoints).clone();
+                Fault::Endpoint { endpoint, hangs: self.random.percent(30) }
+            }
             _ => Fault::Reload { digest: self.watch.next_digest() },
         })
     }
@@ -161,6 +168,10 @@ impl World<'_> {
                     self.close_port(*machine, monitor);
                 }
                 self.watch.disturbed(*machine, self.now);
+            }
+            Fault::Endpoint { endpoint, hangs } => {
+                self.endpoints.insert(endpoint.clone(), (Some(*hangs), self.now));
+                return Lasts::For(self.random.span(interval, Duration::from_secs(6)));
             }
             Fault::Standby(machine) => self.standby(*machine, true),
             Fault::Resign(machine) => self.resign(*machine),
@@ -237,6 +248,9 @@ impl World<'_> {
                 }
                 self.watch.disturbed(machine, self.now);
             }
+            Fault::Endpoint { endpoint, hangs: _ } => {
+                self.endpoints.insert(endpoint, (None, self.now));
+            }
             Fault::Standby(machine) => self.standby(machine, false),
             Fault::Reload { digest: _ } => self.reload_missed(),
             Fault::Refuse(..) | Fault::Delete(_) | Fault::Starve(_) | Fault::Replay(_) => {}
@@ -288,6 +302,7 @@ impl World<'_> {
             | Fault::KillGuarded(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
+            | Fault::Endpoint { .. }
             | Fault::Standby(_)
             | Fault::Resign(_)
             | Fault::Reload { .. }
@@ -375,6 +390,8 @@ impl World<'_> {
     /// Everything is repaired: power, wire, daemons, services; standby is lifted; all get the newest configuration.
     pub(crate) fn heal(&mut self) {
         self.era += 1;
+        let now = self.now;
+        self.endpoints.values_mut().filter(|(dead, _)| dead.is_some()).for_each(|one| *one = (None, now));
         self.network.heal(Manners::GOOD);
         self.plan.latency = self.plan.latency.min(Duration::from_millis(1));
         for machine in 0..self.machines.len() {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
-    EndpointName, Health, Instant, MonitorId, ServerName, VirtualHostName,
+    EndpointName, Health, Instant, MonitorId, PoolName, ServerName, VirtualHostName,
     event::Event,
     health::{EndpointHealth, ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
@@ -31,7 +31,7 @@ impl Node {
             self.membership.send_prompts(now, &statement, effects);
         }
         self.order_probes(effects);
-        self.publish_health(effects);
+        self.publish_health(now, effects);
         self.resign(now, effects);
     }
 
@@ -51,6 +51,7 @@ impl Node {
             heard: BTreeMap::new(),
             stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
             verdicts: self.monitors.verdicts(),
+            calm: self.calm.steps().map(|(pool, step)| (pool.key(), step)).collect(),
         }
     }
 
@@ -82,7 +83,7 @@ impl Node {
         }
     }
 
-    fn publish_health(&mut self, effects: &mut Effects) {
+    fn publish_health(&mut self, now: Instant, effects: &mut Effects) {
         let mut health = Health {
             revision: self.health.revision,
             settled: self.duty.listening.is_none() && self.duty.settling.is_none(),
@@ -91,7 +92,10 @@ impl Node {
             servers: self.servers(),
             virtual_hosts: self.virtual_hosts(),
             endpoints: self.endpoints(effects),
+            calm: BTreeMap::new(),
         };
+        self.calm.observe(now, &self.config, &health);
+        health.calm = self.agreed_calm();
         self.note_holders(&health.virtual_hosts, effects);
         if health != *self.health {
             health.revision += 1;
@@ -124,6 +128,18 @@ impl Node {
             (VirtualHostName::clone(name), VirtualHostHealth { active, at_primary, verdict })
         };
         self.config.virtual_hosts.iter().map(health).collect()
+    }
+
+    /// The lowest step that a living server has reached, of each pool.
+    fn agreed_calm(&self) -> BTreeMap<PoolName, u32> {
+        let living = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
+        let said: Vec<&Statement> = living.filter_map(|(_, peer)| peer.statement()).collect();
+        let lowest = |(pool, own): (&PoolName, u32)| {
+            let key = pool.key();
+            let others = said.iter().filter_map(|statement| statement.calm.get(&key).copied());
+            (pool.clone(), others.fold(own, u32::min))
+        };
+        self.calm.steps().map(lowest).collect()
     }
 
     /// What the living say of each endpoint; a verdict that is new goes into the journal.

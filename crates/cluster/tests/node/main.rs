@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the stage, too, is a test")]
 
+mod calm;
 mod chaos;
 mod conflict;
 mod endpoints;

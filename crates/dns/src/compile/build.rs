@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hickory_proto::rr::{LowerName, RData, RecordType};
-use model::config::ClusterConfig;
+use model::config::{ClusterConfig, Ttl};
 
 use super::{
     Alias, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
@@ -39,7 +39,7 @@ struct Builder {
     /// Every apex in wire form, and its zone's number.
     apexes: BTreeMap<Vec<u8>, u16>,
     /// Numbers of pool uses.
-    uses: BTreeMap<(usize, u32), u32>,
+    uses: BTreeMap<(usize, Ttl), u32>,
 }
 
 impl Builder {

@@ -26,7 +26,11 @@ mod tests;
 use std::collections::BTreeMap;
 
 use hickory_proto::rr::{LowerName, Name, RData, RecordType};
-use model::{PoolName, ZoneName, config::ClusterConfig, diagnostic::Diagnostic};
+use model::{
+    PoolName, ZoneName,
+    config::{ClusterConfig, Ttl},
+    diagnostic::Diagnostic,
+};
 
 use self::{
     source::{Complaint, Place, Sources},
@@ -75,8 +79,8 @@ pub struct RecordSet {
 pub struct PoolUse {
     /// Which pool; it exists in the cluster's configuration.
     pub pool: PoolName,
-    /// Seconds that caches may keep its addresses: the record's own TTL, else the pool's.
-    pub ttl: u32,
+    /// Seconds that caches may keep its addresses: the record's own TTL, else the pool's, be it elastic.
+    pub ttl: Ttl,
 }
 
 /// Reads the template `text` of the zone `origin` and checks it.

@@ -7,7 +7,7 @@ use hickory_proto::rr::{
     LowerName, RData,
     rdata::{A, AAAA, NS},
 };
-use model::{PoolName, ServerName, VirtualHostName, nearest};
+use model::{PoolName, ServerName, VirtualHostName, config::Ttl, nearest};
 
 use super::{
     source::{Complaint, Place},
@@ -42,7 +42,7 @@ impl Reader<'_> {
         let record = PoolRecord {
             owner: owner.clone(),
             pool: pool.clone(),
-            ttl: ttl.unwrap_or(settings.ttl),
+            ttl: ttl.map_or(settings.ttl, Ttl::fixed),
             place: word.place.to(name.place),
         };
         self.out.pools.push(record);

@@ -43,7 +43,7 @@ impl Zone {
                     IpAddr::V4(address) => RData::A(address.into()),
                     IpAddr::V6(address) => RData::AAAA(address.into()),
                 };
-                line(&mut out, name, used.ttl, &data);
+                line(&mut out, name, used.ttl.max, &data);
             }
         }
         out

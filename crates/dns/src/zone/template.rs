@@ -6,7 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{LowerName, Name, RData};
-use model::{PoolName, config::ClusterConfig, nearest};
+use model::{
+    PoolName,
+    config::{ClusterConfig, Ttl},
+    nearest,
+};
 
 use super::{
     rdata,
@@ -51,7 +55,7 @@ pub(super) struct PoolRecord {
     /// Which pool.
     pub(super) pool: PoolName,
     /// Its TTL in seconds.
-    pub(super) ttl: u32,
+    pub(super) ttl: Ttl,
     /// Where it stands.
     pub(super) place: Place,
 }

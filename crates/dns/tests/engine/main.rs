@@ -5,6 +5,7 @@ mod agree;
 mod corpus;
 mod malformed;
 mod oracle;
+mod policies;
 mod pools;
 mod rules;
 mod support;

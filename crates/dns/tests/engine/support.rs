@@ -17,8 +17,8 @@ use hickory_proto::{
 use model::{
     Health, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Pool, PoolMember, Server,
-        UnknownPolicy, VirtualHost,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
+        Server, Ttl, UnknownPolicy, VirtualHost,
     },
     health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
@@ -48,7 +48,8 @@ pub(crate) fn config() -> ClusterConfig {
     let virtual_host = |n: usize| PoolMember::VirtualHost(VirtualHostName::new(&format!("virtual{n}")));
     let pool = |members: Vec<PoolMember>| Pool {
         members,
-        ttl: 5,
+        policy: Policy::RoundRobin,
+        ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled: false,
         all_down: AllDown::All,
@@ -87,6 +88,7 @@ pub(crate) fn healthy() -> Health {
         isolated: false,
         serial: 2_026_112_301,
         servers: ["web1", "web2", "web3"].map(|name| (ServerName::new(name), alive)).into(),
+        calm: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         virtual_hosts: (1..=3)
             .map(|n| (VirtualHostName::new(&format!("virtual{n}")), held(&format!("web{n}"), true)))
@@ -118,7 +120,7 @@ pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
         let owner = if owner == "@" { apex.clone() } else { name(owner).append_domain(&apex).unwrap() };
         let owner = owners.entry(LowerName::from(owner)).or_default();
         if kind == "POOL" {
-            owner.pool = Some(PoolUse { pool: PoolName::new(data), ttl: 5 });
+            owner.pool = Some(PoolUse { pool: PoolName::new(data), ttl: Ttl::fixed(5) });
             continue;
         }
         let kind: RecordType = kind.parse().unwrap();

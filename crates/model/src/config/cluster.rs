@@ -231,8 +231,10 @@ pub struct HttpProbe {
 pub struct Pool {
     /// Who answers for the pool's names, in the order of the file; at least one.
     pub members: Vec<PoolMember>,
-    /// Seconds that caches may keep an answer, 1 to 86,400. Default 5.
-    pub ttl: u32,
+    /// How the members share new clients.
+    pub policy: Policy,
+    /// Seconds that caches may keep an answer. Default 5, always.
+    pub ttl: Ttl,
     /// At most so many addresses of each family in one answer; none: all.
     pub max_answers: Option<u16>,
     /// Whether a virtual host that sits on a backup which already answers for another member stays in the answers.
@@ -242,6 +244,57 @@ pub struct Pool {
     pub all_down: AllDown,
     /// What is answered before anything is known.
     pub unknown: UnknownPolicy,
+}
+
+/// `policy` of a pool.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// To each living member its equal share. Default.
+    #[default]
+    RoundRobin,
+    /// To each living member a share by its weight, 0 to 1,000, in the order of the members; not all are 0. Who has 0 is
+    /// answered only while all others are out.
+    Weighted(Vec<u16>),
+    /// All to the first member that lives.
+    Failover,
+}
+
+impl Policy {
+    /// The word of the configuration.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Weighted(_) => "weighted",
+            Self::Failover => "failover",
+        }
+    }
+}
+
+/// `ttl` of a pool, in seconds, 1 to 86,400: short while anything about the pool is suspected, moved, unknown or planned,
+/// and never longer than the calm has lasted. The same number twice is a fixed TTL.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ttl {
+    /// The shortest.
+    pub min: u32,
+    /// The longest; not below the shortest.
+    pub max: u32,
+}
+
+impl Ttl {
+    /// Always the same.
+    pub const fn fixed(seconds: u32) -> Self {
+        Self { min: seconds, max: seconds }
+    }
+
+    /// Whether calm makes a difference.
+    pub const fn is_elastic(self) -> bool {
+        self.min < self.max
+    }
+
+    /// After so many seconds of calm.
+    pub fn after(self, calm: u32) -> u32 {
+        calm.clamp(self.min, self.max)
+    }
 }
 
 /// A pool's member.

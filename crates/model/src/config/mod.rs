@@ -13,7 +13,7 @@ mod read;
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, HttpProbe, Monitor, PartitionPolicy,
-    Pool, PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+    Policy, Pool, PoolMember, ProbeKind, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
 };
 pub use key::decode_key;
 pub use node::NodeConfig;

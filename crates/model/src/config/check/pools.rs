@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     super::{
-        cluster::{AllDown, Endpoint, Pool, PoolMember, Server, UnknownPolicy, VirtualHost},
+        cluster::{AllDown, Endpoint, Policy, Pool, PoolMember, Server, Ttl, UnknownPolicy, VirtualHost},
         read::{Entry, Fields, Value},
     },
-    cluster::Draft,
+    cluster::{Draft, refuse_equal_keys},
     suggest,
 };
 use crate::id::{EndpointName, PoolName, ServerName, VirtualHostName};
 
-const KNOWN: &[&str] = &["members", "policy", "ttl", "max-answers", "doubled", "all-down", "unknown"];
+const KNOWN: &[&str] = &["members", "policy", "weights", "ttl", "max-answers", "doubled", "all-down", "unknown"];
 
 /// What may be a pool's member.
 pub(super) struct There<'c> {
@@ -38,14 +38,11 @@ pub(super) fn pools(draft: &Draft<'_>, there: &There<'_>) -> BTreeMap<PoolName, 
     let mut pools = BTreeMap::new();
     for entry in &draft.pools {
         let Some(fields) = entry.value.fields(format!("pool `{}`", entry.name), KNOWN) else { continue };
-        if let Some(policy) = fields.get("policy")
-            && let Some(false) = policy.choice(&[("round-robin", true), ("weighted", false), ("failover", false)])
-        {
-            policy.refuse("only the policy \"round-robin\" is supported yet", "remove `policy`");
-        }
+        let members = members(draft, &fields, there);
         let pool = Pool {
-            members: members(draft, &fields, there),
-            ttl: fields.get("ttl").and_then(|value| value.integer(1..=86_400)).unwrap_or(5),
+            policy: policy(&fields, &members),
+            members,
+            ttl: fields.get("ttl").and_then(|value| ttl(&value)).unwrap_or(Ttl::fixed(5)),
             max_answers: fields.get("max-answers").and_then(|value| value.integer(1..=1000)),
             keep_doubled: fields
                 .get("doubled")
@@ -64,7 +61,75 @@ pub(super) fn pools(draft: &Draft<'_>, there: &There<'_>) -> BTreeMap<PoolName, 
         };
         pools.insert(PoolName::new(entry.name), pool);
     }
+    let key =
+        |entry: &Entry<'_>| (format!("pool `{}`", entry.name), PoolName::new(entry.name).key(), entry.span.clone());
+    refuse_equal_keys(draft.source, draft.pools.iter().map(key));
     pools
+}
+
+/// `policy` and `weights`.
+fn policy(fields: &Fields<'_>, members: &[PoolMember]) -> Policy {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Word {
+        RoundRobin,
+        Weighted,
+        Failover,
+    }
+    let word = fields.get("policy").map_or(Some(Word::RoundRobin), |policy| {
+        policy.choice(&[("round-robin", Word::RoundRobin), ("weighted", Word::Weighted), ("failover", Word::Failover)])
+    });
+    match (word, fields.get("weights")) {
+        (Some(Word::Weighted), Some(value)) => Policy::Weighted(weights(&value, fields, members)),
+        (Some(Word::Weighted), None) => {
+            fields.require("weights", "weights = { virtual1 = 3 }");
+            Policy::default()
+        }
+        (Some(Word::RoundRobin | Word::Failover), Some(value)) => {
+            value.refuse("`weights` count under the policy \"weighted\" only", "write `policy = \"weighted\"`");
+            Policy::default()
+        }
+        (Some(Word::Failover), None) => Policy::Failover,
+        (Some(Word::RoundRobin), None) | (None, _) => Policy::RoundRobin,
+    }
+}
+
+/// One weight a member; who is not mentioned has 1.
+fn weights(value: &Value<'_>, fields: &Fields<'_>, members: &[PoolMember]) -> Vec<u16> {
+    let mut weights = vec![1; members.len()];
+    for entry in fields.entries("weights") {
+        let weight = entry.value.integer(0..=1000);
+        match members.iter().position(|member| member.name() == entry.name) {
+            Some(index) => weights[index] = weight.unwrap_or(1),
+            None => {
+                let names = members.iter().map(PoolMember::name).collect::<Vec<_>>().join(", ");
+                entry
+                    .value
+                    .refuse_name(format!("`{}` is no member of this pool", entry.name), format!("there is: {names}"));
+            }
+        }
+    }
+    if weights.iter().all(|weight| *weight == 0) && !weights.is_empty() {
+        value.refuse("no member has a weight above 0", "weight 0 is for a member that helps out while all others fail");
+    }
+    weights
+}
+
+/// `10`, or `{ min = 5, max = 30 }`.
+fn ttl(value: &Value<'_>) -> Option<Ttl> {
+    const LIMITS: std::ops::RangeInclusive<u32> = 1..=86_400;
+    if !value.is_table() {
+        return value.integer(LIMITS).map(Ttl::fixed);
+    }
+    let fields = value.fields("`ttl`", &["min", "max"])?;
+    let (min, max) = (fields.require("min", "min = 5"), fields.require("max", "max = 30"));
+    let min = min?.integer(LIMITS)?;
+    let last = max?;
+    let max = last.integer(LIMITS)?;
+    if max < min {
+        last.refuse(format!("`max` ({max}) is below `min` ({min})"), "write the shortest TTL as `min`");
+        return None;
+    }
+    Some(Ttl { min, max })
 }
 
 fn members(draft: &Draft<'_>, fields: &Fields<'_>, there: &There<'_>) -> Vec<PoolMember> {

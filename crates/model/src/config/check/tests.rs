@@ -7,7 +7,7 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, UnknownPolicy, locate,
+        AllDown, ClusterConfig, Failback, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, Ttl, UnknownPolicy, locate,
     },
     diagnostic::Diagnostic,
     digest::digest64,
@@ -161,7 +161,7 @@ fn a_cluster_file_with_every_setting() {
     assert_eq!((&*mail.name, &mail.kind, mail.port), ("mail", &ProbeKind::Tcp, 25));
 
     let pool = &config.pools.values().last().unwrap();
-    assert_eq!((pool.ttl, pool.max_answers, pool.keep_doubled), (10, Some(2), true));
+    assert_eq!((pool.ttl, pool.max_answers, pool.keep_doubled), (Ttl::fixed(10), Some(2), true));
     assert_eq!((pool.all_down, pool.unknown), (AllDown::Nodata, UnknownPolicy::All));
     let members = [
         PoolMember::VirtualHost(VirtualHostName::new("virtual1")),
@@ -187,7 +187,7 @@ fn the_defaults_are_the_documented_ones() {
     );
     assert_eq!((web.rise, web.fall, web.priority), (2, 2, 0));
     let plain = &config.pools[&crate::PoolName::new("plain")];
-    assert_eq!((plain.ttl, plain.max_answers, plain.keep_doubled), (5, None, false));
+    assert_eq!((plain.ttl, plain.max_answers, plain.keep_doubled), (Ttl::fixed(5), None, false));
     assert_eq!((plain.all_down, plain.unknown), (AllDown::All, UnknownPolicy::Servfail));
 
     let least = cluster("[cluster]\nname = \"x\"\n[server.a]\naddress = \"127.0.0.1\"\n");
