@@ -13,6 +13,7 @@ mod pool;
 mod respond;
 mod ring;
 mod view;
+mod why;
 mod wire;
 pub mod zone;
 

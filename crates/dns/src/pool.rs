@@ -8,11 +8,12 @@
 //!
 //! Deliberately not here: who holds which address (`cluster`), the records' bytes ([`crate::view`]).
 
+mod words;
+
 use std::net::IpAddr;
 
 use model::{
     EndpointName, Health, PoolName, ServerName, VirtualHostName,
-    api::{PoolMemberStatus, PoolStatus},
     config::{AllDown, ClusterConfig, Policy, PoolMember, UnknownPolicy},
     health::{ServerState, Verdict},
 };
@@ -175,71 +176,6 @@ impl Pools {
             (None, _) => HostState::Unheld,
             (Some(by), Verdict::Down) => HostState::ServiceDown { by },
             (Some(by), Verdict::Unknown | Verdict::Up) => HostState::Held { by, at_primary: host.at_primary },
-        }
-    }
-
-    /// Every pool for people.
-    pub(crate) fn status(&self, evaluated: &[Evaluated]) -> Vec<PoolStatus> {
-        let pools = self.pools.iter().zip(evaluated);
-        pools
-            .map(|(pool, state)| PoolStatus { name: pool.name.to_string(), members: self.members(pool, state) })
-            .collect()
-    }
-
-    fn members(&self, pool: &Pool, evaluated: &Evaluated) -> Vec<PoolMemberStatus> {
-        let members = pool.members.iter().zip(&evaluated.members);
-        let status = members.map(|(member, standing)| {
-            let (answered, rule) = match evaluated.mode {
-                Mode::Normal => (pool.is_in(standing), None),
-                Mode::AllDown(AllDown::All) => (true, Some("everything is down, so all are answered")),
-                Mode::AllDown(AllDown::Servfail | AllDown::Nodata) => (false, None),
-                Mode::Unknown(UnknownPolicy::All) => (true, Some("nothing is known yet, so all are answered")),
-                Mode::Unknown(UnknownPolicy::Servfail) => (false, Some("nothing is known yet")),
-                Mode::Isolated => (false, Some("this server is isolated and vouches for nothing")),
-            };
-            let words = self.words(pool, standing);
-            PoolMemberStatus {
-                name: self.name(member.kind).to_owned(),
-                addresses: member.addresses.clone(),
-                answered,
-                why: rule.map_or(words.clone(), |rule| format!("{words}; {rule}")),
-            }
-        });
-        status.collect()
-    }
-
-    fn name(&self, kind: Kind) -> &str {
-        match kind {
-            Kind::VirtualHost(index) => self.hosts[index].as_str(),
-            Kind::Server(index) => self.servers[index].as_str(),
-            Kind::Endpoint(index) => self.endpoints[index].as_str(),
-        }
-    }
-
-    fn words(&self, pool: &Pool, standing: &Standing) -> String {
-        let server = |index: &usize| &self.servers[*index];
-        match standing {
-            Standing::ServerUp => "alive".to_owned(),
-            Standing::ServerStandby => "on standby".to_owned(),
-            Standing::ServerDown(ServerState::Dead) => "dead".to_owned(),
-            Standing::ServerDown(ServerState::Left) => "has left".to_owned(),
-            Standing::ServerDown(ServerState::Unknown) => "not heard so far".to_owned(),
-            Standing::ServerDown(ServerState::Alive | ServerState::Suspect) => "not known".to_owned(),
-            Standing::Held { by, at_primary: true } => format!("held by {}", server(by)),
-            Standing::Held { by, at_primary: false } => format!("held by backup {}", server(by)),
-            Standing::Unheld => "held by nobody".to_owned(),
-            Standing::ServiceDown { by } => format!("its service is down on {}", server(by)),
-            Standing::Endpoint(Verdict::Up) => "up".to_owned(),
-            Standing::Endpoint(Verdict::Down) => "most of those who probe it find it down".to_owned(),
-            Standing::Endpoint(Verdict::Unknown) => "nobody has probed it so far".to_owned(),
-            Standing::Spare => "could be answered; its weight is 0 and others live".to_owned(),
-            Standing::Behind { first } => {
-                format!("could be answered; {} comes first", self.name(pool.members[*first].kind))
-            }
-            Standing::Doubled { by, through } => {
-                let other = self.name(pool.members[*through].kind);
-                format!("on backup {}, which already answers for {other}", server(by))
-            }
         }
     }
 }

@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use model::{Health, ZoneName, api::PoolStatus};
+use model::{
+    Health, ZoneName,
+    api::{PoolStatus, PoolWhy},
+};
 
 use crate::{
     compile::{Use, Zones},
@@ -70,6 +73,12 @@ impl View {
     /// What this server calls itself, where it may tell.
     pub(crate) fn identity(&self) -> Option<&[u8]> {
         Some(&*self.identity).filter(|identity| self.zones.tell_identity && !identity.is_empty())
+    }
+
+    /// A pool's part in an answer.
+    pub(crate) fn pool_why(&self, used: u32) -> PoolWhy {
+        let used = self.zones.uses[used as usize];
+        self.zones.pools.why(used.pool, &self.evaluated[used.pool], used.ttl)
     }
 
     pub(crate) fn records(&self, used: u32) -> &Records {

@@ -143,6 +143,47 @@ pub struct PoolMemberStatus {
     pub why: String,
 }
 
+/// Why a name is answered as it is: what `standin dns why` says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Why {
+    /// The name asked for, absolute.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `NOERROR`, `NXDOMAIN`, `SERVFAIL`, `REFUSED` and so on.
+    pub rcode: String,
+    /// Whether the answer is authoritative.
+    pub authoritative: bool,
+    /// What leads to the answer, step by step: words for a person.
+    pub steps: Vec<String>,
+    /// The pool that gives the addresses, if one does.
+    pub pool: Option<PoolWhy>,
+    /// The answer section as lines of a master file; the next answer may begin with another record.
+    pub answer: Vec<String>,
+    /// The authority section.
+    pub authority: Vec<String>,
+    /// The additional section.
+    pub additional: Vec<String>,
+}
+
+/// A pool's part in an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolWhy {
+    /// Its name.
+    pub name: String,
+    /// `round-robin`, `weighted` or `failover`.
+    pub policy: String,
+    /// Which of its rules decided: words for a person.
+    pub rule: String,
+    /// The answer's TTL in seconds.
+    pub ttl: u32,
+    /// Why it is that: words for a person.
+    pub ttl_why: String,
+    /// Its members.
+    pub members: Vec<PoolMemberStatus>,
+}
+
 /// The configuration in force.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConfigStatus {

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::id::{EndpointName, PoolName, ServerName, VirtualHostName};
+use crate::{
+    config::ClusterConfig,
+    id::{EndpointName, PoolName, ServerName, VirtualHostName},
+};
 
 /// The thresholded result of probes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
@@ -95,4 +98,52 @@ pub struct Health {
     /// and so on, so that it seldom changes. Calm ends when a member is suspected, sits on a backup, is unknown or on
     /// standby, and begins anew when anything about a member has changed.
     pub calm: BTreeMap<PoolName, u32>,
+}
+
+impl Health {
+    /// Everything works, and has done so for long: what answers look like on a good day.
+    pub fn all_well(config: &ClusterConfig, serial: u32) -> Self {
+        let alive = ServerHealth { state: ServerState::Alive, standby: false };
+        let up = EndpointHealth { verdict: Verdict::Up };
+        let at_home = |(name, host): (&VirtualHostName, &crate::config::VirtualHost)| {
+            let active = host.servers.first().cloned();
+            (name.clone(), VirtualHostHealth { active, at_primary: true, verdict: Verdict::Up })
+        };
+        Self {
+            revision: 1,
+            settled: true,
+            isolated: false,
+            serial,
+            servers: config.servers.keys().map(|name| (name.clone(), alive)).collect(),
+            virtual_hosts: config.virtual_hosts.iter().map(at_home).collect(),
+            endpoints: config.endpoints.keys().map(|name| (name.clone(), up)).collect(),
+            calm: config.pools.iter().map(|(name, pool)| (name.clone(), pool.ttl.max)).collect(),
+        }
+    }
+
+    /// The same with `name` down: a server (its virtual hosts move to their next living one), a virtual host's service, or
+    /// an endpoint. False where there is nothing of that name.
+    pub fn take_down(&mut self, config: &ClusterConfig, name: &str) -> bool {
+        let mut found = false;
+        if let Some(server) = self.servers.get_mut(&ServerName::new(name)) {
+            server.state = ServerState::Dead;
+            found = true;
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(&EndpointName::new(name)) {
+            endpoint.verdict = Verdict::Down;
+            found = true;
+        }
+        if let Some(host) = self.virtual_hosts.get_mut(&VirtualHostName::new(name)) {
+            host.verdict = Verdict::Down;
+            found = true;
+        }
+        for (name, host) in &mut self.virtual_hosts {
+            let list = config.virtual_hosts.get(name).map(|spec| spec.servers.as_slice()).unwrap_or_default();
+            let lives = |server: &&ServerName| self.servers.get(*server).is_some_and(|one| one.state.is_alive());
+            host.active = list.iter().find(lives).cloned();
+            host.at_primary = host.active.is_some() && host.active.as_ref() == list.first();
+        }
+        self.calm.clear();
+        found
+    }
 }

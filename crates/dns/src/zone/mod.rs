@@ -25,6 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::{render::record_line, text::print_name};
 use hickory_proto::rr::{LowerName, Name, RData, RecordType};
 use model::{
     PoolName, ZoneName,

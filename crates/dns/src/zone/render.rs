@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use hickory_proto::rr::{LowerName, RData, RecordType};
+use hickory_proto::rr::{LowerName, RData, Record, RecordType};
 use model::PoolName;
 
 use super::{
@@ -60,6 +60,16 @@ impl Zone {
             other => other.clone(),
         }
     }
+}
+
+/// A record as a line of a master file, where its data has a text form.
+pub(crate) fn record_line(record: &Record) -> Option<String> {
+    let mut out = String::new();
+    let code = record.data.record_type().into();
+    let text = print(code, &encode(&record.data)?)?;
+    let (owner, rtype) = (print_name(record.name.iter()), type_name_or_number(code));
+    write!(out, "{owner}\t{}\tIN\t{rtype}\t{text}", record.ttl).expect("writing to a string cannot fail");
+    Some(out)
 }
 
 fn line(out: &mut String, owner: &LowerName, ttl: u32, data: &RData) {
