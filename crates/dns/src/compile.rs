@@ -12,7 +12,10 @@
 pub(crate) mod block;
 mod build;
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher},
+};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
@@ -25,7 +28,7 @@ use self::block::{Block, Fix};
 use crate::{
     pool::Pools,
     wire::{NameBuf, rtype},
-    zone::Zone,
+    zone::{Follower, Zone},
 };
 
 /// All zones of a configuration, compiled. Immutable; shared by every [`crate::View`].
@@ -43,6 +46,9 @@ pub struct Zones {
     pub(crate) pools: Pools,
     /// Each pair of a pool and a TTL that some name uses.
     pub(crate) uses: Vec<Use>,
+    /// Records that follow pools, and at which node and type they stand.
+    pub(crate) followers: Vec<Followed>,
+    following: BTreeMap<(u32, u16), u32>,
     /// Labels of the deepest node and of the highest apex.
     deepest: usize,
     highest: usize,
@@ -131,6 +137,13 @@ pub(crate) struct Use {
     pub(crate) ttl: Ttl,
 }
 
+/// Records that follow a pool, one a member.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) pool: usize,
+    pub(crate) follower: Follower,
+}
+
 /// Where a name leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Found {
@@ -164,6 +177,8 @@ impl Zones {
             referrals: Vec::new(),
             pools: Pools::of(config),
             uses: Vec::new(),
+            followers: Vec::new(),
+            following: BTreeMap::new(),
             deepest: 0,
             highest: usize::MAX,
             max_udp_size: config.dns.max_udp_size,
@@ -240,6 +255,12 @@ impl Zones {
     /// A node's record sets, in the order of their types' numbers.
     pub(crate) fn sets(&self, node: &Node) -> &[Set] {
         &self.sets[node.first_set as usize..][..usize::from(node.set_count)]
+    }
+
+    /// The records of that type at a node that follow a pool; of any type, where ANY is asked for.
+    pub(crate) fn follower(&self, node: u32, asked: u16) -> Option<u32> {
+        let types = if asked == rtype::ANY { (node, 0)..=(node, u16::MAX) } else { (node, asked)..=(node, asked) };
+        self.following.range(types).next().map(|(_, follower)| *follower)
     }
 
     /// A block's bytes.

@@ -73,6 +73,16 @@ pub(crate) struct Answered {
     pub(crate) weight: u16,
 }
 
+/// A member as it is offered in records that name members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Offered {
+    pub(crate) member: usize,
+    /// From 1: who is to be tried first.
+    pub(crate) priority: u16,
+    /// The share among those of one priority.
+    pub(crate) weight: u16,
+}
+
 /// A pool's state with the reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Evaluated {
@@ -167,6 +177,28 @@ impl Pools {
         let servers: Vec<_> = self.servers.iter().map(|name| server_standing(health, name)).collect();
         let endpoints: Vec<_> = self.endpoints.iter().map(|name| endpoint_verdict(health, name)).collect();
         self.pools.iter().map(|pool| pool.evaluate(health, &hosts, &servers, &endpoints)).collect()
+    }
+
+    /// The members that a pool offers to clients that choose by themselves (SRV, SVCB), with their priorities; none: we
+    /// do not know.
+    pub(crate) fn offered(&self, index: usize, evaluated: &Evaluated) -> Option<Vec<Offered>> {
+        let pool = &self.pools[index];
+        let all = match evaluated.mode {
+            Mode::Normal => false,
+            Mode::AllDown(AllDown::All) | Mode::Unknown(UnknownPolicy::All) => true,
+            Mode::AllDown(AllDown::Nodata) => return Some(Vec::new()),
+            Mode::AllDown(AllDown::Servfail) | Mode::Unknown(UnknownPolicy::Servfail) | Mode::Isolated => return None,
+        };
+        let lives = |standing: &Standing| pool.is_in(standing) || matches!(standing, Standing::Behind { .. });
+        let members = evaluated.members.iter().enumerate().filter(|(_, standing)| all || lives(standing));
+        let offer = |(place, (member, _)): (u16, (usize, &Standing))| match &pool.policy {
+            Policy::RoundRobin => Offered { member, priority: 1, weight: 1 },
+            Policy::Weighted(weights) => {
+                Offered { member, priority: 1, weight: weights.get(member).copied().unwrap_or(1).max(1) }
+            }
+            Policy::Failover => Offered { member, priority: place, weight: 0 },
+        };
+        Some((1..).zip(members).map(offer).collect())
     }
 
     fn host_state(&self, health: &Health, name: &VirtualHostName) -> HostState {

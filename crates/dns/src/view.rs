@@ -13,9 +13,10 @@ use model::{
 };
 
 use crate::{
-    compile::{Use, Zones},
+    compile::{Followed, Use, Zones},
     pool::{Evaluated, PoolState},
     ring::Ring,
+    wire::{HEADER, IN},
 };
 
 /// What is answered now. See [`crate::respond()`].
@@ -27,6 +28,8 @@ pub struct View {
     evaluated: Vec<Evaluated>,
     /// For each use of a pool, its records.
     uses: Vec<Records>,
+    /// For each set that follows a pool, its records; none: we do not know.
+    followers: Vec<Option<(Box<[u8]>, u16)>>,
 }
 
 /// A pool's records with some TTL.
@@ -51,8 +54,9 @@ impl View {
             }
         };
         let uses = zones.uses.iter().map(records).collect();
+        let followers = zones.followers.iter().map(|one| follow(zones, &evaluated[one.pool], one)).collect();
         let identity = &identity.as_bytes()[..identity.len().min(255)];
-        Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses }
+        Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses, followers }
     }
 
     /// The serial in the SOA of every zone that asks for the cluster's.
@@ -81,7 +85,28 @@ impl View {
         self.zones.pools.why(used.pool, &self.evaluated[used.pool], used.ttl)
     }
 
+    /// The records of a set that follows a pool, owned by the question's name, and how many; none: we do not know.
+    pub(crate) fn followed(&self, follower: u32) -> Option<(&[u8], u16)> {
+        self.followers[follower as usize].as_ref().map(|(bytes, records)| (&**bytes, *records))
+    }
+
     pub(crate) fn records(&self, used: u32) -> &Records {
         &self.uses[used as usize]
     }
+}
+
+/// One record for each member that is offered.
+fn follow(zones: &Zones, evaluated: &Evaluated, one: &Followed) -> Option<(Box<[u8]>, u16)> {
+    let (mut bytes, mut records) = (Vec::new(), 0);
+    for offered in zones.pools.offered(one.pool, evaluated)? {
+        let data = one.follower.data(offered.member, offered.priority, offered.weight);
+        for field in [0xC000 | HEADER as u16, one.follower.rtype.into(), IN] {
+            bytes.extend_from_slice(&field.to_be_bytes());
+        }
+        bytes.extend_from_slice(&one.follower.ttl.after(evaluated.calm).to_be_bytes());
+        bytes.extend_from_slice(&u16::try_from(data.len()).expect("names and parameters were checked").to_be_bytes());
+        bytes.extend_from_slice(&data);
+        records += 1;
+    }
+    Some((bytes.into(), records))
 }

@@ -83,7 +83,12 @@ impl View {
                 Some(target.as_bytes().to_vec())
             }
             Link::Alias(_) | Link::Referral(_) | Link::Tree(_) | Link::Nowhere => {
-                self.data_why(&spelled, &by, node, kind, why);
+                if self.zones.follower(index, asked).is_some() && self.set_of(node, asked).is_none() {
+                    why.steps
+                        .push(format!("{spelled} has {kind} records that follow a pool, one for each member answered"));
+                } else {
+                    self.data_why(&spelled, &by, node, kind, why);
+                }
                 None
             }
         }
@@ -102,6 +107,11 @@ impl View {
         Some(next)
     }
 
+    fn set_of(&self, node: &Node, asked: u16) -> Option<u16> {
+        let sets = self.zones.sets(node).iter().map(|set| set.rtype);
+        sets.into_iter().find(|rtype| *rtype == asked || asked == rtype::ANY)
+    }
+
     fn data_why(&self, spelled: &str, by: &str, node: &Node, kind: RecordType, why: &mut Why) {
         let asked = u16::from(kind);
         if node.pool != NONE && matches!(asked, rtype::A | rtype::AAAA | rtype::ANY) {
@@ -111,7 +121,7 @@ impl View {
             return;
         }
         let sets = self.zones.sets(node);
-        let has = sets.iter().any(|set| set.rtype == asked || asked == rtype::ANY);
+        let has = self.set_of(node, asked).is_some();
         why.steps.push(match has {
             true => format!("{spelled} has records of type {kind}{by}"),
             false if sets.is_empty() && node.pool == NONE => {

@@ -6,13 +6,13 @@ use hickory_proto::rr::{LowerName, RData, RecordType};
 use model::config::{ClusterConfig, Ttl};
 
 use super::{
-    Alias, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
+    Alias, Followed, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
     block::{Block, Frame, Writer, encode, wire},
     hash,
 };
 use crate::{
     wire::{NameBuf, rtype},
-    zone::{Owner, PoolUse, RecordSet, Zone},
+    zone::{Follower, Owner, PoolUse, RecordSet, Zone},
 };
 
 /// Denials live no longer where a zone's answers follow health, in seconds: a name may have addresses again soon.
@@ -75,11 +75,29 @@ impl Builder {
             }
         }
         self.denial(zone, &apex, index);
+        zone.followers.iter().for_each(|follower| self.follower(follower, &apex, index));
         // A zone below this one makes the names between them exist, delegated or not.
         let children = self.apexes.keys().filter(|name| is_below(name, &apex) && !self.belongs_deeper(name, &apex));
         for child in children.cloned().collect::<Vec<_>>() {
             self.ancestors(&child, &apex, index);
         }
+    }
+
+    /// Records that follow a pool: their owner's node, be it there already or not.
+    fn follower(&mut self, follower: &Follower, apex: &[u8], index: u16) {
+        let name = lower(&follower.owner);
+        if self.belongs_deeper(&name, apex) || (self.apexes.contains_key(&name) && name != apex) {
+            return;
+        }
+        self.ancestors(&name, apex, index);
+        let cut = ancestors(&name)
+            .filter_map(|above| self.zones.get(above))
+            .any(|above| matches!(self.zones.nodes[above as usize].link, Link::Referral(_) | Link::Tree(_)));
+        let Some(pool) = self.zones.pools.index(&follower.pool).filter(|_| !cut) else { return };
+        let node = self.insert(&name, index);
+        let number = narrow(self.zones.followers.len());
+        self.zones.followers.push(Followed { pool, follower: follower.clone() });
+        self.zones.following.insert((node, follower.rtype.into()), number);
     }
 
     /// Whether `name` lies strictly below an apex of ours that is deeper than `apex`.
@@ -218,7 +236,7 @@ impl Builder {
     fn denial(&mut self, zone: &Zone, apex: &[u8], index: u16) {
         let soa = zone.owners.get(&LowerName::from(&zone.origin)).and_then(|owner| owner.sets.get(&RecordType::SOA));
         let Some((RData::SOA(soa), ttl)) = soa.and_then(|set| Some((set.data.first()?, set.ttl))) else { return };
-        let dynamic = zone.owners.values().any(|owner| owner.pool.is_some());
+        let dynamic = !zone.followers.is_empty() || zone.owners.values().any(|owner| owner.pool.is_some());
         let ttl = ttl.min(soa.minimum).min(if dynamic { DYNAMIC_DENIAL_TTL } else { u32::MAX });
         let frame = Frame { owner: apex, apex: apex.len(), owner_known: true };
         let block = self.block(frame, ttl, &[RData::SOA(soa.clone())]);

@@ -78,6 +78,9 @@ impl<'t> Index<'t> {
         for pool in &template.pools {
             owners.entry(pool.owner.clone()).or_default().pools.push(pool);
         }
+        for follower in &template.followers {
+            owners.entry(follower.owner.clone()).or_default();
+        }
         let mut between = BTreeSet::new();
         for owner in owners.keys() {
             let mut above = owner.base_name();

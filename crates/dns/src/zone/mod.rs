@@ -1,4 +1,5 @@
-//! Zone templates: master files (RFC 1035 section 5) with `${variables}` and two pseudo-records, `POOL` and `NAMESERVERS`.
+//! Zone templates: master files (RFC 1035 section 5) with `${variables}` and pseudo-records: `POOL`, `NAMESERVERS`, and
+//! `SRV-POOL`, `HTTPS-POOL`, `SVCB-POOL`.
 //!
 //! A [`Zone`] is what a template says once every directive is carried out and every check has passed. Invariants: exactly
 //! one SOA and at least one NS at the apex; every owner is in the zone; a CNAME is alone at its owner; the records of one
@@ -8,6 +9,7 @@
 //! caller brings the text and a way to get included ones).
 
 mod check;
+mod follow;
 mod generate;
 mod params;
 mod pseudo;
@@ -25,6 +27,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use self::follow::Follower;
 pub(crate) use self::{render::record_line, text::print_name};
 use hickory_proto::rr::{LowerName, Name, RData, RecordType};
 use model::{
@@ -55,6 +58,8 @@ pub struct Zone {
     /// Every name that owns records, in the canonical order of RFC 4034 section 6.1: an owner stands right before all
     /// names below it. Empty non-terminals own nothing and are not listed.
     pub owners: BTreeMap<LowerName, Owner>,
+    /// Records that follow a pool; their owners need not be among `owners`.
+    pub followers: Vec<Follower>,
 }
 
 /// What one name owns.
@@ -122,16 +127,18 @@ pub fn load(
     reader.file(file, text);
     let template = reader.out;
     let mut owners = check::check(&apex, &template, &mut sources);
+    follow::check(&template.followers, &owners, &mut sources);
     if sources.errors() > 0 {
         return Err(sources.into_errors());
     }
-    let serial_from_cluster = settle_soa(&apex, &mut owners);
-    Ok(Zone { name: origin.clone(), origin: apex, serial_from_cluster, owners })
+    let followers = template.followers;
+    let serial_from_cluster = settle_soa(&apex, &mut owners, !followers.is_empty());
+    Ok(Zone { name: origin.clone(), origin: apex, serial_from_cluster, owners, followers })
 }
 
 /// Lowers the negative TTL where the zone uses pools; says whether the serial is the cluster's.
-fn settle_soa(apex: &Name, owners: &mut BTreeMap<LowerName, Owner>) -> bool {
-    let uses_pools = owners.values().any(|owner| owner.pool.is_some());
+fn settle_soa(apex: &Name, owners: &mut BTreeMap<LowerName, Owner>, follows: bool) -> bool {
+    let uses_pools = follows || owners.values().any(|owner| owner.pool.is_some());
     let set = owners.get_mut(&LowerName::new(apex)).and_then(|owner| owner.sets.get_mut(&RecordType::SOA));
     let Some(RData::SOA(soa)) = set.and_then(|set| set.data.first_mut()) else { return false };
     if uses_pools {

@@ -30,14 +30,7 @@ impl Reader<'_> {
             return Err((place, Complaint::new("POOL needs one pool's name")));
         };
         let Some((pool, settings)) = self.config.pools.get_key_value(&PoolName::new(&name.text)) else {
-            let complaint = Complaint::new(format!("no pool is called `{}`", name.text));
-            return Err((
-                name.place,
-                match nearest(&name.text, self.config.pools.keys().map(PoolName::as_str)) {
-                    Some(known) => complaint.help(format!("did you mean `{known}`?")),
-                    None => complaint.help("pools are made by `[pool.NAME]` in the cluster file"),
-                },
-            ));
+            return Err(self.no_pool(name));
         };
         let record = PoolRecord {
             owner: owner.clone(),
@@ -47,6 +40,16 @@ impl Reader<'_> {
         };
         self.out.pools.push(record);
         Ok(())
+    }
+
+    /// There is no pool of that name.
+    pub(super) fn no_pool(&self, name: &Token) -> Wrong {
+        let complaint = Complaint::new(format!("no pool is called `{}`", name.text));
+        let complaint = match nearest(&name.text, self.config.pools.keys().map(PoolName::as_str)) {
+            Some(known) => complaint.help(format!("did you mean `{known}`?")),
+            None => complaint.help("pools are made by `[pool.NAME]` in the cluster file"),
+        };
+        (name.place, complaint)
     }
 
     /// `@ [TTL] [IN] NAMESERVERS ns1=host ...`; without arguments every server, as ns1, ns2, ...

@@ -46,6 +46,16 @@ impl Zone {
                 line(&mut out, name, used.ttl.max, &data);
             }
         }
+        for follower in &self.followers {
+            for member in 0..follower.members.len() {
+                let data = follower.data(member, 1, 1);
+                let code = follower.rtype.into();
+                let text = print(code, &data).expect("what was made from text can be printed");
+                let (owner, rtype) = (print_name(follower.owner.iter()), type_name_or_number(code));
+                writeln!(out, "{owner}\t{}\tIN\t{rtype}\t{text}", follower.ttl.max)
+                    .expect("writing to a string cannot fail");
+            }
+        }
         out
     }
 

@@ -13,6 +13,7 @@ use model::{
 };
 
 use super::{
+    follow::{Follower, following},
     rdata,
     shape::{Field, Kind, SHAPES, Shape, kind, type_name},
     source::{Complaint, Place, Sources},
@@ -67,6 +68,10 @@ pub(super) struct Template {
     pub(super) records: Vec<Record>,
     /// The `POOL` records.
     pub(super) pools: Vec<PoolRecord>,
+    /// The records that follow a pool.
+    pub(super) followers: Vec<Follower>,
+    /// Names made for members of pools.
+    pub(super) members: BTreeSet<LowerName>,
     /// Owners of records that had a mistake.
     pub(super) failed: BTreeSet<LowerName>,
 }
@@ -294,6 +299,10 @@ impl<'a> Reader<'a> {
         if head.rtype.is("POOL") {
             return self.pool(owner, head.ttl, head.rtype, head.words);
         }
+        if let Some(rtype) = following(head.rtype) {
+            let ttl = (head.ttl, self.ttl(head.ttl, head.rtype)?);
+            return self.follow(owner, rtype, ttl, head.rtype, head.words);
+        }
         if head.rtype.is("NAMESERVERS") {
             let ttl = self.ttl(head.ttl, head.rtype)?;
             return self.nameservers(owner, ttl, head.rtype, head.words);
@@ -381,7 +390,8 @@ fn unknown_type(word: &str, first: &Token, indented: bool) -> Complaint {
         let help = format!("`{}` begins the line, so it is taken for the owner: put a blank before it", first.text);
         return complaint.help(help);
     }
-    let known = SHAPES.iter().map(|shape| shape.mnemonic).chain(["POOL", "NAMESERVERS"]);
+    let known =
+        SHAPES.iter().map(|shape| shape.mnemonic).chain(["POOL", "NAMESERVERS", "SRV-POOL", "HTTPS-POOL", "SVCB-POOL"]);
     match nearest(word, known) {
         Some(known) => complaint.help(format!("did you mean {known}?")),
         None => complaint.help("a type without a name here is written as `TYPEnnn \\# length hex` (RFC 3597)"),

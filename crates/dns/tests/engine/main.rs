@@ -3,6 +3,7 @@
 
 mod agree;
 mod corpus;
+mod following;
 mod malformed;
 mod oracle;
 mod policies;

@@ -132,7 +132,7 @@ pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
         }
     }
     let text = origin.trim_end_matches('.');
-    Zone { name: ZoneName::new(text), origin: apex, serial_from_cluster: true, owners }
+    Zone { name: ZoneName::new(text), origin: apex, serial_from_cluster: true, owners, followers: Vec::new() }
 }
 
 fn rdata(kind: RecordType, data: &str) -> RData {

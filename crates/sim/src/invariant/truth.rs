@@ -62,7 +62,7 @@ impl World<'_> {
                 return broken(format!("answers {address} of {}, not heard for {bound:?}", other.name));
             }
         }
-        self.endpoint_answered(&view).map_or(None, broken)
+        self.endpoint_answered(&view).and_then(broken)
     }
 
     /// An endpoint that has been dead for so long that all who probe it must know, and all others have heard of it.
