@@ -73,6 +73,7 @@ impl Record {
             | Step::Wire(..)
             | Step::Way(..)
             | Step::Service(..)
+            | Step::Endpoint(..)
             | Step::Freeze { .. }
             | Step::Reload(..)
             | Step::Stranger(..) => self.line(now, "*", sentence),

@@ -14,7 +14,7 @@
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
-use model::{ServerName, VirtualHostName, net::MacAddress};
+use model::{EndpointName, ServerName, VirtualHostName, net::MacAddress};
 
 /// Every sentence; printed where a line is not understood.
 const SENTENCES: &str = "\
@@ -25,6 +25,8 @@ const SENTENCES: &str = "\
     the wire between A and B breaks | the wire between A and B heals
     nothing gets from A to B any more | A gets through to B again
     the service of VIRTUAL-HOST on A stops | hangs | returns
+    the endpoint ENDPOINT stops | hangs | returns          (for all who probe it)
+    the endpoint ENDPOINT stops for A | returns for A      (a path breaks, or heals)
     A are frozen for N ms                                  (the machine: its kernel does not answer either)
     the daemon of A is frozen for N ms                     (the kernel goes on answering)
     A reload FILE
@@ -58,6 +60,8 @@ pub(crate) enum Step {
     Wire(Servers, Servers, bool),
     /// From the first to the second.
     Way(Servers, Servers, bool),
+    /// For these who probe it; none: for all.
+    Endpoint(EndpointName, Option<Servers>, Service),
     Service(VirtualHostName, Servers, Service),
     Freeze {
         servers: Servers,
@@ -131,7 +135,11 @@ fn step(sentence: &str) -> Option<Step> {
         _ => {}
     }
     if let Some(rest) = sentence.strip_prefix("the ") {
-        return wire(rest).or_else(|| service(rest)).or_else(|| network(rest)).or_else(|| frozen_daemon(rest));
+        return wire(rest)
+            .or_else(|| service(rest))
+            .or_else(|| endpoint(rest))
+            .or_else(|| network(rest))
+            .or_else(|| frozen_daemon(rest));
     }
     about_servers(sentence).or_else(|| stranger(sentence)).or_else(|| held(sentence))
 }
@@ -191,13 +199,25 @@ fn wire(text: &str) -> Option<Step> {
 fn service(text: &str) -> Option<Step> {
     let (virtual_host, rest) = text.strip_prefix("service of ")?.split_once(" on ")?;
     let (who, verb) = rest.rsplit_once(' ')?;
-    let service = match verb {
-        "stops" => Service::Stopped,
-        "hangs" => Service::Hangs,
-        "returns" => Service::Works,
-        _ => return None,
+    Some(Step::Service(VirtualHostName::new(virtual_host), servers(who)?, how(verb)?))
+}
+
+fn endpoint(text: &str) -> Option<Step> {
+    let (name, rest) = text.strip_prefix("endpoint ")?.split_once(' ')?;
+    let (verb, who) = match rest.split_once(" for ") {
+        Some((verb, who)) => (verb, Some(servers(who)?)),
+        None => (rest, None),
     };
-    Some(Step::Service(VirtualHostName::new(virtual_host), servers(who)?, service))
+    Some(Step::Endpoint(EndpointName::new(name), who, how(verb)?))
+}
+
+fn how(verb: &str) -> Option<Service> {
+    match verb {
+        "stops" => Some(Service::Stopped),
+        "hangs" => Some(Service::Hangs),
+        "returns" => Some(Service::Works),
+        _ => None,
+    }
 }
 
 fn network(text: &str) -> Option<Step> {

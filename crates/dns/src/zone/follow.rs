@@ -15,7 +15,7 @@ use hickory_proto::rr::{
 };
 use model::{
     PoolName,
-    config::{Pool, Ttl},
+    config::{Policy, Pool, Ttl},
 };
 
 use super::{
@@ -40,6 +40,8 @@ pub struct Follower {
     pub ttl: Ttl,
     /// For each member of the pool the record's data behind the priority, and in SRV behind the weight.
     pub members: Vec<Vec<u8>>,
+    /// Each member's priority and weight while all are up; none: it only helps out.
+    pub well: Vec<Option<(u16, u16)>>,
     place: Place,
 }
 
@@ -94,6 +96,12 @@ impl Reader<'_> {
             let complaint = Complaint::new(format!("`{}` gives the members no names", pattern.text));
             return Err((pattern.place, complaint.help("write a name that begins with `*`, such as `*.hosts`")));
         }
+        let given =
+            parameters.iter().find(|word| word.text.starts_with("ipv4hint") || word.text.starts_with("ipv6hint"));
+        if let Some(given) = given {
+            let complaint = Complaint::new("the hints are the members' own addresses");
+            return Err((given.place, complaint.help("leave it out")));
+        }
         let mut members = Vec::new();
         for member in &settings.members {
             let addresses = self.config.addresses_of(member);
@@ -107,7 +115,15 @@ impl Reader<'_> {
             members.push(data);
         }
         let ttl = ttl.0.map_or(settings.ttl, Ttl::fixed);
-        self.out.followers.push(Follower { owner: owner.clone(), rtype, pool, ttl, members, place: line });
+        let well = (1..).zip(0..members.len()).map(|(place, member)| match &settings.policy {
+            Policy::RoundRobin => Some((1, 1)),
+            Policy::Weighted(weights) => {
+                weights.get(member).copied().filter(|weight| *weight > 0).map(|weight| (1, weight))
+            }
+            Policy::Failover => Some((place, 0)),
+        });
+        let well = well.collect();
+        self.out.followers.push(Follower { owner: owner.clone(), rtype, pool, ttl, members, well, place: line });
         Ok(())
     }
 

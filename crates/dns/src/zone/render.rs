@@ -47,8 +47,9 @@ impl Zone {
             }
         }
         for follower in &self.followers {
-            for member in 0..follower.members.len() {
-                let data = follower.data(member, 1, 1);
+            for (member, well) in follower.well.iter().enumerate() {
+                let Some((priority, weight)) = *well else { continue };
+                let data = follower.data(member, priority, weight);
                 let code = follower.rtype.into();
                 let text = print(code, &data).expect("what was made from text can be printed");
                 let (owner, rtype) = (print_name(follower.owner.iter()), type_name_or_number(code));
