@@ -311,6 +311,7 @@ impl World<'_> {
             | Fault::Starve(_)
             | Fault::Replay(_) => {}
         }
+        self.watch.rewired(self.now);
         for machine in 0..self.machines.len() {
             self.watch.disturbed(machine, self.now);
         }
@@ -392,6 +393,7 @@ impl World<'_> {
         self.era += 1;
         let now = self.now;
         self.endpoints.values_mut().filter(|(dead, _)| dead.is_some()).for_each(|one| *one = (None, now));
+        self.watch.rewired(self.now);
         self.network.heal(Manners::GOOD);
         self.plan.latency = self.plan.latency.min(Duration::from_millis(1));
         for machine in 0..self.machines.len() {
@@ -419,6 +421,7 @@ impl World<'_> {
 
     /// Life goes on as it was before the repair: with the seed's own manners.
     pub(crate) fn unsettle(&mut self) {
+        self.watch.rewired(self.now);
         self.network.set_manners(self.plan.manners);
     }
 }

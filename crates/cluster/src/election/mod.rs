@@ -42,7 +42,7 @@ use model::{
 use self::{
     decide::{Answer, Hold, Question, Target, decide},
     evidence::Evidence,
-    patience::{Announcements, Backoff, Steadiness},
+    patience::{Announcements, Backoff, Sightings, Steadiness},
     proof::Proofs,
     view::View,
 };
@@ -117,6 +117,7 @@ pub(crate) struct Election {
     steadiness: Steadiness,
     proofs: Proofs,
     evidence: Evidence,
+    sightings: Sightings,
     backoff: Backoff,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
@@ -147,6 +148,7 @@ impl Election {
             steadiness: Steadiness::new(now),
             proofs,
             evidence: Evidence::default(),
+            sightings: Sightings::default(),
             backoff: Backoff::default(),
             rivals: BTreeMap::new(),
             lingering: None,
@@ -333,7 +335,7 @@ impl Election {
             isolated: moment.standing == Standing::Isolated,
             may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
             told: self.untold_until.is_none(),
-            gone: self.silent_holder(view).is_none() || self.evidence.agrees(),
+            gone: self.silent_holder(moment, view).is_none() || self.evidence.agrees(),
             proven: self.proofs.are_all_given(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
             overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),
