@@ -85,6 +85,12 @@ impl View {
         self.zones.pools.why(used.pool, &self.evaluated[used.pool], used.ttl)
     }
 
+    /// The part of the pool that a set of records follows.
+    pub(crate) fn follower_why(&self, follower: u32) -> PoolWhy {
+        let one = &self.zones.followers[follower as usize];
+        self.zones.pools.why(one.pool, &self.evaluated[one.pool], one.follower.ttl)
+    }
+
     /// The records of a set that follows a pool, owned by the question's name, and how many; none: we do not know.
     pub(crate) fn followed(&self, follower: u32) -> Option<(&[u8], u16)> {
         self.followers[follower as usize].as_ref().map(|(bytes, records)| (&**bytes, *records))

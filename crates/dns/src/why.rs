@@ -83,11 +83,14 @@ impl View {
                 Some(target.as_bytes().to_vec())
             }
             Link::Alias(_) | Link::Referral(_) | Link::Tree(_) | Link::Nowhere => {
-                if self.zones.follower(index, asked).is_some() && self.set_of(node, asked).is_none() {
-                    why.steps
-                        .push(format!("{spelled} has {kind} records that follow a pool, one for each member answered"));
-                } else {
-                    self.data_why(&spelled, &by, node, kind, why);
+                match self.zones.follower(index, asked).filter(|_| self.set_of(node, asked).is_none()) {
+                    Some(follower) => {
+                        let step =
+                            format!("{spelled} has {kind} records that follow a pool, one for each member answered");
+                        why.steps.push(step);
+                        why.pool = Some(self.follower_why(follower));
+                    }
+                    None => self.data_why(&spelled, &by, node, kind, why),
                 }
                 None
             }

@@ -10,4 +10,5 @@ mod policies;
 mod pools;
 mod rules;
 mod support;
+mod why;
 mod wire;
