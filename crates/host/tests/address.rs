@@ -9,20 +9,13 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::IpAddr,
     process::{Child, Stdio},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
-use host::{
-    Report, Sink,
-    address::{Addresses, PROTOCOL},
-    lab::Host,
-};
+use host::{Report, address::PROTOCOL, lab::Host};
 use model::{
     net::{Interface, InterfaceIndex, Prefix},
     report::AddressOutcome,
@@ -34,47 +27,6 @@ use netlink_packet_route::{
 };
 use rtnetlink::{LinkVeth, MulticastGroup, new_multicast_connection};
 use support::*;
-
-/// Addresses, and a thread that feeds them as a driver does.
-struct Fed {
-    addresses: Arc<Mutex<Addresses>>,
-    /// The feeding ends when this is dropped.
-    feeding: Option<Sender<()>>,
-}
-
-impl Fed {
-    fn start(sink: Sink) -> Self {
-        let addresses = Arc::new(Mutex::new(Addresses::start(sink).expect("netlink")));
-        let (feeding, told) = channel();
-        let fed = Arc::clone(&addresses);
-        thread::spawn(move || {
-            while told.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
-                fed.lock().expect("nobody panics").feed();
-            }
-        });
-        Self { addresses, feeding: Some(feeding) }
-    }
-
-    fn set(&self, desired: BTreeMap<IpAddr, InterfaceIndex>) {
-        self.addresses.lock().expect("nobody panics").set(desired);
-    }
-
-    fn stop(&self) {
-        self.addresses.lock().expect("nobody panics").stop();
-    }
-
-    /// From now on nobody feeds them.
-    fn starve(&mut self) {
-        self.feeding = None;
-    }
-}
-
-impl Drop for Fed {
-    fn drop(&mut self) {
-        self.starve();
-        self.stop();
-    }
-}
 
 fn start(host: &Host) -> (Fed, Reports) {
     let (sink, reports) = reports();
