@@ -25,7 +25,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol},
 };
-use rtnetlink::{LinkVeth, MulticastGroup, new_multicast_connection};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup, new_multicast_connection};
 use support::*;
 
 fn start(host: &Host) -> (Fed, Reports) {
@@ -504,6 +504,10 @@ fn the_machines_interfaces_are_reported_whole() {
         add_address(&host, eth0, ip("10.77.0.99"), 24);
         let more = interfaces(&reports, "the new address", |eth0| own(eth0).len() == 3);
         assert_eq!(own(&more), ["10.77.0.11/24", "10.77.0.99/24", "fd00:77::11/64"], "and no virtual one");
+        let other = vec![2, 0, 0, 0, 0, 0x77];
+        let change = LinkMessageBuilder::<LinkUnspec>::new().index(eth0.0).address(other.clone()).build();
+        netlink(&host, |handle| async move { handle.link().set(change).execute().await }).expect("another MAC");
+        interfaces(&reports, "the other MAC", |eth0| eth0.mac.0[..] == other[..]);
         lab.unplug("web1").expect("a cable");
         interfaces(&reports, "no carrier", |eth0| !eth0.up);
         lab.plug("web1").expect("a cable");

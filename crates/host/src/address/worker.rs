@@ -29,6 +29,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// From the beginning of one renewal to the next: three may fail.
 const RENEWAL: Duration = Duration::from_millis(500);
 
+/// The same where there are more IPv6 addresses than [`MANY`]: each renewal of one takes the kernel through the interface's
+/// multicast groups, of which every address has one (`ipv6_mc_up`), so that their cost grows with the square of their
+/// number. When a lease ends depends on its last renewal alone: this costs none of the bound, only some of the patience
+/// with a machine that stands still.
+const SELDOM: Duration = Duration::from_secs(1);
+const MANY: usize = 32;
+
 /// When a renewal has failed, or may not be made, it is tried again so soon.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -185,15 +192,20 @@ impl Worker {
     }
 
     fn next_renewal(&self, now: Instant) -> Instant {
-        let (begun, succeeded) = self.round;
-        if succeeded && now < begun + RENEWAL { begun + RENEWAL } else { now + SOON }
+        let ((begun, succeeded), period) = (self.round, self.period());
+        if succeeded && now < begun + period { begun + period } else { now + SOON }
+    }
+
+    fn period(&self) -> Duration {
+        let six = self.held.keys().filter(|(address, _)| address.is_ipv6()).count();
+        if six > MANY { SELDOM } else { RENEWAL }
     }
 
     /// Begins the leases of all addresses anew, where it is time and we are fed.
     async fn renew(&mut self, desired: &BTreeMap<IpAddr, InterfaceIndex>) {
         let asked = clock::now();
         let (begun, succeeded) = self.round;
-        let due = !succeeded || asked >= begun + RENEWAL;
+        let due = !succeeded || asked >= begun + self.period();
         if self.held.is_empty() || !due || !self.shared.is_fed(asked) {
             return;
         }
