@@ -20,6 +20,8 @@ pub enum DeadlineName {
     Calm,
     /// A planned stop waits no longer.
     Resign,
+    /// Nothing has happened for a while.
+    Again,
     /// The kernel owes an answer, or a failed removal is tried again.
     Kernel,
     /// A virtual host is announced again.
