@@ -21,6 +21,8 @@ impl Node {
     /// Tells everybody what is new, and peers that we live.
     pub(super) fn speak(&mut self, now: Instant, first: bool, effects: &mut Effects) {
         self.hear_peers(effects);
+        // Before the statement, which says for how long all has been calm.
+        let health = self.believe(now, effects);
         let statement = self.statement();
         let due = now >= self.rounds.sent + self.heartbeat().interval;
         if first || due || statement != self.said.statement {
@@ -32,7 +34,7 @@ impl Node {
             self.membership.send_prompts(now, &statement, effects);
         }
         self.order_probes(effects);
-        self.publish_health(now, effects);
+        self.publish_health(health, effects);
         self.resign(now, effects);
     }
 
@@ -90,7 +92,8 @@ impl Node {
         }
     }
 
-    fn publish_health(&mut self, now: Instant, effects: &mut Effects) {
+    /// What is to be published now.
+    fn believe(&mut self, now: Instant, effects: &mut Effects) -> Health {
         let mut health = Health {
             revision: self.health.revision,
             settled: self.duty.listening.is_none() && self.duty.settling.is_none(),
@@ -103,6 +106,10 @@ impl Node {
         };
         self.calm.observe(now, &self.config, &health);
         health.calm = self.agreed_calm();
+        health
+    }
+
+    fn publish_health(&mut self, mut health: Health, effects: &mut Effects) {
         self.note_holders(&health.virtual_hosts, effects);
         if health != *self.health {
             health.revision += 1;

@@ -321,7 +321,7 @@ ttl = "5s"
        |
        = help: write a whole number from 1 to 65535
 
-    cluster.toml:19:12: there is no virtual host or server `vritual1`
+    cluster.toml:19:12: there is no virtual host, server or endpoint `vritual1`
        |
     19 | members = ["vritual1"]
        |            ^^^^^^^^^^
@@ -632,7 +632,7 @@ fn servers_receive_heartbeats_at_places_of_their_own() {
     10 | address = "fe80::1"
        |           ^^^^^^^^^
        |
-       = help: write the server's global or unique local (fd00::/8) address
+       = help: write its global or unique local (fd00::/8) address
 
     cluster.toml:11:13: the other servers cannot send heartbeats to 0.0.0.0
        |
@@ -701,14 +701,14 @@ fn references_must_resolve() {
        |
        = help: possible here: "all"
 
-    cluster.toml:17:17: `b` is both a server and a virtual host
+    cluster.toml:17:17: `b` is both a virtual host (line 7) and a server (line 5)
        |
     17 | members = ["a", "b", "bb", "a"]
        |                 ^^^
        |
-       = help: rename one of the two
+       = help: rename one of the two: members of a pool share one name space
 
-    cluster.toml:17:22: there is no virtual host or server `bb`
+    cluster.toml:17:22: there is no virtual host, server or endpoint `bb`
        |
     17 | members = ["a", "b", "bb", "a"]
        |                      ^^^^
@@ -727,7 +727,7 @@ fn references_must_resolve() {
     19 | members = []
        |           ^^
        |
-       = help: name virtual hosts or servers
+       = help: name virtual hosts, servers or endpoints
 
     cluster.toml:20:7: pool `r` lacks `members`
        |
@@ -990,10 +990,7 @@ fn monitors_are_checked() {
 
 #[test]
 fn what_comes_later_says_so() {
-    let text = two_and(
-        "[dns]\nrate-limit = { enabled = true }\n[pool.p]\nmembers = [\"e1\"]\npolicy = \"weighted\"\n\
-         [endpoint.e1]\naddresses = [\"10.0.0.40\"]\n[endpoint.e2]\naddresses = [\"10.0.0.41\"]\n",
-    );
+    let text = two_and("[dns]\nrate-limit = { enabled = true }\n");
     assert_snapshot!(mistakes(&text), @r#"
     cluster.toml:8:1: response rate limiting is not supported yet
       |
@@ -1001,20 +998,6 @@ fn what_comes_later_says_so() {
       | ^^^^^^^^^^
       |
       = help: remove `rate-limit`, or write `rate-limit = { enabled = false }`
-
-    cluster.toml:11:10: only the policy "round-robin" is supported yet
-       |
-    11 | policy = "weighted"
-       |          ^^^^^^^^^^
-       |
-       = help: remove `policy`
-
-    cluster.toml:12:11: endpoints are not supported yet
-       |
-    12 | [endpoint.e1]
-       |           ^^
-       |
-       = help: remove the [endpoint.*] sections; members of a pool are virtual hosts and servers
     "#);
 }
 
