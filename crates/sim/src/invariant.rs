@@ -193,7 +193,7 @@ pub(crate) struct Watch {
     refused: Vec<Option<Instant>>,
     /// When a daemon last died and left addresses behind.
     left_behind: Option<Instant>,
-    /// When leases last ended.
+    /// When addresses last went that no daemon held: their leases ended, the power failed, a new run swept them.
     lapsed: Option<Instant>,
     /// When the wire last broke, was mended, or began to lose frames.
     rewired: Instant,
@@ -265,11 +265,6 @@ impl Watch {
     /// A daemon has died and left addresses behind.
     pub(crate) fn left_behind(&mut self, now: Instant) {
         self.left_behind = Some(now);
-    }
-
-    /// Leases that nobody renewed have ended.
-    pub(crate) fn lapsed(&mut self, now: Instant) {
-        self.lapsed = Some(now);
     }
 
     /// The wire is another from now on.
@@ -380,7 +375,13 @@ impl Watch {
         }
         for machine in machines {
             let held = &mut self.held[machine.number];
+            let before = held.len();
             held.retain(|address, _| machine.kernel.contains(address));
+            // Not by a daemon's wish: whoever found them in use asks again only after a while.
+            let unwished = machine.process.as_ref().is_none_or(|process| process.paused || process.started == now);
+            if held.len() < before && unwished {
+                self.lapsed = Some(now);
+            }
             for address in &machine.kernel {
                 held.entry(*address).or_insert(now);
             }
