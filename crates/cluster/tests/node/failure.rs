@@ -5,6 +5,7 @@ use model::{
     config::PartitionPolicy,
     event::{Cause, Event},
     health::{ServerState, Verdict},
+    net::Origin,
 };
 
 use crate::stage::{Happening, Stage, config, host, ip, monitored, ms, name};
@@ -47,7 +48,10 @@ fn at_a_farewell_the_next_one_takes_in_the_same_breath_and_gives_back_later() {
     assert_eq!(stage.holders("v1"), "", "nobody knows yet");
     for to in ["b", "c"] {
         for datagram in &farewell {
-            stage.input(to, Input::Datagram { from: "10.77.0.11:40000".parse().unwrap(), bytes: datagram.clone() });
+            stage.input(
+                to,
+                Input::Datagram { from: Origin::Udp("10.77.0.11:40000".parse().unwrap()), bytes: datagram.clone() },
+            );
         }
     }
     let gap = stage.until(|stage| stage.holders("v1") == "b");

@@ -15,6 +15,8 @@ pub(super) fn level(event: &Event) -> Level {
     match event {
         Event::TakeFailed { .. } | Event::AddressRefused { .. } | Event::ConfigurationRefused { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
+        | Event::PeerRefused { .. }
+        | Event::PathLost { .. }
         | Event::PeerDead { .. }
         | Event::OneWayLoss { .. }
         | Event::DatagramsRefused { .. }
@@ -32,6 +34,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Resigning
         | Event::PeerAlive { .. }
         | Event::PeerRecovered { .. }
+        | Event::PathRestored { .. }
         | Event::PeerLeft { .. }
         | Event::OneWayHealed { .. }
         | Event::ConfigurationApplied { .. }
@@ -56,6 +59,16 @@ pub fn sentence(event: &Event) -> String {
         Event::Resigning => "planned stop: handing everything over".into(),
         Event::PeerAlive { server, boot } => format!("{server} is alive, run {boot}"),
         Event::PeerSuspected { server, silent_ms } => format!("{server} is overdue: silent for {silent_ms} ms"),
+        Event::PeerRefused { server, silent_ms } => {
+            format!("{server} refuses heartbeats, nobody listens there: suspected after {silent_ms} ms")
+        }
+        Event::PathLost { server, path, silent_ms: Some(silent_ms) } => {
+            format!("{server} is not heard over {path} any more, silent there for {silent_ms} ms; nothing else changes")
+        }
+        Event::PathLost { server, path, silent_ms: None } => {
+            format!("{server} lives, and was never heard over {path}; nothing else changes")
+        }
+        Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
         Event::PeerDead { server, silent_ms } => format!("{server} is dead: silent for {silent_ms} ms"),
         Event::PeerLeft { server } => format!("{server} has left"),
