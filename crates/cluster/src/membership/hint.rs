@@ -23,13 +23,13 @@ impl Hint {
         Self { pending: false, believed_from: now }
     }
 
-    /// Here is one. Whether to believe it.
+    /// Here is one. Whether to believe it: only one, while the peer is suspected for it.
     pub(super) fn is_believed(&mut self, now: Instant) -> bool {
         let believed = now >= self.believed_from;
         if !believed {
             self.believed_from = now + DISTRUST;
         }
-        believed
+        believed && !self.pending
     }
 
     /// The peer is suspected for one.

@@ -447,15 +447,15 @@ impl Peer {
     /// Its machine says that nobody listens at its heartbeat address. A hint: it makes a peer suspect, never dead, and a
     /// word of the peer undoes it. Returns whether its state changed.
     pub(super) fn refuse(&mut self, now: Instant, effects: &mut Effects) -> bool {
-        let Some(run) = self.session.as_ref().filter(|_| self.state == ServerState::Alive) else { return false };
+        let Some(run) = self.session.as_ref().filter(|_| self.state.is_alive()) else { return false };
         if !self.hint.is_believed(now) {
             return false;
         }
         let silent_ms = millis(now.since(run.last_heard));
-        self.state = ServerState::Suspect;
         self.hint.suspected();
         effects.record(Event::PeerRefused { server: self.name.clone(), silent_ms });
-        true
+        // Who is overdue is suspected already; the reason is news all the same.
+        std::mem::replace(&mut self.state, ServerState::Suspect) != ServerState::Suspect
     }
 
     /// When [`Self::expire`] has something to do.
