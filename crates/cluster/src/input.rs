@@ -8,7 +8,7 @@ use std::{
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
-    net::{Interface, Origin},
+    net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -46,6 +46,13 @@ pub enum Input {
         address: IpAddr,
         /// What the wire said.
         check: DuplicateCheck,
+    },
+    /// Who answers for an address whose holder has fallen silent, to [`Effect::AskHolder`](crate::Effect::AskHolder).
+    Holder {
+        /// Which address.
+        address: IpAddr,
+        /// From which Ethernet address somebody has answered in time.
+        answer: Option<MacAddress>,
     },
     /// A witness answered or did not, to [`Effect::AskWitnesses`](crate::Effect::AskWitnesses).
     Witness {

@@ -30,7 +30,7 @@ use std::{
 
 use model::{
     MonitorId,
-    net::{Interface, Origin},
+    net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -66,6 +66,13 @@ pub enum Report {
         address: IpAddr,
         /// What was heard.
         check: DuplicateCheck,
+    },
+    /// Who has an address whose holder has fallen silent.
+    Holder {
+        /// Which.
+        address: IpAddr,
+        /// Where an answer came from in time; never from this machine itself.
+        answer: Option<MacAddress>,
     },
     /// A witness answered in time, or did not.
     Witness {

@@ -140,15 +140,29 @@ impl Network {
 
     /// After which time each copy of a datagram arrives; none where it is lost.
     pub(crate) fn carry(&mut self, random: &mut Random, path: Path, from: usize, to: usize) -> Vec<Duration> {
-        if !self.passes(path, from, to) || random.per_million(self.manners.loss) {
+        if !self.passes(path, from, to) {
             return Vec::new();
         }
         if let Some(drops) = self.drops.get_mut(&(path, from, to)).filter(|drops| **drops > 0) {
             *drops -= 1;
             return Vec::new();
         }
+        self.copies(random, from, to)
+    }
+
+    /// The same for a frame that no filter looks for.
+    fn copies(&self, random: &mut Random, from: usize, to: usize) -> Vec<Duration> {
+        if !self.reaches(from, to) || random.per_million(self.manners.loss) {
+            return Vec::new();
+        }
         let copies = 1 + usize::from(random.per_million(self.manners.double));
         (0..copies).map(|_| self.way(random)).collect()
+    }
+
+    /// After which time an answer to a frame is there; none where either is lost.
+    pub(crate) fn round_trip(&mut self, random: &mut Random, from: usize, to: usize) -> Option<Duration> {
+        let there = self.copies(random, from, to).into_iter().min()?;
+        Some(there + self.copies(random, to, from).into_iter().min()?)
     }
 
     fn way(&self, random: &mut Random) -> Duration {

@@ -7,21 +7,19 @@ use model::{
     config::HeartbeatSettings,
     event::{Event, Refusal},
     health::ServerState,
-    net::{Origin, Path},
+    net::Path,
 };
 
 use super::{
-    hint::Hint,
+    death,
+    doubt::Doubt,
+    incoming::{Accepted, Context, Incoming, echo},
     millis,
     paths::{PathState, Paths},
     run::{Arrival, Arrived, Run},
-    sent::Sent,
+    suspicion,
 };
-use crate::{
-    Effects,
-    statement::{Heard, Statement},
-    wire::Part,
-};
+use crate::{Effects, statement::Statement};
 
 /// Earlier runs that are remembered. A run older than these cannot come back either: it would have to echo a recent
 /// sequence number of ours.
@@ -37,7 +35,8 @@ pub struct Peer {
     session: Option<Run>,
     /// A run that has been heard, and may be a recording.
     candidate: Option<Run>,
-    retired: VecDeque<BootId>,
+    /// Runs that are over, or were taken to be: each with the last sequence number of ours that it may have heard, if it is.
+    retired: VecDeque<(BootId, u64)>,
     /// Echoes of what we sent up to here prove nothing: this peer was not configured then, or not dead yet.
     not_before: u64,
     /// Since when it has gone on speaking without an answer to us, while it counts as dead.
@@ -50,41 +49,10 @@ pub struct Peer {
     /// The newest datagram that came straight from the run in force: its number, when, and its bytes.
     latest: Option<(u64, Instant, Vec<u8>)>,
     paths: Paths,
-    hint: Hint,
+    doubt: Doubt,
     deaf: bool,
     /// Until then it may not have heard us for a while without being deaf: it has only just come.
     may_be_deaf_until: Instant,
-}
-
-/// What a peer has to know of us in order to judge a datagram.
-pub(super) struct Context<'a> {
-    pub(super) now: Instant,
-    pub(super) key: u64,
-    pub(super) boot: BootId,
-    pub(super) sent: &'a Sent,
-    pub(super) heartbeat: HeartbeatSettings,
-    /// What peers say about hearing us is believed from here on: before, it may have waited in our socket.
-    pub(super) echoes_count_from: Instant,
-}
-
-/// An authentic datagram of a peer.
-pub(super) struct Incoming {
-    /// Where from, if it came straight; none where another member forwarded it.
-    pub(super) origin: Option<Origin>,
-    pub(super) boot: BootId,
-    pub(super) sequence: u64,
-    pub(super) part: Part,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Accepted {
-    /// The peer's state or statement is another now.
-    pub(super) changed: bool,
-    /// It told nothing new.
-    pub(super) redundant: bool,
-    /// It came straight from the run in force, and is newer than all that did: others may need a copy.
-    pub(super) straight: bool,
 }
 
 impl Peer {
@@ -103,7 +71,7 @@ impl Peer {
             prompted: None,
             latest: None,
             paths: Paths::new(now),
-            hint: Hint::new(now),
+            doubt: Doubt::new(now),
             deaf: false,
             may_be_deaf_until: now,
         }
@@ -119,6 +87,11 @@ impl Peer {
         self.session.as_ref()?.statement.as_ref()
     }
 
+    /// Whether a heartbeat of it has not come in time: then it is suspected for its silence, not for a hint alone.
+    pub fn is_overdue(&self) -> bool {
+        self.doubt.is_overdue()
+    }
+
     /// When it was last heard, over any path; none before the first time.
     pub fn last_heard(&self) -> Option<Instant> {
         self.session.as_ref().map(|run| run.last_heard)
@@ -128,6 +101,11 @@ impl Peer {
     /// None where it does not know our run.
     pub fn hears_us(&self) -> Option<Duration> {
         self.session.as_ref()?.hears_us
+    }
+
+    /// Whether it has heard what we sent up to `sequence`, as it says.
+    pub(crate) fn has_heard(&self, sequence: u64) -> bool {
+        self.session.as_ref().is_some_and(|run| run.echoed >= Some(sequence))
     }
 
     /// Its run in force.
@@ -163,8 +141,15 @@ impl Peer {
         if self.boot() == Some(incoming.boot) {
             return self.accept_known(context, incoming, effects);
         }
-        if self.retired.contains(&incoming.boot) {
-            return Err(Refusal::StaleBoot);
+        let retired = self.retired.iter().position(|(boot, _)| *boot == incoming.boot);
+        if let Some(index) = retired {
+            // Two runs in quick succession, and a word of the earlier that was overtaken on its way: it has taken the place
+            // of the later one. But only a run that lives answers to what was sent since.
+            let over = self.retired[index].1;
+            if echo(&incoming.part, context).is_none_or(|ours| ours.sequence <= over) {
+                return Err(Refusal::StaleBoot);
+            }
+            self.retired.remove(index);
         }
         self.accept_unproven(context, incoming, effects)
     }
@@ -211,7 +196,7 @@ impl Peer {
         } else if ahead {
             let answers = ours.is_some_and(|ours| ours.sequence > self.not_before);
             if !self.state.is_alive() {
-                self.ask_for_prompt(context);
+                self.ask_for_prompt(context.now, context.heartbeat);
             }
             if self.state.is_alive() || answers || self.persists(context, gap) {
                 accepted.changed |= self.revive(context, boot, effects);
@@ -262,7 +247,7 @@ impl Peer {
         if part.share.goodbye {
             // Proven or not, that run is over.
             self.candidate = None;
-            self.retire(boot);
+            self.retire(boot, u64::MAX);
             return Ok(Accepted::default());
         }
         let run = self.candidate.as_mut().expect("there before, or just made");
@@ -272,7 +257,7 @@ impl Peer {
         }
         run.learn(part);
         let proven = run.echoed.is_some() && run.statement.is_some();
-        self.ask_for_prompt(context);
+        self.ask_for_prompt(context.now, context.heartbeat);
         if proven {
             self.promote(context, effects);
         }
@@ -284,25 +269,25 @@ impl Peer {
         let Some(run) = self.candidate.take() else { return };
         let (boot, paths) = (run.boot, run.paths.clone());
         if let Some(earlier) = self.session.replace(run) {
-            self.retire(earlier.boot);
+            self.retire(earlier.boot, if earlier.left { u64::MAX } else { context.sent.highest() });
         }
         self.deaf = false;
         self.may_be_deaf_until = context.now + context.heartbeat.detection();
         self.latest = None;
         self.state = ServerState::Alive;
         effects.record(Event::PeerAlive { server: self.name.clone(), boot });
-        self.hint = Hint::new(context.now);
+        self.doubt = Doubt::new(context.now);
         self.paths.peer_lives(context.now);
         for (path, heard) in paths {
             self.note_path(heard, Some(path), effects);
         }
     }
 
-    fn retire(&mut self, boot: BootId) {
+    fn retire(&mut self, boot: BootId, over: u64) {
         if self.retired.len() == MAX_RETIRED {
             self.retired.pop_front();
         }
-        self.retired.push_back(boot);
+        self.retired.push_back((boot, over));
     }
 
     /// Who was dead is alive at once by an answer to what we have sent since; what it said before, and was held back on the
@@ -321,7 +306,7 @@ impl Peer {
         match self.state {
             ServerState::Alive => return false,
             ServerState::Suspect => {
-                self.hint.speaks(context.now);
+                self.doubt.speaks(context.now);
                 effects.record(Event::PeerRecovered { server });
             }
             ServerState::Unknown | ServerState::Dead | ServerState::Left => {
@@ -352,9 +337,8 @@ impl Peer {
     }
 
     /// At most one extra heartbeat in an interval.
-    fn ask_for_prompt(&mut self, context: &Context<'_>) {
-        self.wants_prompt |=
-            self.prompted.is_none_or(|prompted| context.now.since(prompted) >= context.heartbeat.interval);
+    pub(super) fn ask_for_prompt(&mut self, now: Instant, heartbeat: HeartbeatSettings) {
+        self.wants_prompt |= self.prompted.is_none_or(|prompted| now.since(prompted) >= heartbeat.interval);
     }
 
     /// Whether it waits for a word of ours.
@@ -430,7 +414,8 @@ impl Peer {
             self.deaf = false;
             effects.record(Event::PeerDead { server, silent_ms });
             true
-        } else if self.state == ServerState::Alive && silent >= suspicion(heartbeat) {
+        } else if !self.doubt.is_overdue() && silent >= suspicion(heartbeat) {
+            self.doubt.overdue();
             self.state = ServerState::Suspect;
             effects.record(Event::PeerSuspected { server, silent_ms });
             true
@@ -440,7 +425,7 @@ impl Peer {
     }
 
     fn gone(&mut self) {
-        self.hint.was_true();
+        self.doubt.was_true();
         self.paths.peer_is_gone();
     }
 
@@ -448,11 +433,10 @@ impl Peer {
     /// word of the peer undoes it. Returns whether its state changed.
     pub(super) fn refuse(&mut self, now: Instant, effects: &mut Effects) -> bool {
         let Some(run) = self.session.as_ref().filter(|_| self.state.is_alive()) else { return false };
-        if !self.hint.is_believed(now) {
+        if !self.doubt.refused(now) {
             return false;
         }
         let silent_ms = millis(now.since(run.last_heard));
-        self.hint.suspected();
         effects.record(Event::PeerRefused { server: self.name.clone(), silent_ms });
         // Who is overdue is suspected already; the reason is news all the same.
         std::mem::replace(&mut self.state, ServerState::Suspect) != ServerState::Suspect
@@ -464,8 +448,10 @@ impl Peer {
         let session = self.session.as_ref().and_then(|run| {
             let from = run.last_heard.max(self.watched_from);
             match self.state {
-                ServerState::Alive => Some(from + suspicion(heartbeat)),
-                ServerState::Suspect => Some(from + death(heartbeat)),
+                ServerState::Alive | ServerState::Suspect if !self.doubt.is_overdue() => {
+                    Some(from + suspicion(heartbeat))
+                }
+                ServerState::Alive | ServerState::Suspect => Some(from + death(heartbeat)),
                 ServerState::Unknown | ServerState::Dead | ServerState::Left => None,
             }
         });
@@ -476,20 +462,4 @@ impl Peer {
     fn candidate_expiry(&self, run: &Run, heartbeat: HeartbeatSettings) -> Instant {
         run.last_heard.max(self.watched_from) + heartbeat.detection()
     }
-}
-
-/// Silence after which a peer is suspected: one heartbeat is overdue by half an interval.
-fn suspicion(heartbeat: HeartbeatSettings) -> Duration {
-    heartbeat.interval * 3 / 2
-}
-
-/// Silence after which a peer is dead: the last of the heartbeats that may be missed has not come in time. It is due
-/// only at the detection time, and then a little late: without that quarter of an interval one loss less would kill.
-fn death(heartbeat: HeartbeatSettings) -> Duration {
-    heartbeat.detection() + heartbeat.interval / 4
-}
-
-/// What a datagram says about hearing our present run; none where it doesn't mention it.
-fn echo(part: &Part, context: &Context<'_>) -> Option<Heard> {
-    part.share.heard.get(&context.key)?.iter().find(|heard| heard.boot == context.boot).copied()
 }

@@ -43,6 +43,7 @@ impl Execute for Obliging {
             | Effect::Broadcast(_)
             | Effect::Farewell(_)
             | Effect::Announce(_)
+            | Effect::AskHolder { .. }
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)

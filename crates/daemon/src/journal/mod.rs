@@ -187,6 +187,8 @@ impl Writer {
             | Event::TargetChanged { .. }
             | Event::Releasing { .. }
             | Event::RivalGone { .. }
+            | Event::HolderAnswers { .. }
+            | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
             | Event::Standby { .. } => {}
         }

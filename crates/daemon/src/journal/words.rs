@@ -13,7 +13,10 @@ use tracing::Level;
 /// with. `INFO`: everything else that an operator wants to find in the log afterwards.
 pub(super) fn level(event: &Event) -> Level {
     match event {
-        Event::TakeFailed { .. } | Event::AddressRefused { .. } | Event::ConfigurationRefused { .. } => Level::ERROR,
+        Event::TakeFailed { .. }
+        | Event::AddressRefused { .. }
+        | Event::ConfigurationRefused { .. }
+        | Event::HolderUnreachable { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::PeerRefused { .. }
         | Event::PathLost { .. }
@@ -24,6 +27,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Isolated
         | Event::Overslept { .. }
         | Event::AddressRestored { .. }
+        | Event::HolderAnswers { .. }
         | Event::Rivals { .. } => Level::WARN,
         Event::MonitorChanged { verdict, .. } => match verdict {
             Verdict::Down => Level::WARN,
@@ -63,10 +67,10 @@ pub fn sentence(event: &Event) -> String {
             format!("{server} refuses heartbeats, nobody listens there: suspected after {silent_ms} ms")
         }
         Event::PathLost { server, path, silent_ms: Some(silent_ms) } => {
-            format!("{server} is not heard over {path} any more, silent there for {silent_ms} ms; nothing else changes")
+            format!("{server} is not heard over {path} any more, for {silent_ms} ms; it is heard otherwise")
         }
         Event::PathLost { server, path, silent_ms: None } => {
-            format!("{server} lives, and was never heard over {path}; nothing else changes")
+            format!("{server} was never heard over {path}; it is heard otherwise")
         }
         Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
@@ -109,6 +113,12 @@ pub fn sentence(event: &Event) -> String {
             format!("{rival} claims {virtual_host} too: {winner} keeps it")
         }
         Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
+        Event::HolderAnswers { virtual_host, address, mac } => {
+            format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
+        }
+        Event::HolderUnreachable { virtual_host, address, mac } => format!(
+            "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
+        ),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
         Event::Standby { server, on: true } => format!("{server} is on standby"),

@@ -191,7 +191,13 @@ fn a_refusal_makes_suspect_at_once_and_only_silence_makes_dead() {
     assert_eq!(link.state("b", "a"), ServerState::Dead);
     assert_eq!(refuse(&mut link, "a", "b"), None);
     let events = link.events_at("a");
-    assert!(matches!(&events[..], [Event::PeerRefused { silent_ms: 51, .. }, Event::PeerDead { .. }]), "{events:?}");
+    assert!(
+        matches!(
+            &events[..],
+            [Event::PeerRefused { silent_ms: 51, .. }, Event::PeerSuspected { .. }, Event::PeerDead { .. }]
+        ),
+        "{events:?}"
+    );
 }
 
 #[test]
