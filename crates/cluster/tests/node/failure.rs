@@ -2,7 +2,7 @@
 
 use cluster::Input;
 use model::{
-    config::PartitionPolicy,
+    config::{ClusterConfig, PartitionPolicy},
     event::{Cause, Event},
     health::{ServerState, Verdict},
     net::Origin,
@@ -276,4 +276,23 @@ fn of_two_servers_that_hear_each_other_in_one_direction_only_one_holds() {
     stage.heal();
     stage.run(ms(2_000));
     assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+}
+
+#[test]
+fn who_is_refused_does_not_take_itself_for_cut_off() {
+    for offset in 0..10 {
+        let witness = vec![ip("10.77.0.254")];
+        let policy = PartitionPolicy::Gateway { witness };
+        let mut stage = Stage::settled(ClusterConfig { partition: policy, ..config("a b", &["v1: a b"]) });
+        stage.machine("a").hears_witness = false;
+        stage.run(ms(offset * 5));
+        for _ in 0..20 {
+            stage.input("a", Input::Refused { to: "10.77.0.12:7946".parse().unwrap() });
+            stage.run(ms(47));
+        }
+        assert_eq!(stage.changes(), 0, "b is heard all the time, and nothing moves");
+        let refused = |event: &&&Event| matches!(event, Event::PeerRefused { .. });
+        assert_eq!(stage.events("a").iter().filter(refused).count(), 1);
+        assert!(!stage.events("a").contains(&&Event::Isolated));
+    }
 }
