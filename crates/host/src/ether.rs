@@ -122,7 +122,12 @@ impl Ether {
         let frame = [&MAGIC[..], &length.to_be_bytes(), datagram].concat();
         // Cloned, so that the lock is held for no system call.
         let links: Vec<_> = self.shared.lock().open.values().cloned().collect();
-        links.iter().fold(Ok(()), |sent, link| link.send(&frame).and(sent))
+        let mut sent = Ok(());
+        for link in &links {
+            // On every one, whatever another says.
+            sent = link.send(&frame).and(sent);
+        }
+        sent
     }
 
     /// For the status.
