@@ -84,6 +84,11 @@ impl Network {
         self.manners = manners;
     }
 
+    /// Whether it delivers everything soon, on the ways that are not cut.
+    pub(crate) fn is_good(&self) -> bool {
+        self.manners == Manners::GOOD
+    }
+
     pub(crate) fn cut(&mut self, from: usize, to: usize, on: bool) {
         count(&mut self.cuts[from][to], on);
     }
@@ -151,7 +156,7 @@ impl Network {
     }
 
     /// The same for a frame that no filter looks for.
-    fn copies(&self, random: &mut Random, from: usize, to: usize) -> Vec<Duration> {
+    pub(crate) fn copies(&self, random: &mut Random, from: usize, to: usize) -> Vec<Duration> {
         if !self.reaches(from, to) || random.per_million(self.manners.loss) {
             return Vec::new();
         }

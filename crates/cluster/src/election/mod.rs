@@ -42,7 +42,7 @@ use model::{
 use self::{
     decide::{Answer, Hold, Question, Target, decide},
     evidence::Evidence,
-    patience::{Announcements, Backoff, Steadiness},
+    patience::{Announcements, Backoff, Sightings, Steadiness},
     proof::Proofs,
     view::View,
 };
@@ -117,6 +117,7 @@ pub(crate) struct Election {
     steadiness: Steadiness,
     proofs: Proofs,
     evidence: Evidence,
+    sightings: Sightings,
     backoff: Backoff,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
@@ -147,6 +148,7 @@ impl Election {
             steadiness: Steadiness::new(now),
             proofs,
             evidence: Evidence::default(),
+            sightings: Sightings::default(),
             backoff: Backoff::default(),
             rivals: BTreeMap::new(),
             lingering: None,

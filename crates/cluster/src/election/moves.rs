@@ -136,7 +136,7 @@ impl Election {
             effects.push(Effect::AskHolder { addresses, patience });
         }
         let virtual_host = self.name.clone();
-        match self.evidence.finding(moment.now).filter(|_| dead) {
+        match dead.then(|| self.evidence.finding(moment.now)).flatten() {
             None => {}
             Some(Finding::Answers(address, mac)) => {
                 effects.record(Event::HolderAnswers { virtual_host, address, mac });
@@ -158,6 +158,27 @@ impl Election {
     /// The wire has answered who has an address, or nobody has.
     pub(crate) fn wire_answered(&mut self, address: IpAddr, answer: Option<MacAddress>) {
         self.evidence.take(address, answer);
+    }
+
+    /// Somebody else says on the wire that it has an address of ours. A server that does not hear us, or a stranger: what
+    /// it may keep is settled elsewhere, but clients must not be left with its word (design R5).
+    pub(crate) fn rival_on_the_wire(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        mac: MacAddress,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        if !self.spec.addresses.contains(&address) {
+            return;
+        }
+        let Phase::Active { announcements, .. } = &mut self.phase else { return };
+        announcements.defend(now);
+        if self.sightings.is_news(now, mac) {
+            counters.rivals += 1;
+            effects.record(Event::RivalOnTheWire { virtual_host: self.name.clone(), address, mac });
+        }
     }
 
     /// Asks the wire what has to be known: before the first take, for addresses that came with a reload while the
