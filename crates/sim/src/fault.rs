@@ -121,13 +121,6 @@ impl World<'_> {
         (harmless || !orderly).then_some(Fault::Filter { path, ways, refuses })
     }
 
-    /// From every machine to every other.
-    fn ways(&self) -> Vec<(usize, usize)> {
-        let machines = 0..self.machines.len();
-        let pairs = machines.clone().flat_map(|from| machines.clone().map(move |to| (from, to)));
-        pairs.filter(|(from, to)| from != to).collect()
-    }
-
     fn another(&mut self, than: usize) -> Option<usize> {
         let others = self.machines.len() - 1;
         (others > 0).then(|| (than + 1 + self.random.below(others)) % self.machines.len())

@@ -42,6 +42,13 @@ impl World<'_> {
         }
     }
 
+    /// From every machine to every other.
+    pub(crate) fn ways(&self) -> Vec<(usize, usize)> {
+        let machines = 0..self.machines.len();
+        let pairs = machines.clone().flat_map(|from| machines.clone().map(move |to| (from, to)));
+        pairs.filter(|(from, to)| from != to).collect()
+    }
+
     /// Whether each machine sends and hears broadcasts, so that one path less changes nothing.
     pub(crate) fn has_two_paths(&self) -> bool {
         self.machines.iter().all(|machine| machine.ethernet)
