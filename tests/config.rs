@@ -168,9 +168,9 @@ fn check_prints_the_mistakes_of_all_files() {
        |
        = help: write the name of this machine's [server.NAME] section; there is: web1, web2
 
-    standin.toml:23:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
+    standin.toml:24:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
        |
-    23 | key-file = "HOME/cluster.key"
+    24 | key-file = "HOME/cluster.key"
        |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: make one with `head -c 32 /dev/urandom | base64`, the same on every server, mode 600

@@ -19,6 +19,10 @@ pub enum Effect {
         /// What.
         datagram: Vec<u8>,
     },
+    /// The interfaces on which heartbeats are sent and heard as Ethernet broadcasts, whole. Newest wins.
+    Ethernet(BTreeSet<InterfaceIndex>),
+    /// Send a sealed datagram once as a broadcast on each interface of the newest [`Effect::Ethernet`]. May be lost.
+    Broadcast(Vec<u8>),
     /// Keep these sealed datagrams for the guardian, in the place of those before: each tells every peer that this run is
     /// over and holds nothing; there are several because one may be lost. They are sent only when this process lives no
     /// more and the kernel has none of its addresses.
@@ -98,6 +102,8 @@ impl Effects {
         self.0.iter().rev().find_map(|effect| match effect {
             Effect::Addresses(set) => Some(set.keys().copied().collect()),
             Effect::Send { .. }
+            | Effect::Ethernet(_)
+            | Effect::Broadcast(_)
             | Effect::Farewell(_)
             | Effect::Announce(_)
             | Effect::CheckDuplicate { .. }

@@ -12,10 +12,13 @@ use std::{
 
 use cluster::{Effect, Input};
 use dns::Zones;
-use host::{address::Addresses, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{
+    address::Addresses, ether::Ether, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire,
+};
 use model::{
     Health, ServerName,
     config::ClusterConfig,
+    net::InterfaceIndex,
     report::{AddressOutcome, DuplicateCheck},
 };
 use tokio::sync::watch;
@@ -34,6 +37,8 @@ pub(crate) struct Hands {
     pub peers: BTreeMap<ServerName, SocketAddr>,
     /// The heartbeat socket.
     pub socket: PeerSocket,
+    /// Heartbeats straight on Ethernet; none where they are switched off or cannot be had.
+    pub ether: Option<Ether>,
     /// The kernel's addresses; none where this process may not change them.
     pub addresses: Option<Addresses>,
     /// ARP and neighbour discovery; none likewise.
@@ -74,6 +79,12 @@ impl Execute for Hands {
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match effect {
             Effect::Send { to, datagram } => self.send(&to, &datagram),
+            Effect::Ethernet(interfaces) => self.share(interfaces),
+            Effect::Broadcast(datagram) => {
+                if self.ether.as_ref().is_some_and(|ether| ether.broadcast(&datagram).is_err()) {
+                    self.metrics.send_errors.inc();
+                }
+            }
             Effect::Farewell(datagrams) => {
                 if let Some(ward) = &self.ward {
                     let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
@@ -151,6 +162,17 @@ impl Hands {
         if let Some(Err(error)) = self.listeners.as_ref().map(|listeners| listeners.watch(ports)) {
             tracing::warn!(%error, "the kernel does not tell when a port closes; services are probed at intervals only");
         }
+    }
+
+    /// The links on which other servers hear a broadcast.
+    fn share(&self, interfaces: BTreeSet<InterfaceIndex>) {
+        let Some(ether) = &self.ether else { return };
+        if interfaces.is_empty() {
+            tracing::info!(
+                "no other server is on an Ethernet link of this machine that is up: heartbeats go by UDP alone"
+            );
+        }
+        ether.set(interfaces);
     }
 
     /// A heartbeat that the kernel does not take is lost, as on the wire; the next one says it all again.

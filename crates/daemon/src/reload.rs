@@ -98,6 +98,7 @@ fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         ("state-dir", a.state_dir != b.state_dir),
         ("socket", a.socket != b.socket),
         ("[heartbeat] listen", a.heartbeat_listen != b.heartbeat_listen),
+        ("[heartbeat] ethernet", a.heartbeat_ethernet != b.heartbeat_ethernet),
         ("[heartbeat] key-file", a.key_file != b.key_file || old.key.id() != new.key.id()),
         ("[admin] listen", a.admin_listen != b.admin_listen),
         ("[metrics] listen", a.metrics_listen != b.metrics_listen),

@@ -7,6 +7,7 @@
 //! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | `standin-ether` | `host::ether` | packet sockets | the kernel drops; then as above | dropped with the driver |
 //! | `standin-leftover` | `host::address` | a cell, released addresses | merged | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
@@ -36,7 +37,9 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use cluster::{Command, Effects, Keys, Node, Settings};
 use dns::{View, Zones};
-use host::{address::Addresses, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{
+    address::Addresses, ether::Ether, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire,
+};
 use model::{Health, config::ClusterConfig};
 use sd_notify::NotifyState;
 use tokio::{
@@ -57,7 +60,7 @@ use crate::{
     serial,
     serve::serve,
     start_error::StartError,
-    status::Applied,
+    status::{Applied, Ethernet},
 };
 
 /// The longest wait for the core's goodbye.
@@ -142,6 +145,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
     let (publisher, publisher_thread) =
         Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let ether = ether(node.heartbeat_ethernet, &queue);
+    let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
     let hands = Hands {
         ward: ward.clone(),
@@ -149,6 +154,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         this: node.name.clone(),
         peers: peers(&loaded.cluster),
         socket,
+        ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
         probes: Probes::start(runtime.handle(), queue.sink()),
@@ -172,6 +178,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
+        ethernet,
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
@@ -189,6 +196,7 @@ fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
         keys: Keys::new(loaded.key.clone()),
         serial: serial::at_start(&node.state_dir),
         config: loaded.cluster.clone(),
+        ethernet: node.heartbeat_ethernet,
     })
 }
 
@@ -209,6 +217,16 @@ fn permitted<T>(what: &str, config: &ClusterConfig, module: io::Result<T>) -> Re
             "holding virtual hosts needs CAP_NET_ADMIN and CAP_NET_RAW: run it as root, or by the systemd unit",
         )),
     }
+}
+
+/// Without it heartbeats go by UDP alone.
+fn ether(wanted: bool, queue: &Queue) -> Option<Ether> {
+    let start = || {
+        Ether::start(queue.sink())
+            .inspect_err(|error| tracing::warn!(%error, "no heartbeats by Ethernet broadcast: they go by UDP alone"))
+            .ok()
+    };
+    wanted.then(start).flatten()
 }
 
 /// Without them a closed port is noticed by the next probe, which is later.

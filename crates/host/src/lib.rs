@@ -13,6 +13,7 @@ mod dns_socket;
 pub mod dns_stream;
 pub mod dns_udp;
 pub mod entropy;
+pub mod ether;
 pub mod guardian;
 pub mod lab;
 pub mod listeners;
@@ -30,19 +31,24 @@ use std::{
 
 use model::{
     MonitorId,
-    net::{Interface, MacAddress},
+    net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
 /// Something that the machine reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
-    /// A datagram on the heartbeat socket.
+    /// A datagram on the heartbeat socket, or in a frame.
     Datagram {
         /// Where from.
-        from: SocketAddr,
+        from: Origin,
         /// What.
         bytes: Vec<u8>,
+    },
+    /// A machine says that nobody listens where a heartbeat was sent to.
+    Refused {
+        /// Where.
+        to: SocketAddr,
     },
     /// The machine's Ethernet interfaces, whole; at start and after each change.
     Interfaces(Vec<Interface>),

@@ -72,8 +72,8 @@ impl Invariant {
             }
             Self::NoNeedlessMove => {
                 "Once all is well every virtual host is where it belongs, whole and alone, and nothing moves: not for a \
-                 lost datagram, a reload that changes nothing, a short stop, or the restart of a server that holds \
-                 nothing."
+                 lost datagram, the loss of one path of two, a reload that changes nothing, a short stop, or the restart \
+                 of a server that holds nothing."
             }
             Self::LastWord => "Once all is well, who holds an address is the last that announced it.",
             Self::DnsTruth => {

@@ -44,6 +44,8 @@ pub(crate) enum Style {
 pub(crate) struct Plan {
     pub(crate) style: Style,
     pub(crate) config: Arc<ClusterConfig>,
+    /// How many machines of a hundred have heartbeats by Ethernet.
+    pub(crate) ethernet: u32,
     /// Whether the links have a router.
     pub(crate) gateway: bool,
     pub(crate) manners: Manners,
@@ -73,6 +75,7 @@ impl Plan {
         let misses = *random.pick(&[2, 3, 3, 3, 4, 5]);
         let heartbeat = HeartbeatSettings { interval, misses };
         let gateway = random.percent(85);
+        let ethernet = *random.pick(&[0, 50, 100, 100]);
         let config = Arc::new(cluster(random, servers, heartbeat));
         let rough = style == Style::Rough;
         let manners = if rough { Manners::draw(random, interval) } else { Manners::GOOD };
@@ -81,6 +84,7 @@ impl Plan {
         Self {
             style,
             config,
+            ethernet,
             gateway,
             manners,
             latency: longest,

@@ -15,7 +15,7 @@ use model::{
         VirtualHost,
     },
     event::Event,
-    net::{Interface, InterfaceIndex, MacAddress},
+    net::{Interface, InterfaceIndex, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -111,6 +111,7 @@ pub struct Machine {
     next_probe: BTreeMap<MonitorId, Instant>,
     probes: BTreeMap<MonitorId, Duration>,
     pub said_goodbye: bool,
+    broadcasts: bool,
     /// What its guardian would say.
     pub farewell: Vec<Vec<u8>>,
 }
@@ -132,6 +133,7 @@ impl Machine {
             next_probe: BTreeMap::new(),
             probes: BTreeMap::new(),
             said_goodbye: false,
+            broadcasts: false,
             farewell: Vec::new(),
         }
     }
@@ -203,13 +205,14 @@ impl Stage {
         let machine = self.machine(server);
         machine.boots += 1;
         machine.said_goodbye = false;
+        machine.broadcasts = false;
         machine.probes.clear();
         machine.next_probe.clear();
         machine.desired = machine.kernel.clone();
         let mut boot = [machine.boots; 16];
         boot[0] = server.as_bytes()[0];
         let keys = Keys::new(Key::from_bytes(&[7; 32]).unwrap());
-        let settings = Settings { name: name(server), boot: BootId(boot), keys, serial: 1, config };
+        let settings = Settings { name: name(server), boot: BootId(boot), keys, serial: 1, config, ethernet: true };
         let mut effects = Effects::new();
         let gateways = machine.gateways.clone();
         machine.node = Some(Node::new(now, settings, &mut effects));
@@ -385,7 +388,19 @@ impl Stage {
                 Effect::Send { to, datagram } => {
                     if !self.cut.contains(&(server.clone(), to.clone())) {
                         let from = self.config.servers[server].heartbeat;
-                        self.later(&to, LATENCY, Input::Datagram { from, bytes: datagram });
+                        self.later(&to, LATENCY, Input::Datagram { from: from.into(), bytes: datagram });
+                    }
+                }
+                Effect::Ethernet(links) => self.machine(server.as_str()).broadcasts = !links.is_empty(),
+                Effect::Broadcast(datagram) => {
+                    assert!(self.machines[server].broadcasts, "nobody broadcasts before a link is chosen");
+                    let mac = MacAddress([2, 0, 0, 0, 0, server.as_str().as_bytes()[0]]);
+                    let from = Origin::Ethernet { interface: InterfaceIndex(2), mac };
+                    let others: Vec<_> = self.machines.keys().filter(|other| *other != server).cloned().collect();
+                    for to in others {
+                        if !self.cut.contains(&(server.clone(), to.clone())) {
+                            self.later(&to, LATENCY, Input::Datagram { from, bytes: datagram.clone() });
+                        }
                     }
                 }
                 Effect::Addresses(wish) => self.change_addresses(server, wish.into_keys().collect()),

@@ -163,12 +163,17 @@ impl Writer {
             }
             Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
             Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
+            Event::PathLost { server, path, .. } => {
+                counters.path_losses.with_label_values(&[server.as_str(), path.word()]).inc();
+            }
             Event::Started { .. }
             | Event::Listened
             | Event::Resigning
             | Event::PeerAlive { .. }
             | Event::PeerSuspected { .. }
+            | Event::PeerRefused { .. }
             | Event::PeerRecovered { .. }
+            | Event::PathRestored { .. }
             | Event::PeerDead { .. }
             | Event::PeerLeft { .. }
             | Event::OneWayLoss { .. }
@@ -229,6 +234,7 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 cause = text("cause"),
                 from = text("from"),
                 to = text("to"),
+                path = text("path"),
                 term = number("term"),
                 rival = text("rival"),
                 winner = text("winner"),

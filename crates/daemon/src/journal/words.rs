@@ -18,6 +18,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::ConfigurationRefused { .. }
         | Event::HolderUnreachable { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
+        | Event::PeerRefused { .. }
+        | Event::PathLost { .. }
         | Event::PeerDead { .. }
         | Event::OneWayLoss { .. }
         | Event::DatagramsRefused { .. }
@@ -37,6 +39,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Resigning
         | Event::PeerAlive { .. }
         | Event::PeerRecovered { .. }
+        | Event::PathRestored { .. }
         | Event::PeerLeft { .. }
         | Event::OneWayHealed { .. }
         | Event::ConfigurationApplied { .. }
@@ -61,6 +64,11 @@ pub fn sentence(event: &Event) -> String {
         Event::Resigning => "planned stop: handing everything over".into(),
         Event::PeerAlive { server, boot } => format!("{server} is alive, run {boot}"),
         Event::PeerSuspected { server, silent_ms } => format!("{server} is overdue: silent for {silent_ms} ms"),
+        Event::PeerRefused { server, silent_ms } => {
+            format!("{server} refuses heartbeats, nobody listens there: suspected after {silent_ms} ms")
+        }
+        Event::PathLost { server, path, silent_ms } => path_lost(server, *path, *silent_ms),
+        Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
         Event::PeerDead { server, silent_ms } => format!("{server} is dead: silent for {silent_ms} ms"),
         Event::PeerLeft { server } => format!("{server} has left"),
@@ -114,6 +122,13 @@ pub fn sentence(event: &Event) -> String {
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
         Event::Standby { server, on: true } => format!("{server} is on standby"),
         Event::Standby { server, on: false } => format!("{server} is off standby"),
+    }
+}
+
+fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>) -> String {
+    match silent_ms {
+        Some(ms) => format!("{server} is not heard over {path} any more, for {ms} ms; it is heard otherwise"),
+        None => format!("{server} was never heard over {path}; it is heard otherwise"),
     }
 }
 

@@ -52,10 +52,15 @@ declare! {
     CONFIG_CONFLICTS = "standin_config_conflicts" [] "Servers that run another configuration than this one.";
     CONFIG_RELOADS = "standin_config_reloads_total" ["result"] "Configurations offered, by result.";
     HEARTBEATS_SENT = "standin_heartbeats_sent_total" [] "Heartbeat datagrams handed to the network.";
+    HEARTBEATS_BROADCAST = "standin_heartbeats_broadcast_total" []
+        "Heartbeat datagrams broadcast on Ethernet, each counted once, on however many interfaces.";
     HEARTBEATS_RECEIVED = "standin_heartbeats_received_total" [] "Heartbeat datagrams accepted.";
     HEARTBEATS_REDUNDANT = "standin_heartbeats_redundant_total" []
-        "Authentic heartbeat datagrams that told nothing new, such as those relayed by others.";
+        "Authentic heartbeat datagrams that told nothing new: second copies over another path, or relayed by others.";
     HEARTBEATS_RELAYED = "standin_heartbeats_relayed_total" [] "Heartbeat datagrams forwarded for others.";
+    PATH_UP = "standin_heartbeat_path_up" ["server", "path"] "1 while the member is heard straight over the path.";
+    PATH_LOSSES = "standin_heartbeat_path_losses_total" ["server", "path"]
+        "Times that a living member was no longer heard over the path.";
     OVERSLEPT = "standin_overslept_total" [] "Times that the daemon did not run for longer than the detection time.";
     ISOLATIONS = "standin_isolations_total" [] "Times that the partition policy made this server let go of everything.";
     SEND_ERRORS = "standin_heartbeat_send_errors_total" [] "Heartbeat datagrams that the kernel did not take.";
@@ -110,6 +115,8 @@ pub(crate) struct Metrics {
     pub config_reloads: IntCounterVec,
     /// [`SEND_ERRORS`].
     pub send_errors: IntCounter,
+    /// [`PATH_LOSSES`].
+    pub path_losses: IntCounterVec,
     /// [`MOVES`].
     pub moves: IntCounterVec,
     /// [`MOVE_DURATION`].
@@ -145,6 +152,7 @@ impl Metrics {
         let this = Self {
             config_reloads: kept.counters(CONFIG_RELOADS),
             send_errors: kept.counter(SEND_ERRORS),
+            path_losses: kept.counters(PATH_LOSSES),
             moves: kept.counters(MOVES),
             move_duration: kept.histogram(MOVE_DURATION),
             release_duration: kept.histogram(RELEASE_DURATION),
