@@ -76,6 +76,12 @@ impl Links {
         matching.min_by_key(|(index, prefix)| (u8::MAX - prefix.length, *index)).map(|(index, _)| index)
     }
 
+    /// What an interface is called.
+    pub(crate) fn name(&self, index: InterfaceIndex) -> Option<Arc<str>> {
+        let interface = self.interfaces.iter().flatten().find(|interface| interface.index == index);
+        interface.map(|interface| interface.name.clone())
+    }
+
     /// The interface that has `address` as the machine's own.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<Arc<str>> {
         let owns = |interface: &&Interface| interface.own.iter().any(|prefix| prefix.address == address);

@@ -13,6 +13,7 @@ pub mod dns_stream;
 pub mod dns_udp;
 pub mod entropy;
 pub mod guardian;
+pub mod hook;
 pub mod lab;
 pub mod listeners;
 mod packet_info;
@@ -29,6 +30,7 @@ use std::{
 
 use model::{
     MonitorId,
+    hook::{HookId, HookReport},
     net::Interface,
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -79,6 +81,13 @@ pub enum Report {
     ListenerClosed {
         /// Which port.
         port: u16,
+    },
+    /// A hook has ended, or could not be run.
+    Hook {
+        /// Which run.
+        id: HookId,
+        /// How it ended.
+        report: HookReport,
     },
 }
 

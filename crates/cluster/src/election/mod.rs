@@ -4,11 +4,11 @@
 //! asks the table in [`mod@decide`], and moves the [`Phase`]:
 //!
 //! ```text
-//!            take                kernel confirms all
-//!   Backup ────────▶ Taking ─────────────────────────▶ Active
-//!     ▲                │ refused, lost, target changed    │
-//!     │                ▼                                  │
-//!     └─────────── Releasing ◀────────────────────────────┘
+//!            take               hook over             kernel confirms all
+//!   Backup ────────▶ Preparing ───────────▶ Taking ─────────────────────────▶ Active
+//!     ▲                  │ target changed     │ refused, lost, target changed    │
+//!     │                  ▼                    ▼                                  │
+//!     └────────────── Releasing ◀────────────────────────────────────────────────┘
 //!   kernel confirms
 //!   all removals
 //! ```
@@ -19,6 +19,7 @@
 //! Deliberately not here: what the kernel has (`aliases`), who is alive (`membership`).
 
 pub(crate) mod decide;
+mod hooks;
 mod moves;
 mod notes;
 mod patience;
@@ -40,6 +41,7 @@ use model::{
 
 use self::{
     decide::{Answer, Hold, Question, Target, decide},
+    hooks::Hooks,
     patience::{Announcements, Backoff, Steadiness},
     proof::Proofs,
     view::View,
@@ -70,6 +72,8 @@ pub(crate) struct Moment<'a> {
 pub(crate) enum Phase {
     /// Nothing: the kernel has confirmed it.
     Backup,
+    /// Claimed; the kernel is asked for nothing before the `before-take` hook is over. Left at once where there is none.
+    Preparing { term: Term, since: Instant },
     /// The addresses have been asked of the kernel.
     Taking { term: Term, since: Instant },
     /// The kernel has confirmed every address.
@@ -116,6 +120,7 @@ pub(crate) struct Election {
     backoff: Backoff,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
+    hooks: Hooks,
     /// Since when we should be gone and wait for the target to be ready.
     lingering: Option<Instant>,
     /// The configuration has changed since the last decision.
@@ -142,6 +147,7 @@ impl Election {
             proofs,
             backoff: Backoff::default(),
             rivals: BTreeMap::new(),
+            hooks: Hooks::default(),
             lingering: None,
             reconfigured: false,
         }
@@ -183,7 +189,10 @@ impl Election {
     pub(crate) fn term(&self) -> Term {
         match self.phase {
             Phase::Backup => self.highest,
-            Phase::Taking { term, .. } | Phase::Active { term, .. } | Phase::Releasing { term, .. } => term,
+            Phase::Preparing { term, .. }
+            | Phase::Taking { term, .. }
+            | Phase::Active { term, .. }
+            | Phase::Releasing { term, .. } => term,
         }
     }
 
@@ -195,7 +204,7 @@ impl Election {
     fn claim(&self) -> Claim {
         match self.phase {
             Phase::Backup => Claim::None,
-            Phase::Taking { .. } => Claim::Taking,
+            Phase::Preparing { .. } | Phase::Taking { .. } => Claim::Taking,
             Phase::Active { .. } => Claim::Active,
             Phase::Releasing { .. } => Claim::Releasing,
         }
@@ -217,6 +226,8 @@ impl Election {
     pub(crate) fn look(&mut self, moment: &Moment<'_>, listed: bool, effects: &mut Effects) {
         self.backoff.expire(moment.now);
         self.proofs.expire(moment.now);
+        self.hooks.look(&self.spec, moment.links);
+        self.expire_hook(moment.now, effects);
         let obstacle = self.find_obstacle(moment, listed);
         if obstacle != self.obstacle
             && let Some(Obstacle::Refused(address, reason @ AddressRefusal::OwnAddress { .. })) = &obstacle
@@ -280,6 +291,7 @@ impl Election {
         match answer {
             Answer::Rest | Answer::StandReady | Answer::Prove | Answer::Linger => {}
             Answer::Take => self.take(moment.now, view, counters, effects),
+            Answer::Proceed => self.proceed(),
             Answer::Release(why) => {
                 let cause = self.cause_of_release(why, view);
                 self.release(moment.now, self.target.clone(), cause, counters, effects);
@@ -295,6 +307,7 @@ impl Election {
         let me = view.me();
         let hold = match self.phase {
             Phase::Backup => Hold::Nothing,
+            Phase::Preparing { .. } => Hold::Preparing,
             Phase::Taking { .. } | Phase::Active { .. } => Hold::Held,
             Phase::Releasing { .. } => Hold::LettingGo,
         };
@@ -314,6 +327,7 @@ impl Election {
             // The evidence of the wire (design R3) joins here: an address that still answers may not be taken yet.
             may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
             proven: self.proofs.are_all_given(),
+            prepared: self.hooks.is_prepared(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
             overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),
         }
@@ -342,6 +356,7 @@ impl Election {
         }
         let lingering = self.lingering.map(|since| since + heartbeat.interval * 2);
         earliest.consider(lingering, || DeadlineName::Handover(self.name.clone()));
+        earliest.consider(self.hooks.awaited_until(), || DeadlineName::Hook(self.name.clone()));
         earliest.consider(self.backoff.until(), || DeadlineName::Backoff(self.name.clone()));
         let steady = (!self.steady).then(|| self.steadiness.since() + self.spec.failback_delay);
         earliest.consider(steady, || DeadlineName::Steady(self.name.clone()));

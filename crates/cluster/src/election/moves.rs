@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use model::{
     Instant, ServerName,
     event::{AddressRefusal, Cause, Event},
+    hook::HookMoment,
     report::DuplicateCheck,
 };
 
-use super::{Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase, view::View};
+use super::{Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase, hooks::Errand, view::View};
 
 impl Election {
     /// Begins to take it, with a term above every term seen.
@@ -16,9 +17,13 @@ impl Election {
         let term = self.highest.next();
         let cause = self.cause_of_take(view);
         self.highest = term;
-        self.phase = Phase::Taking { term, since: now };
+        self.phase = Phase::Preparing { term, since: now };
         counters.takes += 1;
         effects.record(Event::Taking { virtual_host: self.name.clone(), term, cause });
+        let me = view.me().name;
+        let peer = self.last_holder.clone().filter(|holder| holder != me);
+        self.hooks.begin(Errand { cause, peer });
+        self.prepare(now, effects);
     }
 
     /// Begins to give it up; nothing happens where it is not held.
@@ -33,7 +38,7 @@ impl Election {
         let addresses: BTreeSet<IpAddr> = self.wished().collect();
         match self.phase {
             Phase::Backup | Phase::Releasing { .. } => return,
-            Phase::Taking { term, .. } | Phase::Active { term, .. } => {
+            Phase::Preparing { term, .. } | Phase::Taking { term, .. } | Phase::Active { term, .. } => {
                 self.phase = Phase::Releasing { term, since: now, addresses };
             }
         }
@@ -41,7 +46,9 @@ impl Election {
         self.lingering = None;
         self.last_cause = Some(cause);
         counters.releases += 1;
-        effects.record(Event::Releasing { virtual_host: self.name.clone(), to, cause });
+        effects.record(Event::Releasing { virtual_host: self.name.clone(), to: to.clone(), cause });
+        self.hooks.begin(Errand { cause, peer: to });
+        self.run_hook(HookMoment::BeforeRelease, effects);
     }
 
     /// Draws the conclusion from what the kernel has confirmed.
@@ -53,14 +60,21 @@ impl Election {
                 effects.record(Event::Active { virtual_host, term: *term, took_us: took_us(*since) });
                 self.backoff.succeed();
                 self.phase = Phase::Active { term: *term, announcements: Announcements::begin(now) };
+                self.run_hook(HookMoment::AfterTake, effects);
             }
             Phase::Releasing { since, addresses, .. }
                 if !addresses.iter().any(|address| aliases.is_leaving(*address)) =>
             {
                 effects.record(Event::Released { virtual_host, took_us: took_us(*since) });
+                // While it is known which holding has ended.
+                self.run_hook(HookMoment::AfterRelease, effects);
                 self.phase = Phase::Backup;
             }
-            Phase::Backup | Phase::Taking { .. } | Phase::Active { .. } | Phase::Releasing { .. } => {}
+            Phase::Backup
+            | Phase::Preparing { .. }
+            | Phase::Taking { .. }
+            | Phase::Active { .. }
+            | Phase::Releasing { .. } => {}
         }
     }
 
@@ -139,7 +153,7 @@ impl Election {
     pub(crate) fn announcements(&mut self) -> Option<&mut Announcements> {
         match &mut self.phase {
             Phase::Active { announcements, .. } => Some(announcements),
-            Phase::Backup | Phase::Taking { .. } | Phase::Releasing { .. } => None,
+            Phase::Backup | Phase::Preparing { .. } | Phase::Taking { .. } | Phase::Releasing { .. } => None,
         }
     }
 }

@@ -84,6 +84,8 @@ declare! {
         "1 for the verdict of the monitor on this server, 0 for the others.";
     MONITOR_FLIPS = "standin_monitor_flips_total" ["virtual_host", "monitor"]
         "Changes of the monitor's verdict on this server.";
+    HOOK_RUNS = "standin_hook_runs_total" ["moment", "outcome"] "Hooks run, or due and not run, by outcome.";
+    HOOK_DURATION = "standin_hook_duration_seconds" [] "How long hooks ran.";
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
     DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
     QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
@@ -124,6 +126,10 @@ pub(crate) struct Metrics {
     pub addresses_refused: IntCounterVec,
     /// [`MONITOR_FLIPS`].
     pub monitor_flips: IntCounterVec,
+    /// [`HOOK_RUNS`].
+    pub hook_runs: IntCounterVec,
+    /// [`HOOK_DURATION`].
+    pub hook_duration: Histogram,
     /// [`EVENTS`].
     pub events: IntCounterVec,
     /// [`DRIVER_LATENESS`].
@@ -152,6 +158,8 @@ impl Metrics {
             addresses_restored: kept.counters(ADDRESSES_RESTORED),
             addresses_refused: kept.counters(ADDRESSES_REFUSED),
             monitor_flips: kept.counters(MONITOR_FLIPS),
+            hook_runs: kept.counters(HOOK_RUNS),
+            hook_duration: kept.histogram(HOOK_DURATION),
             events: kept.counters(EVENTS),
             driver_lateness: kept.histogram(DRIVER_LATENESS),
             driver_dropped: queue_dropped.with_label_values(&["driver"]),

@@ -48,6 +48,7 @@ fn status() -> Status {
             term: 3,
             reason: None,
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
+            hooks: vec![],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
         config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },
@@ -61,6 +62,7 @@ fn full() -> String {
     for vec in [&metrics.rivals, &metrics.addresses_restored, &metrics.addresses_refused] {
         vec.with_label_values(&["v1"]).inc();
     }
+    metrics.hook_runs.with_label_values(&["after-take", "failed"]).inc();
     metrics.moves.with_label_values(&["failback"]).inc();
     metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
     metrics.events.with_label_values(&["listened", "info"]).inc();

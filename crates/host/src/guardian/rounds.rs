@@ -13,13 +13,13 @@ use std::{
 };
 
 use super::{
-    child::{Daemon, Signals, pidfd},
+    child::{Daemon, Signals},
     kernel::Kernel,
     page::Page,
 };
 use crate::{
     clock, schedule,
-    wake::{poll, readable},
+    wake::{pidfd, poll, readable},
 };
 
 /// The first pause before the daemon is started again; each further one is twice as long.

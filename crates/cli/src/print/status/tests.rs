@@ -53,6 +53,7 @@ fn healthy() -> Status {
                 candidate("web1", "active", Some(("up", None))),
                 candidate("web2", "backup", Some(("up", None))),
             ],
+            hooks: vec![],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member("virtual1", 101, true, "up")] }],
         config: ConfigStatus { version: 1, hash: "0123456789abcdef".into(), conflicts: vec![], refused: None },
