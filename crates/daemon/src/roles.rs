@@ -117,7 +117,7 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(
 }
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    loaded.complain();
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = tokio::runtime::Builder::new_multi_thread()

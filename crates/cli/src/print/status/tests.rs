@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use model::api::{ConfigStatus, DnsStatus, MonitorStatus, PoolStatus};
+use model::api::{ConfigStatus, DnsStatus, HookStatus, MonitorStatus, PoolStatus};
 
 use super::*;
 
@@ -121,6 +121,25 @@ fn a_down_monitor_at_the_holder_is_a_complaint() {
     let mut status = healthy();
     status.virtual_hosts[0].servers[0] = candidate("web1", "active", Some(("down", None)));
     assert_eq!(complaints(&status), ["virtual1/http-80 is down where it is active"]);
+}
+
+#[test]
+fn a_hook_that_did_not_succeed_is_a_complaint() {
+    let mut status = healthy();
+    let hook = |on: &str, outcome: Option<&str>| HookStatus {
+        on: on.into(),
+        program: "/usr/local/libexec/standin/mount-data".into(),
+        running: 0,
+        outcome: outcome.map(Into::into),
+        reason: None,
+        took_us: Some(7),
+    };
+    status.virtual_hosts[0].hooks = vec![
+        hook("before-take", Some("timed-out")),
+        hook("after-take", Some("succeeded")),
+        hook("after-release", None),
+    ];
+    assert_eq!(complaints(&status), ["the before-take hook of virtual1 ended as timed-out here"]);
 }
 
 #[test]
