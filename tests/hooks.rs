@@ -1,6 +1,7 @@
 //! Hooks with real daemons: a program that takes its time before a take delays its own virtual host, and no other; a
 //! planned stop lets the last ones finish.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its body does")]
 #![allow(clippy::print_stdout)] // tells its reader why it is skipped
 
 mod stage_support;

@@ -67,7 +67,7 @@ fn config() -> ClusterConfig {
         failback: Failback::Auto,
         failback_delay: Duration::from_secs(1),
         always_active: true,
-        hooks: std::collections::BTreeMap::new(),
+        hooks: BTreeMap::new(),
         monitors: Vec::new(),
     };
     let pool = Pool {

@@ -9,7 +9,7 @@ use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
     hook::{HookId, HookReport},
-    net::Interface,
+    net::{Interface, MacAddress},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -42,6 +42,13 @@ pub enum Input {
         address: IpAddr,
         /// What the wire said.
         check: DuplicateCheck,
+    },
+    /// Who answers for an address whose holder has fallen silent, to [`Effect::AskHolder`](crate::Effect::AskHolder).
+    Holder {
+        /// Which address.
+        address: IpAddr,
+        /// From which Ethernet address somebody has answered in time.
+        answer: Option<MacAddress>,
     },
     /// A witness answered or did not, to [`Effect::AskWitnesses`](crate::Effect::AskWitnesses).
     Witness {

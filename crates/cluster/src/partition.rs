@@ -1,8 +1,10 @@
 //! May a server that hears nobody hold addresses? The partition policy (design R6).
 //!
-//! Witnesses are asked as soon as a peer is suspected, twice before it is declared dead, so that the verdict is there at
-//! that time: survivors take then what is held here. Only an answer to these questions vouches, none from before. Who is
-//! alone without having suspected anybody, as at the start, keeps what it holds and takes nothing until answers are due.
+//! Witnesses are asked as soon as a peer is suspected, and again and again. Where every peer is silent, and the witnesses
+//! are, too, this server is cut off, and lets go before the others take: they count our silence from a heartbeat that may
+//! be an interval older than the last that we have heard of them, so their death is not waited for. Only an answer to
+//! these questions vouches, none from before. Who is alone without having suspected anybody, as at the start, keeps what
+//! it holds and takes nothing until answers are due.
 
 use std::time::Duration;
 
@@ -77,7 +79,15 @@ impl Partition {
             }
             PartitionPolicy::Gateway { .. } => {
                 self.ask(now, heartbeat, alone || headcount.suspect > 0, witnesses, effects);
-                if alone { self.standing_alone(now, heartbeat, witnesses) } else { Standing::Sound }
+                let hears_somebody = headcount.alive > headcount.suspect || headcount.peers == 0;
+                if hears_somebody {
+                    return Standing::Sound;
+                }
+                match self.standing_alone(now, heartbeat, witnesses) {
+                    // Until the witnesses' verdict is due, the peers' silence may yet turn out to be a lost heartbeat.
+                    Standing::Doubtful if !alone => Standing::Sound,
+                    standing => standing,
+                }
             }
         }
     }
@@ -140,10 +150,12 @@ impl Partition {
     }
 }
 
-/// How long a witness has for an answer: short enough for two questions between a peer's suspicion (1.5 intervals of
-/// silence) and its death (a quarter after the last heartbeat that may be missed).
+/// How long a witness has for an answer: with three misses or more, short enough for two questions between a peer's
+/// suspicion (1.5 intervals of silence) and two intervals of silence, which are over before anybody takes us for dead;
+/// with two misses, before its death.
 fn patience(heartbeat: HeartbeatSettings) -> Duration {
-    heartbeat.interval / if heartbeat.misses > 2 { 2 } else { 3 }
+    let patience = heartbeat.interval / if heartbeat.misses > 2 { 4 } else { 3 };
+    patience.max(Duration::from_millis(5))
 }
 
 /// When silence of the witnesses counts: one answer may be lost.
@@ -215,11 +227,44 @@ mod tests {
     fn no_answer_yet_means_hold_and_take_nothing() {
         let mut partition = Partition::default();
         assert_eq!(standing(&mut partition, 100, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true));
-        partition.take_answer(at(125), false);
-        assert_eq!(standing(&mut partition, 125, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
-        assert_eq!(standing(&mut partition, 149, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
-        assert_eq!(standing(&mut partition, 150, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
+        partition.take_answer(at(113), false);
+        assert_eq!(standing(&mut partition, 113, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
+        assert_eq!(standing(&mut partition, 124, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
+        assert_eq!(standing(&mut partition, 125, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
         assert_eq!(standing(&mut partition, 210, &GATEWAY, [1, 1, 0]).0, Standing::Sound, "a peer is back");
+    }
+
+    #[test]
+    fn who_hears_nobody_and_no_witness_lets_go_before_it_is_taken_for_dead() {
+        for interval in [20, 50, 100, 200].map(Duration::from_millis) {
+            for misses in 3..=20 {
+                let heartbeat = HeartbeatSettings { misses, interval };
+                // The others' last heartbeat came one interval after the last of ours that they have heard.
+                let cut = at(0) + interval;
+                let taken = at(0) + heartbeat.detection() + interval / 4;
+                let mut partition = Partition::default();
+                let mut now = cut + interval * 3 / 2;
+                loop {
+                    let headcount = Headcount { peers: 2, alive: 2, suspect: 2 };
+                    let effects = &mut Effects::new();
+                    match partition.evaluate(now, &GATEWAY, heartbeat, headcount, &these(), effects) {
+                        Standing::Isolated => break,
+                        Standing::Sound => now = partition.next_deadline().unwrap(),
+                        Standing::Doubtful => panic!("the peers live yet"),
+                    }
+                }
+                assert!(now < taken, "{heartbeat:?}: {now:?}, taken {taken:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_witness_that_answers_keeps_who_hears_nobody() {
+        let mut partition = Partition::default();
+        assert_eq!(standing(&mut partition, 75, &GATEWAY, [2, 2, 2]).0, Standing::Sound);
+        partition.take_answer(at(76), true);
+        assert_eq!(standing(&mut partition, 150, &GATEWAY, [2, 2, 2]).0, Standing::Sound);
+        assert_eq!(standing(&mut partition, 150, &GATEWAY, [2, 2, 1]).0, Standing::Sound);
     }
 
     #[test]

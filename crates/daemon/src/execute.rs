@@ -107,6 +107,12 @@ impl Execute for Hands {
                 Some(wire) => wire.check_duplicate(address, interface),
                 None => outcomes.push_back(Input::Duplicate { address, check: DuplicateCheck::Free }),
             },
+            Effect::AskHolder { addresses, patience } => match &self.wire {
+                Some(wire) => wire.ask_holder(addresses, patience),
+                None => {
+                    outcomes.extend(addresses.into_keys().map(|address| Input::Holder { address, answer: None }));
+                }
+            },
             Effect::AskWitnesses { witnesses, patience } => {
                 for (address, interface) in witnesses {
                     match &self.wire {

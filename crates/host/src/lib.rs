@@ -31,7 +31,7 @@ use std::{
 use model::{
     MonitorId,
     hook::{HookId, HookReport},
-    net::Interface,
+    net::{Interface, MacAddress},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -62,6 +62,13 @@ pub enum Report {
         address: IpAddr,
         /// What was heard.
         check: DuplicateCheck,
+    },
+    /// Who has an address whose holder has fallen silent.
+    Holder {
+        /// Which.
+        address: IpAddr,
+        /// Where an answer came from in time; never from this machine itself.
+        answer: Option<MacAddress>,
     },
     /// A witness answered in time, or did not.
     Witness {

@@ -1,5 +1,7 @@
 //! Hooks as real processes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its body does")]
+
 use std::{
     fs,
     os::{

@@ -197,6 +197,26 @@ pub enum Event {
         /// Who gave it up.
         rival: ServerName,
     },
+    /// The holder is dead to us, and its machine answers on the wire: guardian or kernel will remove the address there. It
+    /// is taken when the wire falls silent (design R3).
+    HolderAnswers {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address that answers.
+        address: IpAddr,
+        /// From where.
+        mac: MacAddress,
+    },
+    /// The holder, dead to us, still answers although its addresses should be gone: it lives, and every heartbeat path
+    /// between it and us is broken. Nothing is taken from it (design R3).
+    HolderUnreachable {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address that answers.
+        address: IpAddr,
+        /// From where.
+        mac: MacAddress,
+    },
     /// A peer began or ceased to hold a virtual host, as it says itself.
     HolderChanged {
         /// Which.

@@ -109,6 +109,12 @@ impl Network {
         (0..copies).map(|_| self.way(random)).collect()
     }
 
+    /// After which time an answer to a frame is there; none where either is lost.
+    pub(crate) fn round_trip(&mut self, random: &mut Random, from: usize, to: usize) -> Option<Duration> {
+        let there = self.carry(random, from, to).into_iter().min()?;
+        Some(there + self.carry(random, to, from).into_iter().min()?)
+    }
+
     fn way(&self, random: &mut Random) -> Duration {
         let Manners { hold, shortest, usual, longest, .. } = self.manners;
         if random.per_million(hold) { longest } else { random.span(shortest, usual) }

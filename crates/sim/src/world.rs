@@ -334,6 +334,7 @@ impl<'a> World<'a> {
                     let Some(run) = self.run(machine) else { continue };
                     self.after(WIRE + late, Happening::Asked { machine, run, address });
                 }
+                Effect::AskHolder { addresses, patience } => self.ask_holder(machine, addresses, patience),
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
@@ -416,15 +417,35 @@ impl<'a> World<'a> {
         up(one) && up(other) && self.network.reaches(one, other) && self.network.reaches(other, one)
     }
 
-    fn who_answers(&self, asker: usize, address: IpAddr) -> DuplicateCheck {
+    /// Whose kernel answers on the wire for an address.
+    fn answering(&self, asker: usize, address: IpAddr) -> Option<usize> {
         let answers = |other: &&Machine| {
             other.number != asker && other.kernel.contains(&address) && self.wired(asker, other.number)
         };
-        self.machines.iter().find(answers).map_or(DuplicateCheck::Free, |other| DuplicateCheck::InUse(other.mac()))
+        self.machines.iter().find(answers).map(|other| other.number)
+    }
+
+    fn who_answers(&self, asker: usize, address: IpAddr) -> DuplicateCheck {
+        let answering = self.answering(asker, address);
+        answering.map_or(DuplicateCheck::Free, |other| DuplicateCheck::InUse(self.machines[other].mac()))
     }
 
     pub(crate) fn has_gateway(&self, machine: usize) -> bool {
         self.plan.gateway && self.machines[machine].link && self.network.reaches_gateway(machine)
+    }
+
+    /// One frame each way, either of which the wire may lose.
+    fn ask_holder(&mut self, machine: usize, addresses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
+        for address in addresses.into_keys() {
+            let holder = self.answering(machine, address);
+            let arrives = holder.map(|other| self.network.round_trip(&mut self.random, machine, other));
+            let (after, answer) = match (holder, arrives.flatten()) {
+                (Some(other), Some(after)) if after < patience => (after, Some(self.machines[other].mac())),
+                (Some(_) | None, Some(_) | None) => (patience, None),
+            };
+            let late = self.random.span(Duration::ZERO, self.plan.latency);
+            self.report(machine, after + late, Input::Holder { address, answer });
+        }
     }
 
     fn ask_witnesses(&mut self, machine: usize, witnesses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {

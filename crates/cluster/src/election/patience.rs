@@ -49,25 +49,36 @@ impl Announcements {
     }
 }
 
-/// Since when this server has been able to hold a virtual host, as healthy as it is now.
+/// Since when this server has been able to hold a virtual host, as healthy as it is now, and whether it has said so.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Steadiness {
     since: Instant,
     eligible: bool,
     health: Vec<Verdict>,
+    told: Option<u64>,
 }
 
 impl Steadiness {
     /// Not eligible yet.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, eligible: false, health: Vec::new() }
+        Self { since: now, eligible: false, health: Vec::new(), told: None }
     }
 
     /// How things are. Any change begins a new span.
     pub(crate) fn update(&mut self, now: Instant, eligible: bool, health: Vec<Verdict>) {
         if eligible != self.eligible || health != self.health {
-            *self = Self { since: now, eligible, health };
+            *self = Self { since: now, eligible, health, told: None };
         }
+    }
+
+    /// Everything that is so now has been told, with the datagrams up to this sequence number.
+    pub(crate) fn tell(&mut self, sequence: u64) {
+        self.told.get_or_insert(sequence);
+    }
+
+    /// The sequence number that it was first told with; none where it has not been told.
+    pub(crate) fn told(&self) -> Option<u64> {
+        self.told
     }
 
     /// Since when.
@@ -141,11 +152,13 @@ mod tests {
     fn any_change_begins_a_new_span() {
         let mut steadiness = Steadiness::new(at(0));
         steadiness.update(at(10), true, vec![Verdict::Up]);
+        steadiness.tell(7);
         steadiness.update(at(20), true, vec![Verdict::Up]);
-        assert_eq!(steadiness.since(), at(10));
+        steadiness.tell(8);
+        assert_eq!((steadiness.since(), steadiness.told()), (at(10), Some(7)));
         steadiness.update(at(30), true, vec![Verdict::Down]);
         steadiness.update(at(40), true, vec![Verdict::Up]);
-        assert_eq!(steadiness.since(), at(40));
+        assert_eq!((steadiness.since(), steadiness.told()), (at(40), None));
     }
 
     #[test]

@@ -40,9 +40,11 @@ impl Execute for Obliging {
             Effect::Send { .. }
             | Effect::Farewell(_)
             | Effect::Announce(_)
+            | Effect::AskHolder { .. }
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
+            | Effect::RunHook(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}

@@ -193,6 +193,8 @@ impl Writer {
             | Event::TargetChanged { .. }
             | Event::Releasing { .. }
             | Event::RivalGone { .. }
+            | Event::HolderAnswers { .. }
+            | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
             | Event::HookOverdue { .. }
             | Event::Standby { .. } => {}

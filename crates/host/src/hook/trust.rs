@@ -154,10 +154,9 @@ mod tests {
     }
 
     fn refused(path: &Path) -> String {
-        match examine(path) {
-            Err(Distrust::Unsafe(why)) => why,
-            other => panic!("{other:?}"),
-        }
+        let distrust = examine(path).unwrap_err();
+        assert!(matches!(distrust, Distrust::Unsafe(_)), "{distrust:?}");
+        distrust.to_string()
     }
 
     #[test]

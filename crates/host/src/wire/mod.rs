@@ -5,7 +5,7 @@
 //!
 //! Invariants: no call waits. The mailbox is bounded by the addresses that exist: what is asked for twice before the
 //! thread gets to it is done once, and nothing is dropped. Every question is answered; where the link cannot be used,
-//! that is silence, which means a free address or an unreachable witness.
+//! that is silence, which means a free address, a holder that is gone, or an unreachable witness.
 //!
 //! Deliberately not here: when to announce and how often; receiving other hosts' conflicts unasked.
 
@@ -48,6 +48,7 @@ struct Shared {
 struct Mailbox {
     announce: BTreeMap<IpAddr, InterfaceIndex>,
     check: BTreeSet<(IpAddr, InterfaceIndex)>,
+    holder: BTreeMap<(IpAddr, InterfaceIndex), Duration>,
     witness: BTreeMap<(IpAddr, InterfaceIndex), Duration>,
     stop: bool,
 }
@@ -76,6 +77,12 @@ impl Wire {
         self.post(|mailbox| {
             mailbox.check.insert((address, interface));
         });
+    }
+
+    /// Asks each link who has these addresses, whose holder has fallen silent; [`Report::Holder`](crate::Report::Holder)
+    /// for each within `patience`.
+    pub fn ask_holder(&self, addresses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
+        self.post(|mailbox| mailbox.holder.extend(addresses.into_iter().map(|place| (place, patience))));
     }
 
     /// Asks the link whether the address lives; [`Report::Witness`](crate::Report::Witness) within `patience`.
@@ -126,11 +133,11 @@ impl Engine {
         let _ = schedule::prefer_this_thread();
         loop {
             let mail = mem::take(&mut *self.shared.lock());
-            self.announce(mail.announce);
+            self.announce(&mail.announce);
             if mail.stop {
                 return;
             }
-            self.begin(mail.check, mail.witness);
+            self.begin(mail);
             self.ask();
             self.stop_listening();
             if let Err(error) = self.wait() {
@@ -142,8 +149,8 @@ impl Engine {
         }
     }
 
-    fn announce(&mut self, addresses: BTreeMap<IpAddr, InterfaceIndex>) {
-        for (address, interface) in addresses {
+    fn announce(&mut self, addresses: &BTreeMap<IpAddr, InterfaceIndex>) {
+        for (&address, &interface) in addresses {
             self.on_link(interface, |link| {
                 let mac = link.mac()?;
                 frame::announcement(mac, address).iter().try_for_each(|frame| link.send(frame))
@@ -151,12 +158,8 @@ impl Engine {
         }
     }
 
-    fn begin(
-        &mut self,
-        check: BTreeSet<(IpAddr, InterfaceIndex)>,
-        witness: BTreeMap<(IpAddr, InterfaceIndex), Duration>,
-    ) {
-        if check.is_empty() && witness.is_empty() {
+    fn begin(&mut self, Mailbox { announce: _, check, holder, witness, stop: _ }: Mailbox) {
+        if check.is_empty() && holder.is_empty() && witness.is_empty() {
             return;
         }
         let now = clock::now();
@@ -165,6 +168,9 @@ impl Engine {
             interfaces.iter().filter_map(|interface| interface.mac).map(|mac| MacAddress(mac.octets())).collect();
         for (address, interface) in check {
             self.questions.check_duplicate(now, address, interface, own.clone());
+        }
+        for ((address, interface), patience) in holder {
+            self.questions.ask_holder(now, address, interface, (own.clone(), patience));
         }
         for ((address, interface), patience) in witness {
             let source = source(&interfaces, interface, address);

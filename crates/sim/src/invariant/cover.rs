@@ -8,7 +8,7 @@ use crate::world::World;
 impl World<'_> {
     pub(super) fn cover(&mut self) -> Option<Broken> {
         let groups = self.groups();
-        // A part that has been swallowed by another begins anew when it comes back.
+        // What a part lacked before it was joined to others is no lack of today's.
         self.watch.bare.retain(|(_, first), _| groups.iter().any(|group| group[0] == *first));
         for group in groups {
             let config = self.machines[group[0]].config.clone();
