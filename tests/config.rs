@@ -237,10 +237,13 @@ fn check_refuses_a_hook_that_others_could_change_and_warns_of_one_that_is_not_th
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr).replace(&place.path().display().to_string(), "PLACE");
     let said = said.replace(&home.path().display().to_string(), "HOME");
+    // The command is the file's last line.
+    let lines = fs::read_to_string(home.path().join("cluster.toml")).unwrap().lines().count();
+    let said = said.replace(&lines.to_string(), "99");
     insta::assert_snapshot!(said, @r#"
-    HOME/cluster.toml:82:12: before-take hook of virtual host `virtual1`: PLACE/mount-data has mode 775: others than its owner could change what is run; `chmod go-w` it
+    HOME/cluster.toml:99:12: before-take hook of virtual host `virtual1`: PLACE/mount-data has mode 775: others than its owner could change what is run; `chmod go-w` it
        |
-    82 | command = ["PLACE/mount-data", "--now"]
+    99 | command = ["PLACE/mount-data", "--now"]
        |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: a hook runs only if root or the daemon's user alone can change it and every directory above it
