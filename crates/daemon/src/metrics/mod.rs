@@ -8,6 +8,7 @@
 
 pub(crate) mod scrape;
 
+use model::hook::{HookMoment, HookOutcome};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
     core::{Collector, GenericCounterVec},
@@ -169,6 +170,9 @@ impl Metrics {
         };
         // A counter that appears only with its first increment hides that increment from `rate()`.
         ["applied", "refused"].iter().for_each(|result| drop(this.config_reloads.with_label_values(&[result])));
+        for moment in HookMoment::ALL {
+            HookOutcome::ALL.iter().for_each(|it| drop(this.hook_runs.with_label_values(&[moment.word(), it.word()])));
+        }
         this
     }
 }

@@ -62,7 +62,6 @@ fn full() -> String {
     for vec in [&metrics.rivals, &metrics.addresses_restored, &metrics.addresses_refused] {
         vec.with_label_values(&["v1"]).inc();
     }
-    metrics.hook_runs.with_label_values(&["after-take", "failed"]).inc();
     metrics.moves.with_label_values(&["failback"]).inc();
     metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
     metrics.events.with_label_values(&["listened", "info"]).inc();
