@@ -43,6 +43,13 @@ pub enum Input {
         /// What the wire said.
         check: DuplicateCheck,
     },
+    /// Somebody else says on the wire that it has an address which should be here. Comes unasked.
+    Rival {
+        /// Which address.
+        address: IpAddr,
+        /// From which Ethernet address.
+        mac: MacAddress,
+    },
     /// Who answers for an address whose holder has fallen silent, to [`Effect::AskHolder`](crate::Effect::AskHolder).
     Holder {
         /// Which address.

@@ -292,6 +292,11 @@ impl Node {
                     election.duplicate(now, address, check, effects);
                 }
             }
+            Input::Rival { address, mac } => {
+                for election in self.elections.values_mut() {
+                    election.rival_on_the_wire(now, address, mac, &mut self.counters, effects);
+                }
+            }
             Input::Holder { address, answer } => {
                 for election in self.elections.values_mut() {
                     election.wire_answered(address, answer);

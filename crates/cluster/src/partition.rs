@@ -44,6 +44,10 @@ pub(crate) struct Partition {
     asking: Option<Asking>,
     /// When one last answered.
     answered: Option<Instant>,
+    /// Since when every peer has been suspect, or dead.
+    silent: Option<Instant>,
+    /// When that counts, if it does not yet.
+    grace_ends: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,19 +76,25 @@ impl Partition {
     ) -> Standing {
         let alone = headcount.peers > 0 && headcount.alive == 0;
         match policy {
-            PartitionPolicy::Availability => Standing::Sound,
+            PartitionPolicy::Availability => {
+                *self = Self::default();
+                Standing::Sound
+            }
             PartitionPolicy::Majority => {
+                *self = Self::default();
                 let majority = (headcount.alive + 1) * 2 > headcount.peers + 1;
                 if majority { Standing::Sound } else { Standing::Isolated }
             }
             PartitionPolicy::Gateway { .. } => {
                 self.ask(now, heartbeat, alone || headcount.suspect > 0, witnesses, effects);
-                let hears_somebody = headcount.alive > headcount.suspect || headcount.peers == 0;
-                if hears_somebody {
+                if headcount.alive > headcount.suspect || headcount.peers == 0 {
+                    (self.silent, self.grace_ends) = (None, None);
                     return Standing::Sound;
                 }
+                let counts = *self.silent.get_or_insert(now) + grace(heartbeat);
+                self.grace_ends = Some(counts).filter(|_| now < counts);
                 match self.standing_alone(now, heartbeat, witnesses) {
-                    // Until the witnesses' verdict is due, the peers' silence may yet turn out to be a lost heartbeat.
+                    Standing::Isolated if !alone && now < counts => Standing::Sound,
                     Standing::Doubtful if !alone => Standing::Sound,
                     standing => standing,
                 }
@@ -92,9 +102,9 @@ impl Partition {
         }
     }
 
-    /// When witnesses are asked again.
+    /// When witnesses are asked again, or their silence begins to count.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.asking.map(|asking| asking.next)
+        self.asking.map(|asking| asking.next).into_iter().chain(self.grace_ends).min()
     }
 
     fn ask(
@@ -150,12 +160,17 @@ impl Partition {
     }
 }
 
-/// How long a witness has for an answer: with three misses or more, short enough for two questions between a peer's
-/// suspicion (1.5 intervals of silence) and two intervals of silence, which are over before anybody takes us for dead;
-/// with two misses, before its death.
+/// How long every peer may be suspect before the witnesses' silence counts: until one interval before the last to fall
+/// silent is dead. By then all heartbeats but one that may be missed are.
+fn grace(heartbeat: HeartbeatSettings) -> Duration {
+    // A peer is suspect after 1.5 intervals, and dead after 0.25 more than may be missed.
+    heartbeat.interval * (heartbeat.misses * 4).saturating_sub(9) / 4
+}
+
+/// How long a witness has for an answer: short enough for two questions between a peer's suspicion and the end of the
+/// grace; with two misses, where there is none, before its death.
 fn patience(heartbeat: HeartbeatSettings) -> Duration {
-    let patience = heartbeat.interval / if heartbeat.misses > 2 { 4 } else { 3 };
-    patience.max(Duration::from_millis(5))
+    if heartbeat.misses > 2 { heartbeat.interval * 3 / 8 } else { heartbeat.interval / 3 }
 }
 
 /// When silence of the witnesses counts: one answer may be lost.
@@ -227,10 +242,10 @@ mod tests {
     fn no_answer_yet_means_hold_and_take_nothing() {
         let mut partition = Partition::default();
         assert_eq!(standing(&mut partition, 100, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true));
-        partition.take_answer(at(113), false);
-        assert_eq!(standing(&mut partition, 113, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
-        assert_eq!(standing(&mut partition, 124, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
-        assert_eq!(standing(&mut partition, 125, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
+        partition.take_answer(at(119), false);
+        assert_eq!(standing(&mut partition, 119, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
+        assert_eq!(standing(&mut partition, 137, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
+        assert_eq!(standing(&mut partition, 138, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
         assert_eq!(standing(&mut partition, 210, &GATEWAY, [1, 1, 0]).0, Standing::Sound, "a peer is back");
     }
 
@@ -253,8 +268,21 @@ mod tests {
                         Standing::Doubtful => panic!("the peers live yet"),
                     }
                 }
-                assert!(now < taken, "{heartbeat:?}: {now:?}, taken {taken:?}");
+                assert!(now <= taken, "{heartbeat:?}: {now:?}, taken {taken:?}");
+                let lost = cut + interval * (misses - 1);
+                assert!(now > lost, "{heartbeat:?}: all but the last heartbeat that may be lost may be: {now:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_policy_without_witnesses_waits_for_nothing() {
+        for policy in [PartitionPolicy::Availability, PartitionPolicy::Majority] {
+            let mut partition = Partition::default();
+            standing(&mut partition, 75, &GATEWAY, [2, 2, 2]);
+            assert!(partition.next_deadline().is_some());
+            standing(&mut partition, 80, &policy, [2, 2, 2]);
+            assert_eq!(partition.next_deadline(), None, "{policy:?}");
         }
     }
 

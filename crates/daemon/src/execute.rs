@@ -90,6 +90,9 @@ impl Execute for Hands {
                     if let Some(ward) = &self.ward {
                         ward.wish(&desired);
                     }
+                    if let Some(wire) = &self.wire {
+                        wire.watch(desired.clone());
+                    }
                     addresses.set(desired);
                 }
                 None => outcomes.extend(desired.into_keys().map(|address| Input::Address {

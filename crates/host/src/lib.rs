@@ -63,6 +63,13 @@ pub enum Report {
         /// What was heard.
         check: DuplicateCheck,
     },
+    /// Somebody else says on the wire that it has an address which should be here.
+    Rival {
+        /// Which.
+        address: IpAddr,
+        /// From where; never from this machine itself.
+        mac: MacAddress,
+    },
     /// Who has an address whose holder has fallen silent.
     Holder {
         /// Which.

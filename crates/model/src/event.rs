@@ -197,6 +197,15 @@ pub enum Event {
         /// Who gave it up.
         rival: ServerName,
     },
+    /// Somebody else says on the wire that it has an address that we hold; we announce it again. Told once in a while.
+    RivalOnTheWire {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address.
+        address: IpAddr,
+        /// Who, by its Ethernet address.
+        mac: MacAddress,
+    },
     /// The holder is dead to us, and its machine answers on the wire: guardian or kernel will remove the address there. It
     /// is taken when the wire falls silent (design R3).
     HolderAnswers {

@@ -70,6 +70,11 @@ impl Network {
         self.manners = manners;
     }
 
+    /// Whether it delivers everything soon, on the ways that are not cut.
+    pub(crate) fn is_good(&self) -> bool {
+        self.manners == Manners::GOOD
+    }
+
     pub(crate) fn cut(&mut self, from: usize, to: usize, on: bool) {
         count(&mut self.cuts[from][to], on);
     }

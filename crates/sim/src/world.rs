@@ -7,6 +7,7 @@ mod guard;
 mod hooks;
 mod kernel;
 mod services;
+mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,10 +18,7 @@ use std::{
 
 use cluster::{Effect, Effects, Input};
 use dns::{Zone, Zones};
-use model::{
-    BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::InterfaceIndex,
-    report::DuplicateCheck,
-};
+use model::{BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event};
 
 use crate::{
     fault::Fault,
@@ -327,7 +325,9 @@ impl<'a> World<'a> {
                 Effect::Announce(addresses) => {
                     let host = &self.machines[machine];
                     let there = addresses.keys().filter(|address| host.link && host.kernel.contains(*address));
-                    self.watch.announced(machine, there);
+                    let there: Vec<IpAddr> = there.copied().collect();
+                    self.watch.announced(machine, there.iter());
+                    self.tell_rivals(machine, &there);
                 }
                 Effect::CheckDuplicate { address, interface: _ } => {
                     let late = self.random.span(Duration::ZERO, self.plan.latency);
@@ -415,45 +415,6 @@ impl<'a> World<'a> {
     pub(crate) fn wired(&self, one: usize, other: usize) -> bool {
         let up = |machine: usize| self.machines[machine].powered && self.machines[machine].link;
         up(one) && up(other) && self.network.reaches(one, other) && self.network.reaches(other, one)
-    }
-
-    /// Whose kernel answers on the wire for an address.
-    fn answering(&self, asker: usize, address: IpAddr) -> Option<usize> {
-        let answers = |other: &&Machine| {
-            other.number != asker && other.kernel.contains(&address) && self.wired(asker, other.number)
-        };
-        self.machines.iter().find(answers).map(|other| other.number)
-    }
-
-    fn who_answers(&self, asker: usize, address: IpAddr) -> DuplicateCheck {
-        let answering = self.answering(asker, address);
-        answering.map_or(DuplicateCheck::Free, |other| DuplicateCheck::InUse(self.machines[other].mac()))
-    }
-
-    pub(crate) fn has_gateway(&self, machine: usize) -> bool {
-        self.plan.gateway && self.machines[machine].link && self.network.reaches_gateway(machine)
-    }
-
-    /// One frame each way, either of which the wire may lose.
-    fn ask_holder(&mut self, machine: usize, addresses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
-        for address in addresses.into_keys() {
-            let holder = self.answering(machine, address);
-            let arrives = holder.map(|other| self.network.round_trip(&mut self.random, machine, other));
-            let (after, answer) = match (holder, arrives.flatten()) {
-                (Some(other), Some(after)) if after < patience => (after, Some(self.machines[other].mac())),
-                (Some(_) | None, Some(_) | None) => (patience, None),
-            };
-            let late = self.random.span(Duration::ZERO, self.plan.latency);
-            self.report(machine, after + late, Input::Holder { address, answer });
-        }
-    }
-
-    fn ask_witnesses(&mut self, machine: usize, witnesses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
-        for address in witnesses.into_keys() {
-            let reachable = address == GATEWAY && self.has_gateway(machine);
-            let soon = self.random.span(Duration::from_micros(100), Duration::from_millis(1));
-            self.report(machine, if reachable { soon } else { patience }, Input::Witness { address, reachable });
-        }
     }
 
     // ---- the kernel ----

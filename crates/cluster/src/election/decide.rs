@@ -105,7 +105,7 @@ pub(crate) fn decide(question: Question) -> Answer {
         // R3) it takes to go on.
         (Hold::Preparing, _) if isolated => Answer::Release(Why::Isolated),
         (Hold::Preparing, _) if lost => Answer::Release(Why::Lost),
-        (Hold::Preparing, Target::Me) if prepared && !claimed && may_take => Answer::Proceed,
+        (Hold::Preparing, Target::Me) if prepared && !claimed && may_take && gone => Answer::Proceed,
         (Hold::Preparing, Target::Me) => Answer::Rest,
         (Hold::Preparing, Target::Nobody) => Answer::Release(Why::Nobody),
         (Hold::Preparing, Target::Ready | Target::NotReady) => Answer::Release(Why::Handover),
@@ -148,7 +148,7 @@ mod tests {
 
         #[test]
         fn addresses_that_waited_are_taken_on_the_terms_of_any_other(question in question()) {
-            let free = question.target == Target::Me && !question.claimed && question.may_take;
+            let free = question.target == Target::Me && !question.claimed && question.may_take && question.gone;
             let kept = !question.isolated && !question.lost;
             let proceeds = decide(question) == Answer::Proceed;
             prop_assert_eq!(proceeds, free && kept && question.prepared && question.hold == Hold::Preparing);

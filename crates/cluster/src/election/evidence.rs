@@ -75,7 +75,7 @@ impl Evidence {
         let first = self.0.is_none();
         let inquiry = self.0.get_or_insert_with(|| Inquiry::new(now));
         inquiry.close(now, patience);
-        if !first && (!inquiry.owed.is_empty() || now < inquiry.round + inquiry.pace(now, patience)) {
+        if !first && (!inquiry.owed.is_empty() || now < inquiry.round + inquiry.pace(patience)) {
             return None;
         }
         inquiry.round = now;
@@ -121,7 +121,7 @@ impl Evidence {
     pub(crate) fn next_deadline(&self, heartbeat: HeartbeatSettings) -> Option<Instant> {
         let patience = patience(heartbeat);
         let due = |inquiry: &Inquiry| {
-            let wait = if inquiry.owed.is_empty() { inquiry.pace(inquiry.round, patience) } else { patience * 2 };
+            let wait = if inquiry.owed.is_empty() { inquiry.pace(patience) } else { patience * 2 };
             inquiry.round + wait
         };
         self.0.as_ref().map(due)
@@ -134,9 +134,9 @@ impl Inquiry {
         Self { since: now, round: now, owed, answered: false, silent: 0, last: None, told: Told::Nothing }
     }
 
-    /// From one round to the next.
-    fn pace(&self, now: Instant, patience: Duration) -> Duration {
-        if now >= self.since + RELEASE_BOUND { SLOW.max(patience) } else { patience }
+    /// From this round to the next.
+    fn pace(&self, patience: Duration) -> Duration {
+        if self.round >= self.since + RELEASE_BOUND { SLOW.max(patience) } else { patience }
     }
 
     /// The round is over where nothing is owed any more.

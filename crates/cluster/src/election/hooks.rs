@@ -5,7 +5,7 @@
 //! has a taker, as they must once its kernel is asked, and whoever becomes the target meanwhile is given way to at once,
 //! since nothing is here to be removed. A taker that dies loses its claim as a holder does, and the wait itself ends at the
 //! hook's limit, so nobody is kept from the addresses for longer than that. What it takes to begin, it takes to go on: an
-//! address that a living peer claims by then is not taken (design R3).
+//! address that a living peer claims by then, or a silent one's machine answers for, is not taken (design R3).
 //!
 //! Invariants: a failing, hanging or missing hook delays (design R8), it never refuses. A release never waits. What has been
 //! begun is also ended: `before-release` and `after-release` follow a `before-take` whose take was given up, too.

@@ -44,7 +44,7 @@ use self::{
     decide::{Answer, Hold, Question, Target, decide},
     evidence::Evidence,
     hooks::Hooks,
-    patience::{Announcements, Backoff, Steadiness},
+    patience::{Announcements, Backoff, Sightings, Steadiness},
     proof::Proofs,
     view::View,
 };
@@ -121,6 +121,7 @@ pub(crate) struct Election {
     steadiness: Steadiness,
     proofs: Proofs,
     evidence: Evidence,
+    sightings: Sightings,
     backoff: Backoff,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
@@ -152,6 +153,7 @@ impl Election {
             steadiness: Steadiness::new(now),
             proofs,
             evidence: Evidence::default(),
+            sightings: Sightings::default(),
             backoff: Backoff::default(),
             rivals: BTreeMap::new(),
             hooks: Hooks::default(),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use model::{
-    Instant, ServerName,
+    Instant, ServerName, Term,
     event::{AddressRefusal, Cause, Event},
     health::ServerState,
     hook::HookMoment,
@@ -142,7 +142,8 @@ impl Election {
     pub(super) fn inquire(&mut self, moment: &Moment<'_>, view: &View<'_>, effects: &mut Effects) {
         let Some(holder) = self.silent_holder(view) else { return self.evidence.drop() };
         let dead = !holder.state.is_alive();
-        if view.successor(&self.spec).is_none_or(|successor| successor.name != view.me().name) {
+        let succeeds = || view.successor(&self.spec).is_some_and(|successor| successor.name == view.me().name);
+        if self.phase == Phase::Backup && !succeeds() {
             return self.evidence.drop();
         }
         if let Some((addresses, patience)) = self.evidence.ask(moment.now, moment.heartbeat, &self.spec.addresses) {
@@ -151,7 +152,7 @@ impl Election {
             effects.push(Effect::AskHolder { addresses, patience });
         }
         let virtual_host = self.name.clone();
-        match self.evidence.finding(moment.now).filter(|_| dead) {
+        match dead.then(|| self.evidence.finding(moment.now)).flatten() {
             None => {}
             Some(Finding::Answers(address, mac)) => {
                 effects.record(Event::HolderAnswers { virtual_host, address, mac });
@@ -163,16 +164,42 @@ impl Election {
     }
 
     /// A peer that has said nothing for too long, and whose holding is the newest known: it may be in force still. Not
-    /// where we have something of it ourselves.
+    /// where we have something of it ourselves; while a hook is at work we have nothing yet, though our term is above.
     pub(super) fn silent_holder<'v, 'a>(&self, view: &'v View<'a>) -> Option<&'v Member<'a>> {
         let silent = |state| matches!(state, ServerState::Suspect | ServerState::Dead);
-        let newest = |member: &&Member<'_>| member.stance.claim.is_held() && member.stance.term >= self.highest;
-        view.peers().filter(|_| self.phase == Phase::Backup).filter(newest).find(|member| silent(member.state))
+        let newest = match self.phase {
+            Phase::Backup => self.highest,
+            Phase::Preparing { term, .. } => Term(term.0.saturating_sub(1)),
+            Phase::Taking { .. } | Phase::Active { .. } | Phase::Releasing { .. } => return None,
+        };
+        let holds = |member: &&Member<'_>| member.stance.claim.is_held() && member.stance.term >= newest;
+        view.peers().filter(holds).find(|member| silent(member.state))
     }
 
     /// The wire has answered who has an address, or nobody has.
     pub(crate) fn wire_answered(&mut self, address: IpAddr, answer: Option<MacAddress>) {
         self.evidence.take(address, answer);
+    }
+
+    /// Somebody else says on the wire that it has an address of ours. A server that does not hear us, or a stranger: what
+    /// it may keep is settled elsewhere, but clients must not be left with its word (design R5).
+    pub(crate) fn rival_on_the_wire(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        mac: MacAddress,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        if !self.spec.addresses.contains(&address) {
+            return;
+        }
+        let Phase::Active { announcements, .. } = &mut self.phase else { return };
+        announcements.defend(now);
+        if self.sightings.is_news(now, mac) {
+            counters.rivals += 1;
+            effects.record(Event::RivalOnTheWire { virtual_host: self.name.clone(), address, mac });
+        }
     }
 
     /// Asks the wire what has to be known: before the first take, for addresses that came with a reload while the

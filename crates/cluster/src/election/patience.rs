@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Instant, health::Verdict};
+use model::{Instant, health::Verdict, net::MacAddress};
 
 /// Announcements after the first, counted from the one before: at 50 ms, 200 ms, 1 s and 3 s, then every minute.
 const PAUSES: [Duration; 5] = [
@@ -17,14 +17,25 @@ const PAUSES: [Duration; 5] = [
 /// When a held virtual host is announced on its link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Announcements {
+    begun: Instant,
     made: usize,
     next: Instant,
 }
 
+/// A rival on the wire is answered anew no more often: what has just begun goes on for longer anyway.
+const DEFENCE: Duration = Duration::from_secs(1);
+
 impl Announcements {
     /// The first is due at once.
     pub(crate) fn begin(now: Instant) -> Self {
-        Self { made: 0, next: now }
+        Self { begun: now, made: 0, next: now }
+    }
+
+    /// Somebody else has announced the address: ours has to be the last word.
+    pub(crate) fn defend(&mut self, now: Instant) {
+        if now.since(self.begun) >= DEFENCE {
+            *self = Self::begin(now);
+        }
     }
 
     /// When the next is due.
@@ -46,6 +57,23 @@ impl Announcements {
     /// The next has to wait for others to be made first.
     pub(crate) fn postpone(&mut self, until: Instant) {
         self.next = until;
+    }
+}
+
+/// Who was last seen on the wire with an address of ours: told again only after a pause, or where it is another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sightings(Option<(Instant, MacAddress)>);
+
+impl Sightings {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    /// One more. Returns whether it is worth telling.
+    pub(crate) fn is_news(&mut self, now: Instant, mac: MacAddress) -> bool {
+        let told = self.0.is_some_and(|(told, last)| last == mac && now.since(told) < Self::PAUSE);
+        if !told {
+            self.0 = Some((now, mac));
+        }
+        !told
     }
 }
 
@@ -146,6 +174,24 @@ mod tests {
             announcements.made(now);
         }
         assert_eq!(times, [0, 50, 200, 1_000, 3_000, 63_000, 123_000, 183_000]);
+    }
+
+    #[test]
+    fn a_rival_is_answered_once_a_second_and_after_its_last_word() {
+        let mut announcements = Announcements::begin(at(0));
+        let mut times = Vec::new();
+        for ms in 0..10_000 {
+            if ms % 10 == 0 && (4_000..6_500).contains(&ms) {
+                announcements.defend(at(ms));
+            }
+            if announcements.next() <= at(ms) {
+                announcements.made(at(ms));
+                times.push(ms);
+            }
+        }
+        assert_eq!(times[..5], [0, 50, 200, 1_000, 3_000]);
+        assert_eq!(times[5..13], [4_000, 4_050, 4_200, 5_000, 5_050, 5_200, 6_000, 6_050]);
+        assert_eq!(times[13..], [6_200, 7_000, 9_000]);
     }
 
     #[test]

@@ -212,3 +212,19 @@ fn what_comes_for_a_virtual_host_that_is_no_more_is_only_recorded() {
     assert_eq!(stage.events("a").iter().filter(ran).count(), 1);
     stage.input("a", Input::Deadline);
 }
+
+#[test]
+fn a_silent_holder_whose_machine_answers_by_then_is_waited_for() {
+    let mut stage = two(&[HookMoment::BeforeTake]);
+    stage.machine("b").hooks = Some((ms(300), HookOutcome::Succeeded));
+    stage.kill("a");
+    stage.until(|stage| !orders(stage, "b").is_empty());
+    // Its machine was out of reach, and is within reach again before its leases have ended.
+    stage.machine("a").kernel.insert(ip("10.77.0.101"));
+    stage.run(ms(600));
+    assert_eq!(stage.holders("v1"), "", "b has not taken what a's machine answers for");
+    assert!(!stage.machine("b").kernel.contains(&ip("10.77.0.101")));
+    stage.machine("a").kernel.clear();
+    let waited = stage.until(|stage| stage.holders("v1") == "b");
+    assert!(waited < ms(200), "{waited:?}");
+}

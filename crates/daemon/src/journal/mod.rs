@@ -193,6 +193,7 @@ impl Writer {
             | Event::TargetChanged { .. }
             | Event::Releasing { .. }
             | Event::RivalGone { .. }
+            | Event::RivalOnTheWire { .. }
             | Event::HolderAnswers { .. }
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }

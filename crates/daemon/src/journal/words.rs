@@ -27,6 +27,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Overslept { .. }
         | Event::AddressRestored { .. }
         | Event::HolderAnswers { .. }
+        | Event::RivalOnTheWire { .. }
         | Event::Rivals { .. }
         | Event::HookOverdue { .. } => Level::WARN,
         Event::HookRan { outcome, .. } => match outcome {
@@ -108,6 +109,9 @@ pub fn sentence(event: &Event) -> String {
             format!("{rival} claims {virtual_host} too: {winner} keeps it")
         }
         Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
+        Event::RivalOnTheWire { virtual_host, address, mac } => {
+            format!("{mac} says on the wire that it has {address} of {virtual_host}, which is ours: announced again")
+        }
         Event::HolderAnswers { virtual_host, address, mac } => {
             format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
         }
