@@ -348,7 +348,7 @@ impl Election {
             isolated: moment.standing == Standing::Isolated,
             may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
             told: self.untold_until.is_none(),
-            gone: self.silent_holder(view).is_none() || self.evidence.agrees(),
+            gone: self.silent_holder(moment, view).is_none() || self.evidence.agrees(),
             proven: self.proofs.are_all_given(),
             prepared: self.hooks.is_prepared(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
