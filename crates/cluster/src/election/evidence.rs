@@ -100,7 +100,7 @@ impl Evidence {
 
     /// Whether nobody has the addresses any more, as far as the wire tells.
     pub(crate) fn agrees(&self) -> bool {
-        self.0.as_ref().is_some_and(|inquiry| inquiry.silent >= 1 + u32::from(inquiry.last.is_some()))
+        self.0.as_ref().is_some_and(|inquiry| inquiry.silent > u32::from(inquiry.last.is_some()))
     }
 
     /// What is new about a holder that is dead.

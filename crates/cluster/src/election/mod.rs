@@ -264,6 +264,21 @@ impl Election {
         self.untold_until.is_some()
     }
 
+    /// Whether nothing is under way: without news, deciding anew changes nothing before the next deadline.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let settled = match self.phase {
+            Phase::Backup | Phase::Active { .. } => true,
+            Phase::Preparing { .. } | Phase::Taking { .. } | Phase::Releasing { .. } => false,
+        };
+        settled
+            && self.steady
+            && self.steadiness.told().is_some()
+            && self.evidence == Evidence::default()
+            && self.rivals.is_empty()
+            && self.lingering.or(self.untold_until).is_none()
+            && !(self.ready || self.reconfigured)
+    }
+
     fn find_obstacle(&self, moment: &Moment<'_>, listed: bool) -> Option<Obstacle> {
         if !listed {
             return Some(Obstacle::NotListed);
