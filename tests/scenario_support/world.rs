@@ -14,6 +14,7 @@ use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
     config::{ClusterConfig, parse_cluster},
     event::Event,
+    hook::{HookOrder, HookOutcome, HookReport},
     net::{InterfaceIndex, MacAddress, Origin, Path},
     report::{DuplicateCheck, ProbeOrder, ProbeResult},
 };
@@ -408,6 +409,10 @@ impl World {
                     let generation = probe.generation;
                     self.after(Duration::ZERO, Happening::Probe { machine, run, monitor, generation });
                 }
+                Effect::RunHook(order) => {
+                    let (after, report) = hook(&order);
+                    self.report(machine, after, Input::HookDone { id: order.id, report });
+                }
                 Effect::Health(health) => {
                     process.health = health;
                     self.ask_dns(machine);
@@ -532,6 +537,19 @@ impl World {
         }
         self.after(interval, Happening::Probe { machine, run, monitor, generation });
     }
+}
+
+/// What a hook does says its command: `/takes N` succeeds after N ms, `/fails N` does not, anything else hangs.
+fn hook(order: &HookOrder) -> (Duration, HookReport) {
+    let limit = order.hook.timeout;
+    let span = order.hook.arguments.first().and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let (after, outcome, reason) = match (&*order.hook.program, span) {
+        ("/takes", Some(span)) if span < limit => (span, HookOutcome::Succeeded, "succeeded"),
+        ("/fails", Some(span)) if span < limit => (span, HookOutcome::Failed, "exit code 1"),
+        _ => (limit + KERNEL, HookOutcome::TimedOut, "killed at its time limit"),
+    };
+    let took_us = u64::try_from(after.as_micros()).expect("a short time");
+    (after, HookReport { took_us, ..HookReport::without_run(outcome, reason) })
 }
 
 /// Every cluster file of the directory, by its name.

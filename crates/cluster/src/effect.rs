@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Health, MonitorId, ServerName, event::Event, net::InterfaceIndex, report::ProbeOrder};
+use model::{Health, MonitorId, ServerName, event::Event, hook::HookOrder, net::InterfaceIndex, report::ProbeOrder};
 
 /// One thing to do. Executed in the order given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +59,8 @@ pub enum Effect {
     /// Probe at once, whatever the interval says; answered by [`Input::Probe`](crate::Input::Probe). One that is under way
     /// began before the reason for this one, so its result should be dropped.
     ProbeNow(MonitorId),
+    /// Run a hook beside everything else; answered, once, by [`Input::HookDone`](crate::Input::HookDone).
+    RunHook(HookOrder),
     /// What DNS and status should say from now on. Newest wins.
     Health(Arc<Health>),
     /// A decision or an observation, for the journal.
@@ -111,6 +113,7 @@ impl Effects {
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
+            | Effect::RunHook(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => None,

@@ -8,6 +8,7 @@ use std::{
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
+    hook::{HookId, HookReport},
     net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -79,6 +80,13 @@ pub enum Input {
     ListenerClosed {
         /// Which port.
         port: u16,
+    },
+    /// A hook has ended or could not be run, after [`Effect::RunHook`](crate::Effect::RunHook).
+    HookDone {
+        /// Which run.
+        id: HookId,
+        /// How it ended.
+        report: HookReport,
     },
     /// A checked configuration comes into force.
     Configure(Arc<ClusterConfig>),

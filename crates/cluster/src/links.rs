@@ -94,6 +94,12 @@ impl Links {
         shared
     }
 
+    /// What an interface is called.
+    pub(crate) fn name(&self, index: InterfaceIndex) -> Option<Arc<str>> {
+        let interface = self.interfaces.iter().flatten().find(|interface| interface.index == index);
+        interface.map(|interface| interface.name.clone())
+    }
+
     /// The interface that has `address` as the machine's own.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<Arc<str>> {
         let owns = |interface: &&Interface| interface.own.iter().any(|prefix| prefix.address == address);

@@ -25,6 +25,7 @@ use model::{
     config::{ClusterConfig, HeartbeatSettings},
     event::{Cause, Event},
     health::ServerState,
+    hook::{HookId, HookReport},
     net::InterfaceIndex,
     report::{AddressOutcome, ProbeOrder},
 };
@@ -366,6 +367,7 @@ impl Node {
                 }
                 return false;
             }
+            Input::HookDone { id, report } => self.note_hook(&id, report, effects),
             Input::Configure(config) => {
                 self.configure(now, config, effects);
                 self.choose_links(effects);
@@ -395,6 +397,16 @@ impl Node {
                     self.listen_as_newcomer(now);
                 }
             }
+        }
+    }
+
+    /// Recorded also where the virtual host has been removed meanwhile.
+    fn note_hook(&mut self, id: &HookId, report: HookReport, effects: &mut Effects) {
+        let HookReport { outcome, reason, took_us, stdout, stderr } = report.clone();
+        let (virtual_host, moment) = (id.virtual_host.clone(), id.moment);
+        effects.record(Event::HookRan { virtual_host, moment, outcome, reason, took_us, stdout, stderr });
+        if let Some(election) = self.elections.get_mut(&id.virtual_host) {
+            election.hook_done(id, report);
         }
     }
 

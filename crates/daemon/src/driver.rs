@@ -145,6 +145,7 @@ impl Queue {
             Report::Witness { address, reachable } => queue.wait(Input::Witness { address, reachable }),
             Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
             Report::ListenerClosed { port } => queue.wait(Input::ListenerClosed { port }),
+            Report::Hook { id, report } => queue.wait(Input::HookDone { id, report }),
         })
     }
 

@@ -13,7 +13,8 @@ use std::{
 use cluster::{Effect, Input};
 use dns::Zones;
 use host::{
-    address::Addresses, ether::Ether, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire,
+    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    probe::Probes, wire::Wire,
 };
 use model::{
     Health, ServerName,
@@ -31,7 +32,7 @@ pub(crate) struct Hands {
     pub ward: Option<Ward>,
     /// After so much silence peers take this server for dead.
     pub detection: Duration,
-    /// This server: gets no farewell.
+    /// This server: gets no farewell, and hooks are told its name.
     pub this: ServerName,
     /// Where each server receives heartbeats.
     pub peers: BTreeMap<ServerName, SocketAddr>,
@@ -55,6 +56,8 @@ pub(crate) struct Hands {
     pub metrics: Arc<Metrics>,
     /// Becomes true with the core's goodbye.
     pub goodbye: watch::Sender<bool>,
+    /// Operators' programs. Last, because its end waits for them, and by then the addresses are gone.
+    pub hooks: Hooks,
 }
 
 /// Heartbeat addresses of a configuration.
@@ -137,6 +140,12 @@ impl Execute for Hands {
                 self.probes.set(desired);
             }
             Effect::ProbeNow(monitor) => self.probes.now(&monitor),
+            Effect::RunHook(order) => {
+                let id = order.id.clone();
+                if let Err(report) = self.hooks.run(crate::hooks::task(order, &self.this)) {
+                    outcomes.push_back(Input::HookDone { id, report });
+                }
+            }
             Effect::Health(health) => self.publisher.set(health),
             Effect::Record(event) => self.journal.record(event),
             Effect::Goodbye => {

@@ -77,7 +77,7 @@ async fn accept(running: &mut Running, new: Loaded, zones: Arc<Zones>) -> Result
         let (was, is) = (&old.name, &new.node.name);
         return Err(format!("the name of this server has changed from {was} to {is}: restart the daemon for that"));
     }
-    new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    new.complain();
     for setting in needs_restart(&running.loaded, &new) {
         tracing::warn!(setting, "has changed; that takes effect when the daemon is restarted");
     }

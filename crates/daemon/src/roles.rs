@@ -12,6 +12,7 @@
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
+//! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
@@ -38,7 +39,8 @@ use axum::Router;
 use cluster::{Command, Effects, Keys, Node, Settings};
 use dns::{View, Zones};
 use host::{
-    address::Addresses, ether::Ether, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire,
+    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    probe::Probes, wire::Wire,
 };
 use model::{Health, config::ClusterConfig};
 use sd_notify::NotifyState;
@@ -118,7 +120,7 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(
 }
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    loaded.complain();
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -163,6 +165,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         journal,
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
+        hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
     let settings = settings(&loaded)?;
     let mut effects = Effects::new();

@@ -15,6 +15,7 @@ pub mod dns_udp;
 pub mod entropy;
 pub mod ether;
 pub mod guardian;
+pub mod hook;
 pub mod lab;
 pub mod listeners;
 mod packet_info;
@@ -31,6 +32,7 @@ use std::{
 
 use model::{
     MonitorId,
+    hook::{HookId, HookReport},
     net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -100,6 +102,13 @@ pub enum Report {
     ListenerClosed {
         /// Which port.
         port: u16,
+    },
+    /// A hook has ended, or could not be run.
+    Hook {
+        /// Which run.
+        id: HookId,
+        /// How it ended.
+        report: HookReport,
     },
 }
 

@@ -99,6 +99,26 @@ pub struct VirtualHostStatus {
     pub reason: Option<String>,
     /// Its servers, primary first.
     pub servers: Vec<CandidateStatus>,
+    /// Its hooks on the server that answers.
+    #[serde(default)]
+    pub hooks: Vec<HookStatus>,
+}
+
+/// A hook on the server that answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// `before-take`, `after-take`, `before-release` or `after-release`.
+    pub on: String,
+    /// The program.
+    pub program: String,
+    /// Runs that have not ended yet.
+    pub running: u64,
+    /// How the last one ended: `succeeded`, `failed`, `timed-out`, `refused` or `not-run`; none before the first.
+    pub outcome: Option<String>,
+    /// The same in words.
+    pub reason: Option<Arc<str>>,
+    /// How long it took, in microseconds.
+    pub took_us: Option<u64>,
 }
 
 /// One server of a virtual host's list.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     health::Verdict,
+    hook::{HookMoment, HookOutcome},
     id::{BootId, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
 };
@@ -260,6 +261,30 @@ pub enum Event {
         verdict: Verdict,
         /// The last probe's own words.
         reason: Arc<str>,
+    },
+    /// A hook has ended, or could not be run.
+    HookRan {
+        /// Of which virtual host.
+        virtual_host: VirtualHostName,
+        /// When it was due.
+        moment: HookMoment,
+        /// How it ended.
+        outcome: HookOutcome,
+        /// The same in words.
+        reason: Arc<str>,
+        /// Microseconds from its start; 0 where it did not run.
+        took_us: u64,
+        /// The beginning of what it wrote to standard output.
+        stdout: Arc<str>,
+        /// The beginning of what it wrote to standard error.
+        stderr: Arc<str>,
+    },
+    /// A `before-take` hook is not waited for any longer: its time limit is over.
+    HookOverdue {
+        /// Whose addresses are taken now.
+        virtual_host: VirtualHostName,
+        /// Milliseconds that they have waited.
+        waited_ms: u64,
     },
     /// An operator put a server on standby, or took it off.
     Standby {

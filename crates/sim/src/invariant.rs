@@ -11,8 +11,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use cluster::DeadlineName;
 use model::{
     Health, Instant, ServerName, VirtualHostName,
-    config::{ClusterConfig, PartitionPolicy},
+    config::{ClusterConfig, PartitionPolicy, VirtualHost},
     event::Event,
+    hook::HookMoment,
 };
 
 use crate::{
@@ -115,10 +116,10 @@ pub(crate) struct Bounds {
     /// one more, and the first answers are awaited for two intervals.
     pub(crate) release: Duration,
     /// *cover*: listening, pardon, proving (4 ×); witnesses (2 intervals); a hand-over that waits for its target (2
-    /// intervals); the slowest verdict; the question to the wire; the kernel twice.
+    /// intervals); the slowest verdict; the question to the wire; the kernel twice; the longest limit of a `before-take` hook.
     pub(crate) cover: Duration,
     /// *cover*, when a virtual host moves while all is well: the release's word may be lost until just before the
-    /// detection time; the kernel twice.
+    /// detection time; the kernel twice; the longest limit of a `before-take` hook.
     pub(crate) handover: Duration,
     /// *dns-truth*: a peer dies, after pardon for running late (2 ×), or its word is lost until just before that (1 ×).
     pub(crate) truth: Duration,
@@ -148,8 +149,10 @@ impl Bounds {
         });
         let verdict = verdict.max().unwrap_or_default();
         let delay = plan.config.virtual_hosts.values().map(|host| host.failback_delay).max().unwrap_or_default();
-        let cover = detection * 4 + interval * 4 + verdict + WIRE + plan.kernel * 2 + step * 8;
-        let handover = detection + interval * 2 + plan.kernel * 2 + step * 4;
+        let before_take = |host: &VirtualHost| host.hooks.get(&HookMoment::BeforeTake).map(|hook| hook.timeout);
+        let hook = plan.config.virtual_hosts.values().filter_map(before_take).max().unwrap_or_default();
+        let cover = hook + detection * 4 + interval * 4 + verdict + WIRE + plan.kernel * 2 + step * 8;
+        let handover = hook + detection + interval * 2 + plan.kernel * 2 + step * 4;
         Self {
             detection,
             rivals: detection * 3 + step * 4,

@@ -10,9 +10,10 @@ use std::{
 use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Monitor, PartitionPolicy, Pool, PoolMember,
-        ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Pool,
+        PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
     },
+    hook::HookMoment,
 };
 
 use crate::{network::Manners, random::Random};
@@ -60,6 +61,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// A part of the seeds has hooks, of every kind.
+    pub(crate) fn give_hooks(&mut self, random: &mut Random) {
+        if !random.percent(30) {
+            return;
+        }
+        let config = Arc::make_mut(&mut self.config);
+        for host in config.virtual_hosts.values_mut() {
+            for (position, moment) in HookMoment::ALL.into_iter().enumerate() {
+                if random.percent(60) {
+                    let timeout = random.span(Duration::from_millis(10), Duration::from_millis(500));
+                    let (program, arguments) = ("/hook".into(), Vec::new());
+                    host.hooks.insert(moment, Hook { position, program, arguments, user: None, timeout });
+                }
+            }
+        }
+    }
+
     pub(crate) fn draw(random: &mut Random) -> Self {
         let style = if random.percent(25) { Style::Orderly } else { Style::Rough };
         let servers = match random.below(100) {
@@ -177,6 +195,7 @@ fn virtual_host(random: &mut Random, number: usize, names: &[ServerName]) -> Vir
         failback: if random.percent(75) { Failback::Auto } else { Failback::Sticky },
         failback_delay: random.span(Duration::ZERO, Duration::from_millis(800)),
         always_active: random.percent(75),
+        hooks: BTreeMap::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! a time, as the driver of the product does.
 
 mod guard;
+mod hooks;
 mod kernel;
 mod paths;
 mod services;
@@ -66,6 +67,7 @@ pub(crate) struct World<'a> {
     pub(crate) plan: Plan,
     pub(crate) now: Instant,
     pub(crate) random: Random,
+    hook_random: Random,
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
     pub(crate) watch: Watch,
@@ -81,7 +83,7 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(plan: Plan, mut random: Random, trace: Trace<'a>) -> Self {
+    pub(crate) fn new(plan: Plan, mut random: Random, hook_random: Random, trace: Trace<'a>) -> Self {
         let config = plan.config.clone();
         let clock = |random: &mut Random| random.span(Duration::ZERO, Duration::from_secs(1_000_000));
         let machines: Vec<_> = config
@@ -100,6 +102,7 @@ impl<'a> World<'a> {
             plan,
             now,
             random,
+            hook_random,
             machines,
             trace,
             recorded: VecDeque::new(),
@@ -345,6 +348,7 @@ impl<'a> World<'a> {
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
+                Effect::RunHook(order) => self.run_hook(machine, order),
                 Effect::Health(health) => {
                     if let Some(broken) = self.watch.published(self.now, &mut self.machines[machine], health) {
                         self.fail(broken);

@@ -40,6 +40,13 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
         let down = holder.into_iter().flat_map(|holder| &holder.monitors).filter(|monitor| monitor.verdict == "down");
         found.extend(down.map(|monitor| format!("{}/{} is down where it is active", host.name, monitor.name)));
     }
+    for host in &status.virtual_hosts {
+        let failed = |outcome: &&str| *outcome != "succeeded";
+        let failed = host.hooks.iter().filter_map(|hook| Some((hook, hook.outcome.as_deref().filter(failed)?)));
+        found.extend(
+            failed.map(|(hook, outcome)| format!("the {} hook of {} ended as {outcome} here", hook.on, host.name)),
+        );
+    }
     let silent = status.pools.iter().filter(|pool| !pool.members.iter().any(|member| member.answered));
     found.extend(silent.map(|pool| format!("pool {} has no answer", pool.name)));
     found.extend(status.config.conflicts.iter().map(|server| format!("{server} runs another configuration")));

@@ -92,6 +92,7 @@ impl Node {
             term: holder.map_or(term, |holder| holder.stance.term).0,
             reason,
             servers: spec.servers.iter().map(|server| self.candidate_status(name, spec, server, &view)).collect(),
+            hooks: election.map(Election::hook_status).unwrap_or_default(),
         }
     }
 

@@ -15,6 +15,7 @@ use model::{
         VirtualHost,
     },
     event::Event,
+    hook::{HookOrder, HookOutcome, HookReport},
     net::{Interface, InterfaceIndex, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -56,6 +57,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
             failback: Failback::Auto,
             failback_delay: ms(1_000),
             always_active: true,
+            hooks: BTreeMap::new(),
             monitors: Vec::new(),
         };
         (host(virtual_host), spec)
@@ -114,6 +116,8 @@ pub struct Machine {
     broadcasts: bool,
     /// What its guardian would say.
     pub farewell: Vec<Vec<u8>>,
+    /// How long its hooks take, and how they end; none: nothing is ever heard of them.
+    pub hooks: Option<(Duration, HookOutcome)>,
 }
 
 impl Machine {
@@ -135,6 +139,7 @@ impl Machine {
             said_goodbye: false,
             broadcasts: false,
             farewell: Vec::new(),
+            hooks: Some((ms(1), HookOutcome::Succeeded)),
         }
     }
 }
@@ -148,6 +153,7 @@ pub enum Happening {
     Announced(BTreeSet<IpAddr>),
     Asked,
     ProbedAtOnce,
+    Hook(HookOrder),
 }
 
 /// Everything.
@@ -440,6 +446,7 @@ impl Stage {
                     }
                 }
                 Effect::Health(_) => {}
+                Effect::RunHook(order) => self.run_hook(server, order),
                 Effect::Farewell(datagrams) => self.machine(server.as_str()).farewell = datagrams,
                 Effect::Record(event) => self.happened(server, Happening::Event(event)),
                 Effect::ProbeNow(monitor) => {
@@ -454,6 +461,13 @@ impl Stage {
                 Effect::Goodbye => self.machine(server.as_str()).said_goodbye = true,
             }
         }
+    }
+
+    fn run_hook(&mut self, server: &ServerName, order: HookOrder) {
+        self.happened(server, Happening::Hook(order.clone()));
+        let Some((takes, outcome)) = self.machines[server].hooks else { return };
+        let report = HookReport::without_run(outcome, outcome.word());
+        self.later(server, takes, Input::HookDone { id: order.id, report });
     }
 
     fn change_addresses(&mut self, server: &ServerName, wish: BTreeSet<IpAddr>) {
@@ -513,7 +527,8 @@ impl Stage {
             | Happening::Removed(_)
             | Happening::Announced(_)
             | Happening::Asked
-            | Happening::ProbedAtOnce => None,
+            | Happening::ProbedAtOnce
+            | Happening::Hook(_) => None,
         })
         .collect()
     }
@@ -531,7 +546,8 @@ impl Stage {
             | Happening::Added(_)
             | Happening::Removed(_)
             | Happening::Asked
-            | Happening::ProbedAtOnce => false,
+            | Happening::ProbedAtOnce
+            | Happening::Hook(_) => false,
         };
         self.log.iter().rev().find(|(_, _, happening)| said(happening)).map(|(_, server, _)| server.as_str())
     }

@@ -47,6 +47,7 @@ impl Execute for Obliging {
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
+            | Effect::RunHook(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}

@@ -4,6 +4,7 @@ use model::{
     ServerName,
     event::{AddressRefusal, Cause, Event},
     health::Verdict,
+    hook::HookOutcome,
 };
 use tracing::Level;
 
@@ -29,7 +30,14 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::AddressRestored { .. }
         | Event::HolderAnswers { .. }
         | Event::RivalOnTheWire { .. }
-        | Event::Rivals { .. } => Level::WARN,
+        | Event::Rivals { .. }
+        | Event::HookOverdue { .. } => Level::WARN,
+        Event::HookRan { outcome, .. } => match outcome {
+            HookOutcome::Succeeded => Level::INFO,
+            HookOutcome::Failed | HookOutcome::TimedOut | HookOutcome::NotRun => Level::WARN,
+            // Until somebody mends it, it never runs.
+            HookOutcome::Refused => Level::ERROR,
+        },
         Event::MonitorChanged { verdict, .. } => match verdict {
             Verdict::Down => Level::WARN,
             Verdict::Up | Verdict::Unknown => Level::INFO,
@@ -120,6 +128,13 @@ pub fn sentence(event: &Event) -> String {
         ),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
+            let after = if *took_us > 0 { format!(" after {}", span(*took_us)) } else { String::new() };
+            format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
+        }
+        Event::HookOverdue { virtual_host, waited_ms } => {
+            format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
+        }
         Event::Standby { server, on: true } => format!("{server} is on standby"),
         Event::Standby { server, on: false } => format!("{server} is off standby"),
     }
@@ -179,8 +194,8 @@ pub(super) const fn why(cause: Cause) -> &'static str {
     }
 }
 
-/// The cause's word in metrics.
-pub(super) const fn label(cause: Cause) -> &'static str {
+/// The cause's word in metrics, and for hooks.
+pub(crate) const fn label(cause: Cause) -> &'static str {
     match cause {
         Cause::Unheld => "unheld",
         Cause::Held => "held",

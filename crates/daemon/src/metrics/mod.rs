@@ -8,6 +8,7 @@
 
 pub(crate) mod scrape;
 
+use model::hook::{HookMoment, HookOutcome};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
     core::{Collector, GenericCounterVec},
@@ -89,6 +90,8 @@ declare! {
         "1 for the verdict of the monitor on this server, 0 for the others.";
     MONITOR_FLIPS = "standin_monitor_flips_total" ["virtual_host", "monitor"]
         "Changes of the monitor's verdict on this server.";
+    HOOK_RUNS = "standin_hook_runs_total" ["moment", "outcome"] "Hooks run, or due and not run, by outcome.";
+    HOOK_DURATION = "standin_hook_duration_seconds" [] "How long hooks ran.";
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
     DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
     QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
@@ -131,6 +134,10 @@ pub(crate) struct Metrics {
     pub addresses_refused: IntCounterVec,
     /// [`MONITOR_FLIPS`].
     pub monitor_flips: IntCounterVec,
+    /// [`HOOK_RUNS`].
+    pub hook_runs: IntCounterVec,
+    /// [`HOOK_DURATION`].
+    pub hook_duration: Histogram,
     /// [`EVENTS`].
     pub events: IntCounterVec,
     /// [`DRIVER_LATENESS`].
@@ -160,6 +167,8 @@ impl Metrics {
             addresses_restored: kept.counters(ADDRESSES_RESTORED),
             addresses_refused: kept.counters(ADDRESSES_REFUSED),
             monitor_flips: kept.counters(MONITOR_FLIPS),
+            hook_runs: kept.counters(HOOK_RUNS),
+            hook_duration: kept.histogram(HOOK_DURATION),
             events: kept.counters(EVENTS),
             driver_lateness: kept.histogram(DRIVER_LATENESS),
             driver_dropped: queue_dropped.with_label_values(&["driver"]),
@@ -169,6 +178,9 @@ impl Metrics {
         };
         // A counter that appears only with its first increment hides that increment from `rate()`.
         ["applied", "refused"].iter().for_each(|result| drop(this.config_reloads.with_label_values(&[result])));
+        for moment in HookMoment::ALL {
+            HookOutcome::ALL.iter().for_each(|it| drop(this.hook_runs.with_label_values(&[moment.word(), it.word()])));
+        }
         this
     }
 }

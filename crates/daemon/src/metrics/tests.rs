@@ -52,6 +52,7 @@ fn status() -> Status {
             term: 3,
             reason: None,
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
+            hooks: vec![],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
         config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },

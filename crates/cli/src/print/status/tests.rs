@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use model::api::{ConfigStatus, DnsStatus, EthernetStatus, MonitorStatus, PoolStatus};
+use model::api::{ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, PoolStatus};
 
 use super::*;
 
@@ -59,6 +59,7 @@ fn healthy() -> Status {
                 candidate("web1", "active", Some(("up", None))),
                 candidate("web2", "backup", Some(("up", None))),
             ],
+            hooks: vec![],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member("virtual1", 101, true, "up")] }],
         config: ConfigStatus { version: 1, hash: "0123456789abcdef".into(), conflicts: vec![], refused: None },
@@ -144,6 +145,25 @@ fn a_living_server_that_is_not_heard_over_a_path_is_a_complaint() {
     status.servers[1].paths = vec![path("udp", "up", 3), never("ethernet")];
     assert!(complaints(&status).is_empty());
     assert!(text(&status).contains("udp, ethernet never"), "{}", text(&status));
+}
+
+#[test]
+fn a_hook_that_did_not_succeed_is_a_complaint() {
+    let mut status = healthy();
+    let hook = |on: &str, outcome: Option<&str>| HookStatus {
+        on: on.into(),
+        program: "/usr/local/libexec/standin/mount-data".into(),
+        running: 0,
+        outcome: outcome.map(Into::into),
+        reason: None,
+        took_us: Some(7),
+    };
+    status.virtual_hosts[0].hooks = vec![
+        hook("before-take", Some("timed-out")),
+        hook("after-take", Some("succeeded")),
+        hook("after-release", None),
+    ];
+    assert_eq!(complaints(&status), ["the before-take hook of virtual1 ended as timed-out here"]);
 }
 
 #[test]
