@@ -46,6 +46,8 @@ pub(crate) struct Machine {
 pub(crate) struct Process {
     pub(crate) run: u8,
     pub(crate) node: Node,
+    /// It has chosen a link to broadcast on.
+    pub(crate) broadcasts: bool,
     /// It stands still.
     pub(crate) frozen: bool,
     pub(crate) backlog: VecDeque<Input>,
@@ -115,6 +117,7 @@ impl Machine {
             keys: Keys::new(key),
             serial: 1,
             config: self.config.clone(),
+            ethernet: true,
         };
         let mut effects = Effects::new();
         let node = Node::new(self.local(now), settings, &mut effects);
@@ -122,6 +125,7 @@ impl Machine {
             run: self.runs,
             health: node.health().clone(),
             node,
+            broadcasts: false,
             frozen: false,
             backlog: VecDeque::new(),
             wished: BTreeMap::new(),

@@ -8,6 +8,7 @@ mod conflict;
 mod endpoints;
 mod failure;
 mod handover;
+mod hooks;
 mod reload;
 mod safety;
 #[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]

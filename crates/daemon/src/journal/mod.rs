@@ -21,11 +21,13 @@ use std::{
 use model::{
     Subject, VirtualHostName,
     event::{Cause, Event},
+    hook::HookOutcome,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
+pub(crate) use self::words::label as cause_word;
 pub use self::words::sentence;
 use crate::metrics::Metrics;
 
@@ -172,14 +174,28 @@ impl Writer {
             Event::EndpointChanged { endpoint, .. } => {
                 counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
             }
+            Event::HookRan { moment, outcome, took_us, .. } => {
+                counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
+                match outcome {
+                    HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
+                        counters.hook_duration.observe(seconds(*took_us));
+                    }
+                    HookOutcome::Refused | HookOutcome::NotRun => {}
+                }
+            }
             Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
             Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
+            Event::PathLost { server, path, .. } => {
+                counters.path_losses.with_label_values(&[server.as_str(), path.word()]).inc();
+            }
             Event::Started { .. }
             | Event::Listened
             | Event::Resigning
             | Event::PeerAlive { .. }
             | Event::PeerSuspected { .. }
+            | Event::PeerRefused { .. }
             | Event::PeerRecovered { .. }
+            | Event::PathRestored { .. }
             | Event::PeerDead { .. }
             | Event::PeerLeft { .. }
             | Event::OneWayLoss { .. }
@@ -197,6 +213,7 @@ impl Writer {
             | Event::HolderAnswers { .. }
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
+            | Event::HookOverdue { .. }
             | Event::Standby { .. } => {}
         }
     }
@@ -241,6 +258,7 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 cause = text("cause"),
                 from = text("from"),
                 to = text("to"),
+                path = text("path"),
                 term = number("term"),
                 rival = text("rival"),
                 winner = text("winner"),
@@ -254,6 +272,11 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 deaf_ms = number("deaf_ms"),
                 slept_ms = number("slept_ms"),
                 took_us = number("took_us"),
+                waited_ms = number("waited_ms"),
+                moment = text("moment"),
+                outcome = text("outcome"),
+                stdout = text("stdout").filter(|said| !said.is_empty()),
+                stderr = text("stderr").filter(|said| !said.is_empty()),
                 boot = text("boot"),
                 digest = number("digest").map(|digest| tracing::field::display(format!("{digest:016x}"))),
                 on = flag("on"),
