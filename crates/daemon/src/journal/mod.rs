@@ -19,7 +19,7 @@ use std::{
 };
 
 use model::{
-    Subject, VirtualHostName,
+    MonitorId, Subject, VirtualHostName,
     event::{Cause, Event},
     hook::HookOutcome,
 };
@@ -160,16 +160,7 @@ impl Writer {
                 per_host(&counters.addresses_refused, virtual_host);
             }
             Event::MonitorChanged { monitor, .. } => {
-                let name = &*monitor.monitor;
-                match &monitor.subject {
-                    Subject::VirtualHost(host) => counters.monitor_flips.with_label_values(&[host.as_str(), name]),
-                    Subject::Endpoint(endpoint, address) => counters.endpoint_monitor_flips.with_label_values(&[
-                        endpoint.as_str(),
-                        &address.to_string(),
-                        name,
-                    ]),
-                }
-                .inc();
+                flipped(counters, monitor);
             }
             Event::EndpointChanged { endpoint, .. } => {
                 counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
@@ -217,6 +208,18 @@ impl Writer {
             | Event::Standby { .. } => {}
         }
     }
+}
+
+/// A monitor's verdict changed.
+fn flipped(counters: &Metrics, monitor: &MonitorId) {
+    let name = &*monitor.monitor;
+    match &monitor.subject {
+        Subject::VirtualHost(host) => counters.monitor_flips.with_label_values(&[host.as_str(), name]),
+        Subject::Endpoint(endpoint, address) => {
+            counters.endpoint_monitor_flips.with_label_values(&[endpoint.as_str(), &address.to_string(), name])
+        }
+    }
+    .inc();
 }
 
 /// The wall clock, to the millisecond, for display.

@@ -1,10 +1,10 @@
 //! How each event reads: its level, and one sentence for people. Closed: a new event does not compile until it has both.
 
 use model::{
-    ServerName,
+    EndpointName, ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
     health::Verdict,
-    hook::HookOutcome,
+    hook::{HookMoment, HookOutcome},
 };
 use tracing::Level;
 
@@ -128,13 +128,8 @@ pub fn sentence(event: &Event) -> String {
         ),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
-        Event::EndpointChanged { endpoint, verdict, up, down } => {
-            format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(*verdict))
-        }
-        Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
-            let after = if *took_us > 0 { format!(" after {}", span(*took_us)) } else { String::new() };
-            format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
-        }
+        Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
+        Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
         Event::HookOverdue { virtual_host, waited_ms } => {
             format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
         }
@@ -148,6 +143,15 @@ fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>
         Some(ms) => format!("{server} is not heard over {path} any more, for {ms} ms; it is heard otherwise"),
         None => format!("{server} was never heard over {path}; it is heard otherwise"),
     }
+}
+
+fn judged(endpoint: &EndpointName, verdict: Verdict, up: u32, down: u32) -> String {
+    format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(verdict))
+}
+
+fn ran(virtual_host: &VirtualHostName, moment: HookMoment, reason: &str, took_us: u64) -> String {
+    let after = if took_us > 0 { format!(" after {}", span(took_us)) } else { String::new() };
+    format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
 }
 
 fn who(server: &Option<ServerName>) -> &str {
