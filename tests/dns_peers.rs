@@ -224,7 +224,7 @@ fn compare(program: &Path, arguments: &[&str], config: Config, cluster_file: &st
     fs::write(folder.path().join("zone"), text).expect("the zone can be written");
     let peer = Peer::start(program, arguments, |port| config(port, folder.path()), folder.path());
 
-    let names = names(zone.owners.keys().cloned(), &zone.origin);
+    let names = names(zone.owners.iter().map(|owner| owner.name()), &zone.origin);
     let view = view(zone, &cluster);
     let (mut differences, mut turn) = (Vec::new(), 0);
     for (name, asked) in names.iter().flat_map(|name| TYPES.map(|asked| (name, asked))) {

@@ -9,6 +9,7 @@
 
 mod compile;
 mod lookup;
+mod name;
 mod pool;
 mod respond;
 mod view;

@@ -15,7 +15,7 @@ use hickory_proto::{
 };
 
 use crate::{
-    compile::block::wire as wire_name,
+    name::wire as wire_name,
     respond::{Outcome, compose, udp_limit},
     view::View,
     wire::{self, CH, CLASSIC_UDP, Edns, HEADER, IN, NameBuf, OPT, Query, Reply, Section, rcode, rtype, u16_at},
