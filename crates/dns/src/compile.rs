@@ -16,10 +16,14 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
-use model::{ZoneName, config::ClusterConfig};
+use model::{
+    ZoneName,
+    config::{ClusterConfig, RateLimit},
+};
 
 use self::block::{Block, Fix};
 use crate::{
+    cookie::Secret,
     pool::Pools,
     wire::{NameBuf, rtype},
     zone::Zone,
@@ -47,6 +51,10 @@ pub struct Zones {
     pub(crate) max_udp_size: u16,
     /// Whether we tell our identity (RFC 4892, RFC 5001).
     pub(crate) tell_identity: bool,
+    /// How many replies a network gets.
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// What DNS cookies are made with; none: no cookies.
+    pub(crate) cookies: Option<Secret>,
 }
 
 /// Stands for "there is none" in an index.
@@ -149,6 +157,12 @@ impl Zones {
         build::build(zones, config)
     }
 
+    /// With DNS cookies (RFC 7873), which every server that has this secret makes and knows.
+    pub fn with_cookies(mut self, secret: [u8; 16]) -> Self {
+        self.cookies = Some(Secret(secret));
+        self
+    }
+
     fn empty(config: &ClusterConfig) -> Self {
         Self {
             arena: Vec::new(),
@@ -165,6 +179,8 @@ impl Zones {
             highest: usize::MAX,
             max_udp_size: config.dns.max_udp_size,
             tell_identity: config.dns.identity,
+            rate_limit: config.dns.rate_limit.clone(),
+            cookies: None,
         }
     }
 
