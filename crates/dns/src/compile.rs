@@ -125,7 +125,7 @@ pub(crate) struct ZoneInfo {
     pub(crate) denial: Option<Block>,
     /// The serial that is served is the cluster's.
     pub(crate) live_serial: bool,
-    /// The delegation of this zone in the zone above, if that is ours too and has one.
+    /// What the zone above says of this one's apex, if that is ours too: a node of its own, or the cut above.
     parent_side: u32,
 }
 
@@ -212,7 +212,11 @@ impl Zones {
             let node = &self.nodes[index as usize];
             let parent_side = self.zones[usize::from(node.zone)].parent_side;
             let at_cut = asked == rtype::DS && parent_side != NONE && self.zones[usize::from(node.zone)].apex == index;
-            return Found::Exact(if at_cut { parent_side } else { index });
+            return match at_cut {
+                true if self.nodes[parent_side as usize].name_length < node.name_length => Found::Below(parent_side),
+                true => Found::Exact(parent_side),
+                false => Found::Exact(index),
+            };
         }
         let mut labels = all.saturating_sub(1).min(self.deepest);
         while labels >= self.highest {

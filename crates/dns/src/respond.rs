@@ -238,7 +238,7 @@ impl Walk<'_, '_> {
                 None
             }
             Link::Alias(alias) if self.rtype != rtype::CNAME && self.rtype != rtype::ANY => {
-                self.follow(node, alias, index, seen)
+                self.follow(name, node, alias, index, seen)
             }
             Link::Alias(_) | Link::Referral(_) | Link::Tree(_) | Link::Nowhere => {
                 self.data(node, exact);
@@ -302,22 +302,31 @@ impl Walk<'_, '_> {
     }
 
     /// A CNAME record, and the name that it leads to.
-    fn follow(&mut self, node: &Node, alias: u32, index: u32, seen: &mut [u32; MAX_ALIASES]) -> Option<NameBuf> {
+    fn follow(
+        &mut self,
+        name: &NameBuf,
+        node: &Node,
+        alias: u32,
+        index: u32,
+        seen: &mut [u32; MAX_ALIASES],
+    ) -> Option<NameBuf> {
         self.authoritative();
-        if self.aliases == MAX_ALIASES || seen[..self.aliases].contains(&index) {
+        let zones = &*self.view.zones;
+        let alias = zones.alias(alias);
+        let target = NameBuf::read(zones.target(alias), 0)?;
+        // A wildcard may stand for any name first, and then once more for its own target.
+        let step = index << 1 | u32::from(target.as_bytes() == name.as_bytes());
+        if self.aliases == MAX_ALIASES || seen[..self.aliases].contains(&step) {
             return None;
         }
-        let zones = &*self.view.zones;
         let set = zones.sets(node).iter().find(|set| set.rtype == rtype::CNAME)?;
         let placed = self.set(Section::Answer, node, set, false);
         if placed.records == 0 {
             return None;
         }
-        let alias = zones.alias(alias);
-        let target = NameBuf::read(zones.target(alias), 0)?;
         let rest = self.spot.suffix(zones.zone(node).apex_length).at;
         self.spot = Spot { at: placed.start + 12, length: target.len(), spelled: alias.spelled, rest };
-        seen[self.aliases] = index;
+        seen[self.aliases] = step;
         self.aliases += 1;
         Some(target)
     }

@@ -79,18 +79,12 @@ impl Builder {
             if hidden || !(name == apex || is_below(name, &apex)) {
                 continue;
             }
-            if let Some(child) = self.apexes.get(name).copied().filter(|_| name != apex) {
-                self.parent_side(zone, owner, name, index, child);
-            } else if self.owner(zone, owner, name, index) {
+            if (name == apex || !self.apexes.contains_key(name)) && self.owner(zone, owner, name, index) {
                 cut = Some(name);
             }
         }
         self.denial(zone, &apex, index);
-        // A zone below this one makes the names between them exist, delegated or not.
-        let children = self.apexes.keys().filter(|name| is_below(name, &apex) && !self.belongs_deeper(name, &apex));
-        for child in children.cloned().collect::<Vec<_>>() {
-            self.ancestors(&child, &apex, index);
-        }
+        self.parent_sides(zone, &apex, index);
     }
 
     /// Whether `name` lies strictly below an apex of ours that is deeper than `apex`.
@@ -120,16 +114,28 @@ impl Builder {
         matches!(link, Link::Referral(_) | Link::Tree(_))
     }
 
-    /// What the zone says at the apex of a zone below it that is ours too: only DS is ever asked of it.
-    fn parent_side(&mut self, zone: &Zone, owner: Owner<'_>, name: &[u8], index: u16, child: u16) {
-        if owner.set(RecordType::NS).is_none() {
-            return;
-        }
-        let apex = lower(&zone.origin);
-        let sets = owner.sets().filter(|set| set.code() == rtype::DS);
-        let (first_set, set_count) = self.sets(sets, Frame { owner: name, apex: apex.len(), owner_known: true });
-        let node = Node { first_set, set_count, ..self.blank(name, index) };
+    /// What the zone says at the apex of a zone below it that is ours too: only DS is ever asked of it (RFC 4035 section
+    /// 3.1.4.1), also where nobody has delegated that zone.
+    fn parent_side(&mut self, owner: Option<Owner<'_>>, name: &[u8], apex: usize, index: u16, child: u16) {
+        let frame = Frame { owner: name, apex, owner_known: true };
+        let is_cut = owner.is_some_and(|owner| owner.set(RecordType::NS).is_some());
+        let sets = owner.into_iter().flat_map(Owner::sets).filter(|set| !is_cut || set.code() == rtype::DS);
+        let (first_set, set_count) = self.sets(sets, frame);
+        let link = owner.filter(|_| !is_cut).map_or(Link::Nowhere, |owner| self.link(owner, name, apex, false));
+        let node = Node { first_set, set_count, link, ..self.blank(name, index) };
         self.zones.zones[usize::from(child)].parent_side = self.push(node);
+    }
+
+    /// The same for every zone right below this one; below a cut of this one, the cut is what it says.
+    fn parent_sides(&mut self, zone: &Zone, apex: &[u8], index: u16) {
+        let children = self.apexes.iter().filter(|(name, _)| is_below(name, apex) && !self.belongs_deeper(name, apex));
+        for (name, child) in children.map(|(name, child)| (name.clone(), *child)).collect::<Vec<_>>() {
+            // A zone below this one makes the names between them exist, delegated or not.
+            match self.ancestors(&name, apex, index) {
+                Some(cut) => self.zones.zones[usize::from(child)].parent_side = cut,
+                None => self.parent_side(zone.owners.find(&name), &name, apex.len(), index, child),
+            }
+        }
     }
 
     fn sets<'z>(&mut self, sets: impl Iterator<Item = RecordSet<'z>>, frame: Frame<'_>) -> (u32, u16) {
@@ -233,21 +239,22 @@ impl Builder {
         })
     }
 
-    /// Makes every name from `apex` down to the one above `name` exist, unless a cut is in the way.
-    fn ancestors(&mut self, name: &[u8], apex: &[u8], zone: u16) {
+    /// Makes every name from `apex` down to the one above `name` exist, unless a cut is in the way: that one then.
+    fn ancestors(&mut self, name: &[u8], apex: &[u8], zone: u16) -> Option<u32> {
         // All names above one that exists do so too, and nothing below a cut does.
         let within = || ancestors(name).take_while(|above| above.len() >= apex.len());
         let missing = within().take_while(|above| self.zones.get(above).is_none()).count();
         let lowest = within().nth(missing).and_then(|above| self.zones.get(above));
         let is_cut = |node: u32| matches!(self.zones.nodes[node as usize].link, Link::Referral(_) | Link::Tree(_));
-        if lowest.is_some_and(is_cut) {
-            return;
+        if let Some(cut) = lowest.filter(|node| is_cut(*node)) {
+            return Some(cut);
         }
         for number in (0..missing).rev() {
             if let Some(above) = within().nth(number) {
                 self.insert(above, zone);
             }
         }
+        None
     }
 
     /// The node of `name`, made where there is none.

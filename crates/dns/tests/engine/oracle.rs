@@ -123,12 +123,8 @@ impl Oracle<'_> {
                 .filter(|zone| zone.origin.zone_of(name) && !(strictly && zone.origin == *name))
                 .max_by_key(|zone| labels(&zone.origin))
         };
-        let parent = enclosing(true).filter(|parent| {
-            let owner = parent.owners.get(&LowerName::from(name));
-            kind == RecordType::DS
-                && owner.is_some_and(|owner| owner.sets.contains_key(&RecordType::NS))
-                && self.cut_above(parent, name).is_none()
-        });
+        // RFC 4035 section 3.1.4.1: DS is the parent's.
+        let parent = enclosing(true).filter(|_| kind == RecordType::DS);
         let child = enclosing(false)?;
         if child.origin == *name { parent.or(Some(child)) } else { Some(child) }
     }
@@ -139,7 +135,7 @@ impl Oracle<'_> {
         name: &Name,
         kind: RecordType,
         link: usize,
-        seen: &mut BTreeSet<Name>,
+        seen: &mut BTreeSet<(Name, bool)>,
         out: &mut Sections,
     ) -> Next {
         if let Some((above, owner)) = self.cut_above(zone, name) {
@@ -202,7 +198,7 @@ impl Oracle<'_> {
         name: &Name,
         kind: RecordType,
         link: usize,
-        seen: &mut BTreeSet<Name>,
+        seen: &mut BTreeSet<(Name, bool)>,
         out: &mut Sections,
     ) -> Next {
         let empty = Owner::default();
@@ -213,11 +209,12 @@ impl Oracle<'_> {
             && kind != RecordType::CNAME
             && kind != RecordType::ANY
         {
-            if link == 8 || !seen.insert(owner_name.clone()) {
+            let RData::CNAME(target) = &alias.data[0] else { unreachable!() };
+            // Once more for its own target, as a wildcard may.
+            if link == 8 || !seen.insert((owner_name.clone(), target.0.to_lowercase() == *name)) {
                 return Next::Done;
             }
             push(&mut out.answers, name, alias);
-            let RData::CNAME(target) = &alias.data[0] else { unreachable!() };
             return Next::Alias(target.0.clone());
         }
         if let Some(pool) = owner.pool.as_ref().filter(|_| !at_cut) {
