@@ -360,6 +360,16 @@ impl World {
                     let after = if silent { SILENCE } else { ANSWER };
                     self.after(after, Happening::Heard { machine, run, address });
                 }
+                Effect::AskHolder { addresses, patience } => {
+                    for address in addresses.into_keys() {
+                        let answer = match self.who_answers(machine, address) {
+                            DuplicateCheck::InUse(mac) => Some(mac),
+                            DuplicateCheck::Free => None,
+                        };
+                        let after = if answer.is_some() { ANSWER } else { patience };
+                        self.report(machine, after, Input::Holder { address, answer });
+                    }
+                }
                 Effect::AskWitnesses { witnesses, patience } => {
                     for address in witnesses.into_keys() {
                         let reachable = address == ROUTER && self.machines[machine].reaches_the_router();

@@ -24,10 +24,14 @@ pub enum DeadlineName {
     Announce(VirtualHostName),
     /// A virtual host that the kernel refused may be tried again.
     Backoff(VirtualHostName),
+    /// This server waits no longer for its peers to have heard that it can hold a virtual host.
+    Told(VirtualHostName),
     /// This server has been healthy for the failback delay.
     Steady(VirtualHostName),
     /// A holder that must go waits no longer for its successor.
     Handover(VirtualHostName),
+    /// The wire owes an answer, or is asked again, about the addresses of a silent holder.
+    Evidence(VirtualHostName),
     /// The wire owes an answer, or is asked again, about a duplicate.
     Duplicate(VirtualHostName),
 }

@@ -35,6 +35,14 @@ pub enum Effect {
         /// Where to ask.
         interface: InterfaceIndex,
     },
+    /// Ask the wire, once, who has the addresses of a holder that has fallen silent; each is answered by
+    /// [`Input::Holder`](crate::Input::Holder) within `patience`.
+    AskHolder {
+        /// Which address, on which interface.
+        addresses: BTreeMap<IpAddr, InterfaceIndex>,
+        /// After which silence means nobody.
+        patience: Duration,
+    },
     /// Ask the witnesses, once; each answers by [`Input::Witness`](crate::Input::Witness) within `patience`.
     AskWitnesses {
         /// Which address, on which interface.
@@ -93,6 +101,7 @@ impl Effects {
             | Effect::Farewell(_)
             | Effect::Announce(_)
             | Effect::CheckDuplicate { .. }
+            | Effect::AskHolder { .. }
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)

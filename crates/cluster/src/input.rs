@@ -8,7 +8,7 @@ use std::{
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
-    net::Interface,
+    net::{Interface, MacAddress},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -41,6 +41,20 @@ pub enum Input {
         address: IpAddr,
         /// What the wire said.
         check: DuplicateCheck,
+    },
+    /// Somebody else says on the wire that it has an address which should be here. Comes unasked.
+    Rival {
+        /// Which address.
+        address: IpAddr,
+        /// From which Ethernet address.
+        mac: MacAddress,
+    },
+    /// Who answers for an address whose holder has fallen silent, to [`Effect::AskHolder`](crate::Effect::AskHolder).
+    Holder {
+        /// Which address.
+        address: IpAddr,
+        /// From which Ethernet address somebody has answered in time.
+        answer: Option<MacAddress>,
     },
     /// A witness answered or did not, to [`Effect::AskWitnesses`](crate::Effect::AskWitnesses).
     Witness {

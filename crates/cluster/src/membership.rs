@@ -2,8 +2,9 @@
 //!
 //! Invariants: a peer is alive only after it has echoed a recent datagram of our present run, and only
 //! while its sequence numbers advance; once dead, only after an answer to what was sent since, or after it has gone on
-//! speaking for the detection time. A datagram that is refused changes nothing but counters. A run that was replaced, or has
-//! said goodbye, never comes back. Memory is bounded by the number of configured servers, not by what arrives.
+//! speaking for the detection time. A datagram that is refused changes nothing but counters. A run that has said goodbye
+//! never comes back; one that was replaced, only by an answer to what was sent since. Memory is bounded by the number of
+//! configured servers, not by what arrives.
 //!
 //! *Forwarding*: where a peer says that it does not hear another one, whoever hears both forwards the other's
 //! datagrams, untouched. So two servers know each other alive while any third one reaches both (design section 4).
@@ -170,15 +171,23 @@ impl Membership {
         }
     }
 
-    /// Tells every peer. Whom we hear is filled in here, whatever `statement.heard` says.
-    pub fn send(&mut self, now: Instant, statement: &Statement, effects: &mut Effects) {
-        self.send_where(now, statement, effects, |_| true);
+    /// Tells every peer. Whom we hear is filled in here, whatever `statement.heard` says. Returns the sequence number of the
+    /// last datagram: who has heard that one has heard it all, unless a part was lost on the way.
+    pub fn send(&mut self, now: Instant, statement: &Statement, effects: &mut Effects) -> u64 {
+        self.send_where(now, statement, effects, |_| true)
     }
 
-    /// Whether a peer waits for a word of ours because it, or we, have just begun. If so, call [`Self::send_prompts`]:
-    /// then joining takes a round trip and not several intervals.
+    /// Whether a peer waits for a word of ours: because it, or we, have just begun, or because it has told us news. If so,
+    /// call [`Self::send_prompts`]: then joining, and being heard, takes a round trip and not several intervals.
     pub fn prompts_wanted(&self) -> bool {
         self.peers.values().any(Peer::wants_prompt)
+    }
+
+    /// This peer has said something new, and may wait to know that we have heard it.
+    pub fn answer(&mut self, now: Instant, to: &ServerName) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.ask_for_prompt(now, self.heartbeat);
+        }
     }
 
     /// Tells the peers that wait for it, and nobody else.
@@ -194,11 +203,12 @@ impl Membership {
         statement: &Statement,
         effects: &mut Effects,
         wanted: impl Fn(&Peer) -> bool,
-    ) {
+    ) -> u64 {
         self.number += 1;
         let statement = Statement { heard: self.echoes(now), ..statement.clone() };
         let parts = wire::encode(self.key, self.number, &statement);
         let datagrams: Vec<_> = parts.iter().map(|plain| self.sealer.seal(plain)).collect();
+        let last = self.sealer.sequence();
         if !statement.goodbye {
             self.prepare_farewell(&statement, effects);
         }
@@ -210,6 +220,7 @@ impl Membership {
                 effects.push(Effect::Send { to: peer.name().clone(), datagram: datagram.clone() });
             }
         }
+        last
     }
 
     /// Seals what the guardian says when this process is gone. It comes after everything that has been sent, so it counts

@@ -267,8 +267,12 @@ impl Node {
         match input {
             Input::Deadline => return false,
             Input::Datagram { from, bytes } => {
-                let heard = self.membership.receive(now, from, &bytes, effects);
-                return heard.is_some_and(|server| self.is_news(&server));
+                let Some(server) = self.membership.receive(now, from, &bytes, effects) else { return false };
+                let news = self.is_news(&server);
+                if news {
+                    self.membership.answer(now, &server);
+                }
+                return news || self.elections.values().any(Election::awaits_echoes);
             }
             Input::Interfaces(interfaces) => {
                 let fresh = self.links.take_interfaces(interfaces);
@@ -285,6 +289,16 @@ impl Node {
             Input::Duplicate { address, check } => {
                 for election in self.elections.values_mut() {
                     election.duplicate(now, address, check, effects);
+                }
+            }
+            Input::Rival { address, mac } => {
+                for election in self.elections.values_mut() {
+                    election.rival_on_the_wire(now, address, mac, &mut self.counters, effects);
+                }
+            }
+            Input::Holder { address, answer } => {
+                for election in self.elections.values_mut() {
+                    election.wire_answered(address, answer);
                 }
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),

@@ -1,8 +1,10 @@
 //! May a server that hears nobody hold addresses? The partition policy (design R6).
 //!
-//! Witnesses are asked as soon as a peer is suspected, twice before it is declared dead, so that the verdict is there at
-//! that time: survivors take then what is held here. Only an answer to these questions vouches, none from before. Who is
-//! alone without having suspected anybody, as at the start, keeps what it holds and takes nothing until answers are due.
+//! Witnesses are asked as soon as a peer is suspected, and again and again. Where every peer is silent, and the witnesses
+//! are, too, this server is cut off, and lets go before the others take: they count our silence from a heartbeat that may
+//! be an interval older than the last that we have heard of them, so their death is not waited for. Only an answer to
+//! these questions vouches, none from before. Who is alone without having suspected anybody, as at the start, keeps what
+//! it holds and takes nothing until answers are due.
 
 use std::time::Duration;
 
@@ -42,6 +44,10 @@ pub(crate) struct Partition {
     asking: Option<Asking>,
     /// When one last answered.
     answered: Option<Instant>,
+    /// Since when every peer has been suspect, or dead.
+    silent: Option<Instant>,
+    /// When that counts, if it does not yet.
+    grace_ends: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,21 +76,35 @@ impl Partition {
     ) -> Standing {
         let alone = headcount.peers > 0 && headcount.alive == 0;
         match policy {
-            PartitionPolicy::Availability => Standing::Sound,
+            PartitionPolicy::Availability => {
+                *self = Self::default();
+                Standing::Sound
+            }
             PartitionPolicy::Majority => {
+                *self = Self::default();
                 let majority = (headcount.alive + 1) * 2 > headcount.peers + 1;
                 if majority { Standing::Sound } else { Standing::Isolated }
             }
             PartitionPolicy::Gateway { .. } => {
                 self.ask(now, heartbeat, alone || headcount.suspect > 0, witnesses, effects);
-                if alone { self.standing_alone(now, heartbeat, witnesses) } else { Standing::Sound }
+                if headcount.alive > headcount.suspect || headcount.peers == 0 {
+                    (self.silent, self.grace_ends) = (None, None);
+                    return Standing::Sound;
+                }
+                let counts = *self.silent.get_or_insert(now) + grace(heartbeat);
+                self.grace_ends = Some(counts).filter(|_| now < counts);
+                match self.standing_alone(now, heartbeat, witnesses) {
+                    Standing::Isolated if !alone && now < counts => Standing::Sound,
+                    Standing::Doubtful if !alone => Standing::Sound,
+                    standing => standing,
+                }
             }
         }
     }
 
-    /// When witnesses are asked again.
+    /// When witnesses are asked again, or their silence begins to count.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.asking.map(|asking| asking.next)
+        self.asking.map(|asking| asking.next).into_iter().chain(self.grace_ends).min()
     }
 
     fn ask(
@@ -140,10 +160,17 @@ impl Partition {
     }
 }
 
-/// How long a witness has for an answer: short enough for two questions between a peer's suspicion (1.5 intervals of
-/// silence) and its death (a quarter after the last heartbeat that may be missed).
+/// How long every peer may be suspect before the witnesses' silence counts: until one interval before the last to fall
+/// silent is dead. By then all heartbeats but one that may be missed are.
+fn grace(heartbeat: HeartbeatSettings) -> Duration {
+    // A peer is suspect after 1.5 intervals, and dead after 0.25 more than may be missed.
+    heartbeat.interval * (heartbeat.misses * 4).saturating_sub(9) / 4
+}
+
+/// How long a witness has for an answer: short enough for two questions between a peer's suspicion and the end of the
+/// grace; with two misses, where there is none, before its death.
 fn patience(heartbeat: HeartbeatSettings) -> Duration {
-    heartbeat.interval / if heartbeat.misses > 2 { 2 } else { 3 }
+    if heartbeat.misses > 2 { heartbeat.interval * 3 / 8 } else { heartbeat.interval / 3 }
 }
 
 /// When silence of the witnesses counts: one answer may be lost.
@@ -215,11 +242,57 @@ mod tests {
     fn no_answer_yet_means_hold_and_take_nothing() {
         let mut partition = Partition::default();
         assert_eq!(standing(&mut partition, 100, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true));
-        partition.take_answer(at(125), false);
-        assert_eq!(standing(&mut partition, 125, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
-        assert_eq!(standing(&mut partition, 149, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
-        assert_eq!(standing(&mut partition, 150, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
+        partition.take_answer(at(119), false);
+        assert_eq!(standing(&mut partition, 119, &GATEWAY, [1, 0, 0]), (Standing::Doubtful, true), "asked again");
+        assert_eq!(standing(&mut partition, 137, &GATEWAY, [1, 0, 0]).0, Standing::Doubtful);
+        assert_eq!(standing(&mut partition, 138, &GATEWAY, [1, 0, 0]).0, Standing::Isolated);
         assert_eq!(standing(&mut partition, 210, &GATEWAY, [1, 1, 0]).0, Standing::Sound, "a peer is back");
+    }
+
+    #[test]
+    fn who_hears_nobody_and_no_witness_lets_go_before_it_is_taken_for_dead() {
+        for interval in [20, 50, 100, 200].map(Duration::from_millis) {
+            for misses in 3..=20 {
+                let heartbeat = HeartbeatSettings { misses, interval };
+                // The others' last heartbeat came one interval after the last of ours that they have heard.
+                let cut = at(0) + interval;
+                let taken = at(0) + heartbeat.detection() + interval / 4;
+                let mut partition = Partition::default();
+                let mut now = cut + interval * 3 / 2;
+                loop {
+                    let headcount = Headcount { peers: 2, alive: 2, suspect: 2 };
+                    let effects = &mut Effects::new();
+                    match partition.evaluate(now, &GATEWAY, heartbeat, headcount, &these(), effects) {
+                        Standing::Isolated => break,
+                        Standing::Sound => now = partition.next_deadline().unwrap(),
+                        Standing::Doubtful => panic!("the peers live yet"),
+                    }
+                }
+                assert!(now <= taken, "{heartbeat:?}: {now:?}, taken {taken:?}");
+                let lost = cut + interval * (misses - 1);
+                assert!(now > lost, "{heartbeat:?}: all but the last heartbeat that may be lost may be: {now:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_without_witnesses_waits_for_nothing() {
+        for policy in [PartitionPolicy::Availability, PartitionPolicy::Majority] {
+            let mut partition = Partition::default();
+            standing(&mut partition, 75, &GATEWAY, [2, 2, 2]);
+            assert!(partition.next_deadline().is_some());
+            standing(&mut partition, 80, &policy, [2, 2, 2]);
+            assert_eq!(partition.next_deadline(), None, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_witness_that_answers_keeps_who_hears_nobody() {
+        let mut partition = Partition::default();
+        assert_eq!(standing(&mut partition, 75, &GATEWAY, [2, 2, 2]).0, Standing::Sound);
+        partition.take_answer(at(76), true);
+        assert_eq!(standing(&mut partition, 150, &GATEWAY, [2, 2, 2]).0, Standing::Sound);
+        assert_eq!(standing(&mut partition, 150, &GATEWAY, [2, 2, 1]).0, Standing::Sound);
     }
 
     #[test]

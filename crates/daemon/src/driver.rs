@@ -136,6 +136,8 @@ impl Queue {
             Report::Gateways(gateways) => queue.wait(Input::Gateways(gateways)),
             Report::Address { address, outcome } => queue.wait(Input::Address { address, outcome }),
             Report::Duplicate { address, check } => queue.wait(Input::Duplicate { address, check }),
+            Report::Rival { address, mac } => queue.wait(Input::Rival { address, mac }),
+            Report::Holder { address, answer } => queue.wait(Input::Holder { address, answer }),
             Report::Witness { address, reachable } => queue.wait(Input::Witness { address, reachable }),
             Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
             Report::ListenerClosed { port } => queue.wait(Input::ListenerClosed { port }),

@@ -86,6 +86,9 @@ impl Execute for Hands {
                     if let Some(ward) = &self.ward {
                         ward.wish(&desired);
                     }
+                    if let Some(wire) = &self.wire {
+                        wire.watch(desired.clone());
+                    }
                     addresses.set(desired);
                 }
                 None => outcomes.extend(desired.into_keys().map(|address| Input::Address {
@@ -102,6 +105,12 @@ impl Execute for Hands {
             Effect::CheckDuplicate { address, interface } => match &self.wire {
                 Some(wire) => wire.check_duplicate(address, interface),
                 None => outcomes.push_back(Input::Duplicate { address, check: DuplicateCheck::Free }),
+            },
+            Effect::AskHolder { addresses, patience } => match &self.wire {
+                Some(wire) => wire.ask_holder(addresses, patience),
+                None => {
+                    outcomes.extend(addresses.into_keys().map(|address| Input::Holder { address, answer: None }));
+                }
             },
             Effect::AskWitnesses { witnesses, patience } => {
                 for (address, interface) in witnesses {

@@ -29,7 +29,7 @@ use std::{
 
 use model::{
     MonitorId,
-    net::Interface,
+    net::{Interface, MacAddress},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -60,6 +60,20 @@ pub enum Report {
         address: IpAddr,
         /// What was heard.
         check: DuplicateCheck,
+    },
+    /// Somebody else says on the wire that it has an address which should be here.
+    Rival {
+        /// Which.
+        address: IpAddr,
+        /// From where; never from this machine itself.
+        mac: MacAddress,
+    },
+    /// Who has an address whose holder has fallen silent.
+    Holder {
+        /// Which.
+        address: IpAddr,
+        /// Where an answer came from in time; never from this machine itself.
+        answer: Option<MacAddress>,
     },
     /// A witness answered in time, or did not.
     Witness {

@@ -111,6 +111,42 @@ fn an_address_in_use_is_found_with_its_owner() {
 }
 
 #[test]
+fn a_silent_holder_is_asked_for_and_a_rival_is_heard_unasked() {
+    in_lab("a_silent_holder_is_asked_for_and_a_rival_is_heard_unasked", |mut lab| {
+        let (server, client) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&server, "eth0");
+        let (its_eth0, its_mac) = interface(&client, "eth0");
+        let (wire, reports) = start(&server);
+        let (rival, _its_reports) = start(&client);
+        let ours = [ip("10.77.0.101"), ip("10.77.0.102"), ip("fd00:77::101"), ip("fd00:77::102")];
+        let answer = |address: IpAddr| {
+            wire.ask_holder(BTreeMap::from([(address, eth0)]), Duration::from_millis(50));
+            reports.until("an answer", |report| match report {
+                Report::Holder { address: about, answer } if *about == address => Some(*answer),
+                _ => None,
+            })
+        };
+        let theirs = [ip("10.77.0.12"), ip("fd00:77::12")];
+        assert_eq!(theirs.map(answer), [Some(its_mac); 2]);
+        assert_eq!(ours.map(answer), [None; 4]);
+
+        wire.watch(ours.map(|address| (address, eth0)).into());
+        // The mailbox is read in order: once this is answered, the watch is on.
+        assert_eq!(answer(ours[0]), None);
+        for address in ours {
+            // What nobody watches is not told, nor is what we announce ourselves.
+            wire.announce(BTreeMap::from([(address, eth0)]));
+            rival.announce(theirs.iter().chain([&address]).map(|address| (*address, its_eth0)).collect());
+            let (about, mac) = reports.until("a rival", |report| match report {
+                Report::Rival { address, mac } => Some((*address, *mac)),
+                _ => None,
+            });
+            assert_eq!((about, mac), (address, its_mac));
+        }
+    });
+}
+
+#[test]
 fn a_probe_leaves_no_trace_in_the_owners_tables() {
     in_lab("a_probe_leaves_no_trace_in_the_owners_tables", |mut lab| {
         let (server, client) = two_hosts(&mut lab);

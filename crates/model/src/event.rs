@@ -196,6 +196,35 @@ pub enum Event {
         /// Who gave it up.
         rival: ServerName,
     },
+    /// Somebody else says on the wire that it has an address that we hold; we announce it again. Told once in a while.
+    RivalOnTheWire {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address.
+        address: IpAddr,
+        /// Who, by its Ethernet address.
+        mac: MacAddress,
+    },
+    /// The holder is dead to us, and its machine answers on the wire: guardian or kernel will remove the address there. It
+    /// is taken when the wire falls silent (design R3).
+    HolderAnswers {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address that answers.
+        address: IpAddr,
+        /// From where.
+        mac: MacAddress,
+    },
+    /// The holder, dead to us, still answers although its addresses should be gone: it lives, and every heartbeat path
+    /// between it and us is broken. Nothing is taken from it (design R3).
+    HolderUnreachable {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// The address that answers.
+        address: IpAddr,
+        /// From where.
+        mac: MacAddress,
+    },
     /// A peer began or ceased to hold a virtual host, as it says itself.
     HolderChanged {
         /// Which.

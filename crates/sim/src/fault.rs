@@ -296,6 +296,7 @@ impl World<'_> {
             | Fault::Starve(_)
             | Fault::Replay(_) => {}
         }
+        self.watch.rewired(self.now);
         for machine in 0..self.machines.len() {
             self.watch.disturbed(machine, self.now);
         }
@@ -375,6 +376,7 @@ impl World<'_> {
     /// Everything is repaired: power, wire, daemons, services; standby is lifted; all get the newest configuration.
     pub(crate) fn heal(&mut self) {
         self.era += 1;
+        self.watch.rewired(self.now);
         self.network.heal(Manners::GOOD);
         self.plan.latency = self.plan.latency.min(Duration::from_millis(1));
         for machine in 0..self.machines.len() {
@@ -402,6 +404,7 @@ impl World<'_> {
 
     /// Life goes on as it was before the repair: with the seed's own manners.
     pub(crate) fn unsettle(&mut self) {
+        self.watch.rewired(self.now);
         self.network.set_manners(self.plan.manners);
     }
 }

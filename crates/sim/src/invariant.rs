@@ -58,7 +58,8 @@ impl Invariant {
         match self {
             Self::OneOwner => {
                 "Two servers that run and hear each other hold no address together for longer than the bound; while \
-                 neither wire nor machine fails and all run the same configuration, never."
+                 neither wire nor machine fails and all run the same configuration, never. Nobody takes an address \
+                 that a silent server's machine still answers for, over a sound wire."
             }
             Self::SelfRelease => {
                 "A server that the partition policy forbids to hold addresses, and whose daemon runs, wants none after \
@@ -194,6 +195,8 @@ pub(crate) struct Watch {
     left_behind: Option<Instant>,
     /// When leases last ended.
     lapsed: Option<Instant>,
+    /// When the wire last broke, was mended, or began to lose frames.
+    rewired: Instant,
     /// Since when each machine has had each address.
     held: Vec<BTreeMap<IpAddr, Instant>>,
     /// Since when an address has been on no machine at all.
@@ -235,6 +238,7 @@ impl Watch {
             refused: vec![None; machines],
             left_behind: None,
             lapsed: None,
+            rewired: now,
             held: vec![BTreeMap::new(); machines],
             absent: addresses.map(|address| (address, now)).collect(),
             announced: BTreeMap::new(),
@@ -266,6 +270,11 @@ impl Watch {
     /// Leases that nobody renewed have ended.
     pub(crate) fn lapsed(&mut self, now: Instant) {
         self.lapsed = Some(now);
+    }
+
+    /// The wire is another from now on.
+    pub(crate) fn rewired(&mut self, now: Instant) {
+        self.rewired = now;
     }
 
     /// How often the invariants are looked at.

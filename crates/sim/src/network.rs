@@ -70,6 +70,11 @@ impl Network {
         self.manners = manners;
     }
 
+    /// Whether it delivers everything soon, on the ways that are not cut.
+    pub(crate) fn is_good(&self) -> bool {
+        self.manners == Manners::GOOD
+    }
+
     pub(crate) fn cut(&mut self, from: usize, to: usize, on: bool) {
         count(&mut self.cuts[from][to], on);
     }
@@ -107,6 +112,12 @@ impl Network {
         }
         let copies = 1 + usize::from(random.per_million(self.manners.double));
         (0..copies).map(|_| self.way(random)).collect()
+    }
+
+    /// After which time an answer to a frame is there; none where either is lost.
+    pub(crate) fn round_trip(&mut self, random: &mut Random, from: usize, to: usize) -> Option<Duration> {
+        let there = self.carry(random, from, to).into_iter().min()?;
+        Some(there + self.carry(random, to, from).into_iter().min()?)
     }
 
     fn way(&self, random: &mut Random) -> Duration {

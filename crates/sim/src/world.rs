@@ -6,6 +6,7 @@
 mod guard;
 mod kernel;
 mod services;
+mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,10 +17,7 @@ use std::{
 
 use cluster::{Effect, Effects, Input};
 use dns::{Zone, Zones};
-use model::{
-    BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::InterfaceIndex,
-    report::DuplicateCheck,
-};
+use model::{BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event};
 
 use crate::{
     fault::Fault,
@@ -324,13 +322,16 @@ impl<'a> World<'a> {
                 Effect::Announce(addresses) => {
                     let host = &self.machines[machine];
                     let there = addresses.keys().filter(|address| host.link && host.kernel.contains(*address));
-                    self.watch.announced(machine, there);
+                    let there: Vec<IpAddr> = there.copied().collect();
+                    self.watch.announced(machine, there.iter());
+                    self.tell_rivals(machine, &there);
                 }
                 Effect::CheckDuplicate { address, interface: _ } => {
                     let late = self.random.span(Duration::ZERO, self.plan.latency);
                     let Some(run) = self.run(machine) else { continue };
                     self.after(WIRE + late, Happening::Asked { machine, run, address });
                 }
+                Effect::AskHolder { addresses, patience } => self.ask_holder(machine, addresses, patience),
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
@@ -410,25 +411,6 @@ impl<'a> World<'a> {
     pub(crate) fn wired(&self, one: usize, other: usize) -> bool {
         let up = |machine: usize| self.machines[machine].powered && self.machines[machine].link;
         up(one) && up(other) && self.network.reaches(one, other) && self.network.reaches(other, one)
-    }
-
-    fn who_answers(&self, asker: usize, address: IpAddr) -> DuplicateCheck {
-        let answers = |other: &&Machine| {
-            other.number != asker && other.kernel.contains(&address) && self.wired(asker, other.number)
-        };
-        self.machines.iter().find(answers).map_or(DuplicateCheck::Free, |other| DuplicateCheck::InUse(other.mac()))
-    }
-
-    pub(crate) fn has_gateway(&self, machine: usize) -> bool {
-        self.plan.gateway && self.machines[machine].link && self.network.reaches_gateway(machine)
-    }
-
-    fn ask_witnesses(&mut self, machine: usize, witnesses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
-        for address in witnesses.into_keys() {
-            let reachable = address == GATEWAY && self.has_gateway(machine);
-            let soon = self.random.span(Duration::from_micros(100), Duration::from_millis(1));
-            self.report(machine, if reachable { soon } else { patience }, Input::Witness { address, reachable });
-        }
     }
 
     // ---- the kernel ----

@@ -37,8 +37,12 @@ pub(crate) struct Question {
     pub(crate) lost: bool,
     /// The partition policy says: hold nothing.
     pub(crate) isolated: bool,
-    /// The partition policy lets us take.
+    /// The partition policy lets us take, and no better newcomer has still to be awaited.
     pub(crate) may_take: bool,
+    /// Our peers have heard that we can hold it.
+    pub(crate) told: bool,
+    /// The last holder is heard, has left, or the wire agrees that it is gone.
+    pub(crate) gone: bool,
     /// The wire has been asked about the addresses, or need not be (design R10).
     pub(crate) proven: bool,
     /// We may not keep it: on standby, unable, or less healthy than the target.
@@ -79,14 +83,15 @@ pub(crate) enum Why {
 
 /// The table.
 pub(crate) fn decide(question: Question) -> Answer {
-    let Question { hold, target, claimed, lost, isolated, may_take, proven, must_go, overdue } = question;
+    let Question { hold, target, claimed, lost, isolated, may_take, told, gone, proven, must_go, overdue } = question;
     match (hold, target) {
         (Hold::LettingGo, Target::Nobody | Target::Me | Target::Ready | Target::NotReady) => Answer::Rest,
 
         (Hold::Nothing, Target::Nobody | Target::Ready | Target::NotReady) => Answer::Rest,
         (Hold::Nothing, Target::Me) if claimed => Answer::StandReady,
-        (Hold::Nothing, Target::Me) if !may_take => Answer::Rest,
+        (Hold::Nothing, Target::Me) if !may_take || !gone => Answer::Rest,
         (Hold::Nothing, Target::Me) if !proven => Answer::Prove,
+        (Hold::Nothing, Target::Me) if !told => Answer::Rest,
         (Hold::Nothing, Target::Me) => Answer::Take,
 
         (Hold::Held, _) if isolated => Answer::Release(Why::Isolated),
@@ -109,9 +114,9 @@ mod tests {
     fn question() -> impl Strategy<Value = Question> {
         let hold = prop_oneof![Just(Hold::Nothing), Just(Hold::Held), Just(Hold::LettingGo)];
         let target = prop_oneof![Just(Target::Nobody), Just(Target::Me), Just(Target::Ready), Just(Target::NotReady)];
-        (hold, target, any::<[bool; 7]>()).prop_map(|(hold, target, flags)| {
-            let [claimed, lost, isolated, may_take, proven, must_go, overdue] = flags;
-            Question { hold, target, claimed, lost, isolated, may_take, proven, must_go, overdue }
+        (hold, target, any::<[bool; 9]>()).prop_map(|(hold, target, flags)| {
+            let [claimed, lost, isolated, may_take, told, gone, proven, must_go, overdue] = flags;
+            Question { hold, target, claimed, lost, isolated, may_take, told, gone, proven, must_go, overdue }
         })
     }
 
@@ -120,7 +125,7 @@ mod tests {
 
         #[test]
         fn takes_only_what_nobody_claims_and_the_policy_allows(question in question()) {
-            let free = question.target == Target::Me && !question.claimed && question.may_take && question.proven;
+            let free = question.target == Target::Me && !question.claimed && question.may_take && question.told && question.gone && question.proven;
             let takes = decide(question) == Answer::Take;
             prop_assert_eq!(takes, free && question.hold == Hold::Nothing);
         }

@@ -14,11 +14,12 @@
 //! ```
 //!
 //! Invariants: peers hear `Claim::None` only after the kernel has confirmed every removal. A claim of a living peer is
-//! never taken over (design R3): it must be released, or its maker must die.
+//! never taken over (design R3): it must be released, or its maker must die, and the wire must agree that it has.
 //!
 //! Deliberately not here: what the kernel has (`aliases`), who is alive (`membership`).
 
 pub(crate) mod decide;
+mod evidence;
 mod moves;
 mod notes;
 mod patience;
@@ -40,12 +41,13 @@ use model::{
 
 use self::{
     decide::{Answer, Hold, Question, Target, decide},
-    patience::{Announcements, Backoff, Steadiness},
+    evidence::Evidence,
+    patience::{Announcements, Backoff, Sightings, Steadiness},
     proof::Proofs,
     view::View,
 };
 use crate::{
-    Effect, Effects,
+    Effect, Effects, Membership,
     aliases::Aliases,
     counters::Counters,
     deadline::{DeadlineName, Earliest},
@@ -63,6 +65,7 @@ pub(crate) struct Moment<'a> {
     /// This server is a newcomer that has listened lately.
     pub(crate) young: bool,
     pub(crate) links: &'a Links,
+    pub(crate) membership: &'a Membership,
 }
 
 /// What this server has of the virtual host.
@@ -113,11 +116,15 @@ pub(crate) struct Election {
     steady: bool,
     steadiness: Steadiness,
     proofs: Proofs,
+    evidence: Evidence,
+    sightings: Sightings,
     backoff: Backoff,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
     /// Since when we should be gone and wait for the target to be ready.
     lingering: Option<Instant>,
+    /// It could be taken, were it not that peers have yet to hear that we can; until then at most.
+    untold_until: Option<Instant>,
     /// The configuration has changed since the last decision.
     reconfigured: bool,
 }
@@ -140,9 +147,12 @@ impl Election {
             steady: false,
             steadiness: Steadiness::new(now),
             proofs,
+            evidence: Evidence::default(),
+            sightings: Sightings::default(),
             backoff: Backoff::default(),
             rivals: BTreeMap::new(),
             lingering: None,
+            untold_until: None,
             reconfigured: false,
         }
     }
@@ -233,6 +243,16 @@ impl Election {
         self.steady = now >= self.steadiness.since() + self.spec.failback_delay;
     }
 
+    /// Our stance has been told, with the datagrams up to this sequence number.
+    pub(crate) fn tell(&mut self, sequence: u64) {
+        self.steadiness.tell(sequence);
+    }
+
+    /// Whether it waits for peers to have heard our stance.
+    pub(crate) fn awaits_echoes(&self) -> bool {
+        self.untold_until.is_some()
+    }
+
     fn find_obstacle(&self, moment: &Moment<'_>, listed: bool) -> Option<Obstacle> {
         if !listed {
             return Some(Obstacle::NotListed);
@@ -274,6 +294,8 @@ impl Election {
         self.learn(view);
         self.note_rivals(moment.now, view, counters, effects);
         self.note_target(view, effects);
+        self.inquire(moment, view, effects);
+        self.untold_until = self.until_told(moment, view);
         let answer = decide(self.question(moment, view));
         self.ready = answer == Answer::StandReady;
         self.lingering = (answer == Answer::Linger).then(|| self.lingering.unwrap_or(moment.now));
@@ -311,8 +333,9 @@ impl Election {
             claimed: view.peers().any(|peer| peer.claims()),
             lost: self.has_lost(moment, view),
             isolated: moment.standing == Standing::Isolated,
-            // The evidence of the wire (design R3) joins here: an address that still answers may not be taken yet.
             may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
+            told: self.untold_until.is_none(),
+            gone: self.silent_holder(view).is_none() || self.evidence.agrees(),
             proven: self.proofs.are_all_given(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
             overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),
@@ -323,6 +346,22 @@ impl Election {
     /// So a newcomer leaves to a better one what nobody holds, for one more detection time.
     fn awaits_others(&self, moment: &Moment<'_>, view: &View<'_>) -> bool {
         moment.young && view.heir(&self.spec).is_some_and(|heir| heir.listening)
+    }
+
+    /// Two servers that become able in the same moment would each take what nobody holds, the other's word still on its
+    /// way. So whoever has become able, or healthier, takes only what its peers, as they say, have heard that of: then
+    /// they have told, too, whether they want it. A peer that goes on not hearing us is waited for no longer than the
+    /// detection time. Returns until when to wait.
+    fn until_told(&self, moment: &Moment<'_>, view: &View<'_>) -> Option<Instant> {
+        let until = self.steadiness.since() + moment.heartbeat.detection();
+        let wanted = self.phase == Phase::Backup && self.target.as_ref() == Some(view.me().name);
+        let has_heard = |peer: &view::Member<'_>| {
+            let peer = moment.membership.peer(peer.name);
+            peer.is_some_and(|peer| self.steadiness.told().is_some_and(|sequence| peer.has_heard(sequence)))
+        };
+        let concerned = |peer: &&view::Member<'_>| peer.state.is_alive() && self.spec.servers.contains(peer.name);
+        let untold = view.peers().filter(concerned).any(|peer| !peer.deaf && !has_heard(peer));
+        (wanted && untold && moment.now < until).then_some(until)
     }
 
     /// Of several claimants another one keeps it. Whoever hears us while we don't hear it does so by placement. A rival
@@ -342,9 +381,11 @@ impl Election {
         }
         let lingering = self.lingering.map(|since| since + heartbeat.interval * 2);
         earliest.consider(lingering, || DeadlineName::Handover(self.name.clone()));
+        earliest.consider(self.untold_until, || DeadlineName::Told(self.name.clone()));
         earliest.consider(self.backoff.until(), || DeadlineName::Backoff(self.name.clone()));
         let steady = (!self.steady).then(|| self.steadiness.since() + self.spec.failback_delay);
         earliest.consider(steady, || DeadlineName::Steady(self.name.clone()));
+        earliest.consider(self.evidence.next_deadline(heartbeat), || DeadlineName::Evidence(self.name.clone()));
         earliest.consider(self.proofs.next_deadline(), || DeadlineName::Duplicate(self.name.clone()));
     }
 }

@@ -5,10 +5,16 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use model::{
     Instant, ServerName,
     event::{AddressRefusal, Cause, Event},
+    health::ServerState,
+    net::MacAddress,
     report::DuplicateCheck,
 };
 
-use super::{Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase, view::View};
+use super::{
+    Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase,
+    evidence::Finding,
+    view::{Member, View},
+};
 
 impl Election {
     /// Begins to take it, with a term above every term seen.
@@ -114,6 +120,64 @@ impl Election {
         if let Some(mac) = self.proofs.answer(now, address, check) {
             let reason = AddressRefusal::InUse { mac };
             effects.record(Event::AddressRefused { virtual_host: self.name.clone(), address, reason });
+        }
+    }
+
+    /// While the holder is silent, whoever would succeed it asks the wire for its addresses (design R3).
+    pub(super) fn inquire(&mut self, moment: &Moment<'_>, view: &View<'_>, effects: &mut Effects) {
+        let Some(holder) = self.silent_holder(view) else { return self.evidence.drop() };
+        let dead = !holder.state.is_alive();
+        if view.successor(&self.spec).is_none_or(|successor| successor.name != view.me().name) {
+            return self.evidence.drop();
+        }
+        if let Some((addresses, patience)) = self.evidence.ask(moment.now, moment.heartbeat, &self.spec.addresses) {
+            let placed = |address: IpAddr| Some((address, moment.links.place(address)?));
+            let addresses = addresses.into_iter().filter_map(placed).collect();
+            effects.push(Effect::AskHolder { addresses, patience });
+        }
+        let virtual_host = self.name.clone();
+        match dead.then(|| self.evidence.finding(moment.now)).flatten() {
+            None => {}
+            Some(Finding::Answers(address, mac)) => {
+                effects.record(Event::HolderAnswers { virtual_host, address, mac });
+            }
+            Some(Finding::StillAnswers(address, mac)) => {
+                effects.record(Event::HolderUnreachable { virtual_host, address, mac });
+            }
+        }
+    }
+
+    /// A peer that has said nothing for too long, and whose holding is the newest known: it may be in force still. Not
+    /// where we have something of it ourselves.
+    pub(super) fn silent_holder<'v, 'a>(&self, view: &'v View<'a>) -> Option<&'v Member<'a>> {
+        let silent = |state| matches!(state, ServerState::Suspect | ServerState::Dead);
+        let newest = |member: &&Member<'_>| member.stance.claim.is_held() && member.stance.term >= self.highest;
+        view.peers().filter(|_| self.phase == Phase::Backup).filter(newest).find(|member| silent(member.state))
+    }
+
+    /// The wire has answered who has an address, or nobody has.
+    pub(crate) fn wire_answered(&mut self, address: IpAddr, answer: Option<MacAddress>) {
+        self.evidence.take(address, answer);
+    }
+
+    /// Somebody else says on the wire that it has an address of ours. A server that does not hear us, or a stranger: what
+    /// it may keep is settled elsewhere, but clients must not be left with its word (design R5).
+    pub(crate) fn rival_on_the_wire(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        mac: MacAddress,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) {
+        if !self.spec.addresses.contains(&address) {
+            return;
+        }
+        let Phase::Active { announcements, .. } = &mut self.phase else { return };
+        announcements.defend(now);
+        if self.sightings.is_news(now, mac) {
+            counters.rivals += 1;
+            effects.record(Event::RivalOnTheWire { virtual_host: self.name.clone(), address, mac });
         }
     }
 

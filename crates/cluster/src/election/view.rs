@@ -128,6 +128,11 @@ impl<'a> View<'a> {
         self.place(spec, None, Member::may_become_eligible)
     }
 
+    /// Who should hold the virtual host if all who are suspected are dead.
+    pub(crate) fn successor(&self, spec: &VirtualHost) -> Option<&Member<'a>> {
+        self.place(spec, None, |member| member.is_eligible() && member.state != ServerState::Suspect)
+    }
+
     fn place(
         &self,
         spec: &VirtualHost,

@@ -33,7 +33,8 @@ pub struct Peer {
     session: Option<Run>,
     /// A run that has been heard, and may be a recording.
     candidate: Option<Run>,
-    retired: VecDeque<BootId>,
+    /// Runs that are over, or were taken to be: each with the last sequence number of ours that it may have heard, if it is.
+    retired: VecDeque<(BootId, u64)>,
     /// Echoes of what we sent up to here prove nothing: this peer was not configured then, or not dead yet.
     not_before: u64,
     /// Since when it has gone on speaking without an answer to us, while it counts as dead.
@@ -121,6 +122,11 @@ impl Peer {
         self.session.as_ref()?.hears_us
     }
 
+    /// Whether it has heard what we sent up to `sequence`, as it says.
+    pub(crate) fn has_heard(&self, sequence: u64) -> bool {
+        self.session.as_ref().is_some_and(|run| run.echoed >= Some(sequence))
+    }
+
     /// Its run in force.
     pub fn boot(&self) -> Option<BootId> {
         self.session.as_ref().map(|run| run.boot)
@@ -149,8 +155,15 @@ impl Peer {
         if self.boot() == Some(incoming.boot) {
             return self.accept_known(context, incoming, effects);
         }
-        if self.retired.contains(&incoming.boot) {
-            return Err(Refusal::StaleBoot);
+        let retired = self.retired.iter().position(|(boot, _)| *boot == incoming.boot);
+        if let Some(index) = retired {
+            // Two runs in quick succession, and a word of the earlier that was overtaken on its way: it has taken the place
+            // of the later one. But only a run that lives answers to what was sent since.
+            let over = self.retired[index].1;
+            if echo(&incoming.part, context).is_none_or(|ours| ours.sequence <= over) {
+                return Err(Refusal::StaleBoot);
+            }
+            self.retired.remove(index);
         }
         self.accept_unproven(context, incoming, effects)
     }
@@ -193,7 +206,7 @@ impl Peer {
         } else if ahead {
             let answers = ours.is_some_and(|ours| ours.sequence > self.not_before);
             if !self.state.is_alive() {
-                self.ask_for_prompt(context);
+                self.ask_for_prompt(context.now, context.heartbeat);
             }
             if self.state.is_alive() || answers || self.persists(context, gap) {
                 accepted.changed |= self.revive(context, boot, effects);
@@ -236,7 +249,7 @@ impl Peer {
         if part.share.goodbye {
             // Proven or not, that run is over.
             self.candidate = None;
-            self.retire(boot);
+            self.retire(boot, u64::MAX);
             return Ok(Accepted::default());
         }
         let run = self.candidate.as_mut().expect("there before, or just made");
@@ -246,7 +259,7 @@ impl Peer {
         }
         run.learn(part);
         let proven = run.echoed.is_some() && run.statement.is_some();
-        self.ask_for_prompt(context);
+        self.ask_for_prompt(context.now, context.heartbeat);
         if proven {
             self.promote(context, effects);
         }
@@ -258,7 +271,7 @@ impl Peer {
         let Some(run) = self.candidate.take() else { return };
         let boot = run.boot;
         if let Some(earlier) = self.session.replace(run) {
-            self.retire(earlier.boot);
+            self.retire(earlier.boot, if earlier.left { u64::MAX } else { context.sent.highest() });
         }
         self.deaf = false;
         self.may_be_deaf_until = context.now + context.heartbeat.detection();
@@ -267,11 +280,11 @@ impl Peer {
         effects.record(Event::PeerAlive { server: self.name.clone(), boot });
     }
 
-    fn retire(&mut self, boot: BootId) {
+    fn retire(&mut self, boot: BootId, over: u64) {
         if self.retired.len() == MAX_RETIRED {
             self.retired.pop_front();
         }
-        self.retired.push_back(boot);
+        self.retired.push_back((boot, over));
     }
 
     /// Who was dead is alive at once by an answer to what we have sent since; what it said before, and was held back on the
@@ -317,9 +330,8 @@ impl Peer {
     }
 
     /// At most one extra heartbeat in an interval.
-    fn ask_for_prompt(&mut self, context: &Context<'_>) {
-        self.wants_prompt |=
-            self.prompted.is_none_or(|prompted| context.now.since(prompted) >= context.heartbeat.interval);
+    pub(super) fn ask_for_prompt(&mut self, now: Instant, heartbeat: HeartbeatSettings) {
+        self.wants_prompt |= self.prompted.is_none_or(|prompted| now.since(prompted) >= heartbeat.interval);
     }
 
     /// Whether it waits for a word of ours.

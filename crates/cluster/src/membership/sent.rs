@@ -37,6 +37,11 @@ impl Sent {
         }
     }
 
+    /// The last sequence number sent.
+    pub(super) fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// Whether we sent `sequence`, and not long ago.
     pub(super) fn is_recent(&self, now: Instant, sequence: u64) -> bool {
         let old = self.marks.iter().rev().find(|(at, _)| now.since(*at) >= self.horizon);

@@ -136,6 +136,7 @@ impl Node {
             standing: self.standing,
             young: self.duty.young.is_some(),
             links: &self.links,
+            membership: &self.membership,
         };
         for (name, election) in &mut elections {
             let listed = election.spec().servers.contains(&self.me);

@@ -23,7 +23,8 @@ impl Node {
         let statement = self.statement();
         let due = now >= self.rounds.sent + self.heartbeat().interval;
         if first || due || statement != self.said.statement {
-            self.membership.send(now, &statement, effects);
+            let sequence = self.membership.send(now, &statement, effects);
+            self.elections.values_mut().for_each(|election| election.tell(sequence));
             self.rounds.sent = now;
             self.said.statement = statement;
         } else if self.membership.prompts_wanted() {

@@ -5,6 +5,7 @@ use model::{
     config::PartitionPolicy,
     event::{Cause, Event},
     health::{ServerState, Verdict},
+    net::MacAddress,
 };
 
 use crate::stage::{Happening, Stage, config, host, ip, monitored, ms, name};
@@ -272,4 +273,47 @@ fn of_two_servers_that_hear_each_other_in_one_direction_only_one_holds() {
     stage.heal();
     stage.run(ms(2_000));
     assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+}
+
+#[test]
+fn an_address_that_its_dead_holders_machine_answers_for_is_waited_for() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c"]));
+    // Daemon and guardian are killed: the kernel has the address until its lease ends.
+    stage.machine("a").node = None;
+    stage.run(ms(3_000));
+    assert_eq!(stage.holders("v1"), "a");
+    let answers = |stage: &Stage, at: &str| {
+        stage.events(at).iter().filter(|event| matches!(event, Event::HolderAnswers { .. })).count()
+    };
+    assert_eq!((answers(&stage, "b"), answers(&stage, "c")), (1, 0), "who is to succeed it asks, and tells once");
+    stage.machine("a").kernel.clear();
+    let gap = stage.until(|stage| stage.holders("v1") == "b");
+    assert!(gap <= ms(100), "{gap:?}");
+}
+
+#[test]
+fn a_holder_that_answers_for_ever_is_left_alone_and_told() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    stage.machine("a").node = None;
+    stage.run(ms(10_000));
+    assert_eq!(stage.holders("v1"), "a");
+    let told = |event: &&&Event| matches!(event, Event::HolderUnreachable { .. });
+    assert_eq!(stage.events("b").iter().filter(told).count(), 1);
+}
+
+#[test]
+fn a_rival_on_the_wire_is_told_and_answered() {
+    let mut stage = Stage::settled(config("a b", &["v1: a b"]));
+    stage.run(ms(5_000));
+    stage.log.clear();
+    let address = ip("10.77.0.101");
+    let mac = MacAddress([2, 0, 0, 0, 0, 0x66]);
+    for _ in 0..3 {
+        stage.input("a", Input::Rival { address, mac });
+        stage.run(ms(10));
+    }
+    let seen = Event::RivalOnTheWire { virtual_host: host("v1"), address, mac };
+    assert_eq!(stage.events("a").iter().filter(|event| ***event == seen).count(), 1);
+    assert_eq!(stage.last_word(address), Some("a"));
+    assert_eq!(stage.changes(), 0);
 }

@@ -42,6 +42,24 @@ fn nobody_takes_before_the_holder_has_let_go() {
 }
 
 #[test]
+fn servers_that_become_able_in_the_same_moment_do_not_both_take() {
+    let mut stage = Stage::settled(config("a b c", &["v1: a b c"]));
+    for server in ["a", "b", "c"] {
+        stage.command(server, Command::Standby(name(server)));
+    }
+    stage.run(ms(100));
+    assert_eq!(stage.holders("v1"), "");
+    for server in ["c", "b", "a"] {
+        stage.command(server, Command::Resume(name(server)));
+    }
+    for _ in 0..200 {
+        stage.run(std::time::Duration::from_micros(50));
+        assert!(["", "a"].contains(&&*stage.holders("v1")), "{}", stage.holders("v1"));
+    }
+    assert_eq!(stage.holders("v1"), "a", "and they agree within a few round trips");
+}
+
+#[test]
 fn standby_and_resume() {
     let mut stage = Stage::settled(config("a b", &["v1: a b"]));
     stage.command("b", Command::Standby(name("a")));

@@ -394,16 +394,18 @@ impl Stage {
                 }
                 Effect::CheckDuplicate { address, .. } => {
                     self.happened(server, Happening::Asked);
-                    let holder = self
-                        .machines
-                        .iter()
-                        .find(|(name, machine)| *name != server && machine.kernel.contains(&address));
-                    let holder = holder.map(|(name, _)| MacAddress([2, 0, 0, 0, 0, name.as_str().as_bytes()[0]]));
-                    let check = match holder.or(self.strangers.get(&address).copied()) {
+                    let check = match self.who_answers(server, address) {
                         Some(mac) => DuplicateCheck::InUse(mac),
                         None => DuplicateCheck::Free,
                     };
                     self.later(server, DUPLICATE, Input::Duplicate { address, check });
+                }
+                Effect::AskHolder { addresses, patience } => {
+                    for address in addresses.into_keys() {
+                        let answer = self.who_answers(server, address);
+                        let delay = if answer.is_some() { LATENCY * 2 } else { patience };
+                        self.later(server, delay, Input::Holder { address, answer });
+                    }
                 }
                 Effect::AskWitnesses { witnesses, patience } => {
                     let reachable = self.machines[server].hears_witness;
@@ -465,6 +467,17 @@ impl Stage {
             };
             self.later(server, KERNEL, Input::Address { address, outcome });
         }
+    }
+
+    /// Whose kernel answers for an address, over a wire that works in both directions.
+    fn who_answers(&self, asker: &ServerName, address: IpAddr) -> Option<MacAddress> {
+        let cut = |from: &ServerName, to: &ServerName| self.cut.contains(&(from.clone(), to.clone()));
+        let answers = |(name, machine): &(&ServerName, &Machine)| {
+            *name != asker && machine.kernel.contains(&address) && !cut(name, asker) && !cut(asker, name)
+        };
+        let holder = self.machines.iter().find(answers);
+        let mac = holder.map(|(name, _)| MacAddress([2, 0, 0, 0, 0, name.as_str().as_bytes()[0]]));
+        mac.or(self.strangers.get(&address).copied())
     }
 
     /// Whose kernels have all of a virtual host's addresses.

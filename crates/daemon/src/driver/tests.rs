@@ -40,6 +40,7 @@ impl Execute for Obliging {
             Effect::Send { .. }
             | Effect::Farewell(_)
             | Effect::Announce(_)
+            | Effect::AskHolder { .. }
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)

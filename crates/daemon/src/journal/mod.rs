@@ -182,6 +182,9 @@ impl Writer {
             | Event::TargetChanged { .. }
             | Event::Releasing { .. }
             | Event::RivalGone { .. }
+            | Event::RivalOnTheWire { .. }
+            | Event::HolderAnswers { .. }
+            | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
             | Event::Standby { .. } => {}
         }

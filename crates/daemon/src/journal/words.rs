@@ -13,7 +13,10 @@ use tracing::Level;
 /// with. `INFO`: everything else that an operator wants to find in the log afterwards.
 pub(super) fn level(event: &Event) -> Level {
     match event {
-        Event::TakeFailed { .. } | Event::AddressRefused { .. } | Event::ConfigurationRefused { .. } => Level::ERROR,
+        Event::TakeFailed { .. }
+        | Event::AddressRefused { .. }
+        | Event::ConfigurationRefused { .. }
+        | Event::HolderUnreachable { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::PeerDead { .. }
         | Event::OneWayLoss { .. }
@@ -22,6 +25,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Isolated
         | Event::Overslept { .. }
         | Event::AddressRestored { .. }
+        | Event::HolderAnswers { .. }
+        | Event::RivalOnTheWire { .. }
         | Event::Rivals { .. } => Level::WARN,
         Event::MonitorChanged { verdict, .. } => match verdict {
             Verdict::Down => Level::WARN,
@@ -96,6 +101,15 @@ pub fn sentence(event: &Event) -> String {
             format!("{rival} claims {virtual_host} too: {winner} keeps it")
         }
         Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
+        Event::RivalOnTheWire { virtual_host, address, mac } => {
+            format!("{mac} says on the wire that it has {address} of {virtual_host}, which is ours: announced again")
+        }
+        Event::HolderAnswers { virtual_host, address, mac } => {
+            format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
+        }
+        Event::HolderUnreachable { virtual_host, address, mac } => format!(
+            "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
+        ),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
         Event::Standby { server, on: true } => format!("{server} is on standby"),

@@ -1,11 +1,14 @@
 //! One interface's packet socket, under a pnet channel.
 //!
 //! Invariants: no frame is queued that the filter has not let through, for the filter is attached before the socket is
-//! bound. Nobody listens unless a question is open: otherwise the filter is deaf, and a busy link wakes nobody. Our own
-//! frames are not heard, and the interface is not made promiscuous.
+//! bound. Unless a question is open the filter lets through only what others say of the addresses that are watched, and
+//! nothing where there are none: a busy link wakes nobody. Our own frames are not heard, and the interface is not made
+//! promiscuous.
 
 use std::{
+    collections::BTreeSet,
     io, mem,
+    net::IpAddr,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     time::Duration,
 };
@@ -13,7 +16,10 @@ use std::{
 use model::net::{InterfaceIndex, MacAddress};
 use pnet::datalink::{Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender, NetworkInterface, channel};
 
-use super::frame::{Heard, parse};
+use super::{
+    filter,
+    frame::{Heard, parse},
+};
 
 /// A send that finds no room for so long has failed.
 const SEND_PATIENCE: Duration = Duration::from_millis(10);
@@ -27,14 +33,17 @@ pub(super) struct Link {
     fd: OwnedFd,
     sender: Box<dyn DataLinkSender>,
     receiver: Box<dyn DataLinkReceiver>,
+    /// A question is open: everything that neighbours say is heard.
     listening: bool,
+    /// Addresses that only we should speak of.
+    watched: BTreeSet<IpAddr>,
 }
 
 impl Link {
     /// Opens the interface, deaf.
     pub(super) fn open(interface: InterfaceIndex) -> io::Result<Self> {
         let socket = socket()?;
-        attach(socket.as_raw_fd(), &DEAF)?;
+        attach(socket.as_raw_fd(), &filter::watching(&BTreeSet::new()))?;
         ignore_outgoing(socket.as_raw_fd());
         let fd = socket.try_clone()?;
         let config = Config {
@@ -59,7 +68,9 @@ impl Link {
             flags: 0,
         };
         match channel(&interface, config)? {
-            Channel::Ethernet(sender, receiver) => Ok(Self { fd, sender, receiver, listening: false }),
+            Channel::Ethernet(sender, receiver) => {
+                Ok(Self { fd, sender, receiver, listening: false, watched: BTreeSet::new() })
+            }
             _ => Err(io::Error::other("not an Ethernet channel")),
         }
     }
@@ -70,6 +81,11 @@ impl Link {
 
     pub(super) fn is_listening(&self) -> bool {
         self.listening
+    }
+
+    /// Whether anything at all can be heard.
+    pub(super) fn is_open(&self) -> bool {
+        self.listening || !self.watched.is_empty()
     }
 
     /// The interface's MAC as it is now: bonds and administrators change them.
@@ -91,16 +107,34 @@ impl Link {
         self.sender.send_to(frame, None).unwrap_or_else(|| Err(io::Error::other("nothing was sent")))
     }
 
-    /// Listens from now on, or no longer. What was heard before a question is no answer to it: it goes.
+    /// Listens to everybody from now on, or no longer.
     pub(super) fn listen(&mut self, listening: bool) -> io::Result<()> {
-        if self.listening != listening {
-            attach(self.fd(), if listening { &NEIGHBOURS } else { &DEAF })?;
-            self.listening = listening;
-            if !listening {
-                self.receive(&mut |_| {})?;
-            }
+        if self.listening == listening {
+            return Ok(());
         }
-        Ok(())
+        self.listening = listening;
+        self.tune()
+    }
+
+    /// Hears from now on what others say of these addresses.
+    pub(super) fn watch(&mut self, watched: BTreeSet<IpAddr>) -> io::Result<()> {
+        if self.watched == watched {
+            return Ok(());
+        }
+        self.watched = watched;
+        if self.listening { Ok(()) } else { self.tune() }
+    }
+
+    pub(super) fn watches(&self, address: IpAddr) -> bool {
+        self.watched.contains(&address)
+    }
+
+    fn tune(&self) -> io::Result<()> {
+        if self.listening {
+            attach(self.fd(), &filter::NEIGHBOURS)
+        } else {
+            attach(self.fd(), &filter::watching(&self.watched))
+        }
     }
 
     /// Takes what has been heard. An error means that the interface went down or away.
@@ -133,7 +167,7 @@ fn socket() -> io::Result<OwnedFd> {
 
 fn attach(fd: RawFd, filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).expect("a handful of instructions"),
+        len: u16::try_from(filter.len()).expect("no longer than the kernel takes"),
         // The kernel reads the program and copies it.
         filter: filter.as_ptr().cast_mut(),
     };
@@ -153,37 +187,3 @@ fn ignore_outgoing(fd: RawFd) {
         libc::setsockopt(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, (&raw const yes).cast(), length);
     }
 }
-
-const fn load_half(offset: u32) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
-}
-
-const fn load_byte(offset: u32) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
-}
-
-/// Skips `jt` instructions where the loaded value is `k`, else `jf`.
-const fn equals(k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt, jf, k }
-}
-
-/// Ends the program: so many bytes of the frame are kept.
-const fn keep(bytes: u32) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: bytes }
-}
-
-/// Hears nothing.
-const DEAF: [libc::sock_filter; 1] = [keep(0)];
-
-/// ARP, and neighbour advertisements (ICMPv6 type 136 right behind the IPv6 header).
-const NEIGHBOURS: [libc::sock_filter; 9] = [
-    load_half(12),
-    equals(0x0806, 6, 0),
-    equals(0x86dd, 0, 4),
-    load_byte(20),
-    equals(58, 0, 2),
-    load_byte(54),
-    equals(136, 1, 0),
-    keep(0),
-    keep(2048),
-];

@@ -1,14 +1,16 @@
-//! What is said on the link itself: announcements of virtual addresses, and questions who has an address.
+//! What is said on the link itself: announcements of virtual addresses, questions who has an address, and what others say
+//! of addresses that are ours.
 //!
 //! One thread has the packet sockets, one for each interface that was ever needed, and waits on them and on [`Wire`]'s
 //! mailbox at the same time. pnet, its only user, stays inside this module.
 //!
 //! Invariants: no call waits. The mailbox is bounded by the addresses that exist: what is asked for twice before the
 //! thread gets to it is done once, and nothing is dropped. Every question is answered; where the link cannot be used,
-//! that is silence, which means a free address or an unreachable witness.
+//! that is silence, which means a free address, a holder that is gone, or an unreachable witness.
 //!
-//! Deliberately not here: when to announce and how often; receiving other hosts' conflicts unasked.
+//! Deliberately not here: when to announce and how often, and what a rival means.
 
+mod filter;
 mod frame;
 mod link;
 mod question;
@@ -22,12 +24,15 @@ use std::{
     time::Duration,
 };
 
-use model::net::{InterfaceIndex, MacAddress, Prefix};
+use model::{
+    Instant,
+    net::{InterfaceIndex, MacAddress, Prefix},
+};
 use pnet::datalink::NetworkInterface;
 
-use self::{link::Link, question::Questions};
+use self::{frame::Heard, link::Link, question::Questions};
 use crate::{
-    Sink, clock, schedule,
+    Report, Sink, clock, schedule,
     wake::{Wake, poll, readable},
 };
 
@@ -48,9 +53,14 @@ struct Shared {
 struct Mailbox {
     announce: BTreeMap<IpAddr, InterfaceIndex>,
     check: BTreeSet<(IpAddr, InterfaceIndex)>,
+    holder: BTreeMap<(IpAddr, InterfaceIndex), Duration>,
     witness: BTreeMap<(IpAddr, InterfaceIndex), Duration>,
+    watch: Option<BTreeMap<IpAddr, InterfaceIndex>>,
     stop: bool,
 }
+
+/// A rival who goes on is reported no more often.
+const RIVAL_PAUSE: Duration = Duration::from_millis(100);
 
 impl Wire {
     /// Starts the thread. Interfaces are opened when they are first needed.
@@ -60,8 +70,13 @@ impl Wire {
     /// The kernel gives no thread or descriptor.
     pub fn start(sink: Sink) -> io::Result<Self> {
         let shared = Arc::new(Shared { mailbox: Mutex::default(), wake: Wake::new()? });
-        let engine =
-            Engine { shared: Arc::clone(&shared), sink, links: BTreeMap::new(), questions: Questions::default() };
+        let engine = Engine {
+            shared: Arc::clone(&shared),
+            sink,
+            links: BTreeMap::new(),
+            questions: Questions::default(),
+            rivals: BTreeMap::new(),
+        };
         let thread = Builder::new().name("standin-wire".into()).spawn(move || engine.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -71,11 +86,23 @@ impl Wire {
         self.post(|mailbox| mailbox.announce.extend(addresses));
     }
 
+    /// These addresses should be ours alone, each on its link, whole: whoever else says to have one is told as
+    /// [`Report::Rival`](crate::Report::Rival), at a limited rate.
+    pub fn watch(&self, addresses: BTreeMap<IpAddr, InterfaceIndex>) {
+        self.post(|mailbox| mailbox.watch = Some(addresses));
+    }
+
     /// Asks the link whether somebody has the address; [`Report::Duplicate`](crate::Report::Duplicate) within about 100 ms.
     pub fn check_duplicate(&self, address: IpAddr, interface: InterfaceIndex) {
         self.post(|mailbox| {
             mailbox.check.insert((address, interface));
         });
+    }
+
+    /// Asks each link who has these addresses, whose holder has fallen silent; [`Report::Holder`](crate::Report::Holder)
+    /// for each within `patience`.
+    pub fn ask_holder(&self, addresses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
+        self.post(|mailbox| mailbox.holder.extend(addresses.into_iter().map(|place| (place, patience))));
     }
 
     /// Asks the link whether the address lives; [`Report::Witness`](crate::Report::Witness) within `patience`.
@@ -118,6 +145,8 @@ struct Engine {
     sink: Sink,
     links: BTreeMap<InterfaceIndex, Link>,
     questions: Questions,
+    /// When a rival was last reported; bounded by the addresses that are watched.
+    rivals: BTreeMap<IpAddr, Instant>,
 }
 
 impl Engine {
@@ -126,11 +155,14 @@ impl Engine {
         let _ = schedule::prefer_this_thread();
         loop {
             let mail = mem::take(&mut *self.shared.lock());
-            self.announce(mail.announce);
+            self.announce(&mail.announce);
             if mail.stop {
                 return;
             }
-            self.begin(mail.check, mail.witness);
+            if let Some(addresses) = &mail.watch {
+                self.watch(addresses);
+            }
+            self.begin(mail);
             self.ask();
             self.stop_listening();
             if let Err(error) = self.wait() {
@@ -142,8 +174,8 @@ impl Engine {
         }
     }
 
-    fn announce(&mut self, addresses: BTreeMap<IpAddr, InterfaceIndex>) {
-        for (address, interface) in addresses {
+    fn announce(&mut self, addresses: &BTreeMap<IpAddr, InterfaceIndex>) {
+        for (&address, &interface) in addresses {
             self.on_link(interface, |link| {
                 let mac = link.mac()?;
                 frame::announcement(mac, address).iter().try_for_each(|frame| link.send(frame))
@@ -151,20 +183,39 @@ impl Engine {
         }
     }
 
-    fn begin(
-        &mut self,
-        check: BTreeSet<(IpAddr, InterfaceIndex)>,
-        witness: BTreeMap<(IpAddr, InterfaceIndex), Duration>,
-    ) {
-        if check.is_empty() && witness.is_empty() {
+    fn watch(&mut self, addresses: &BTreeMap<IpAddr, InterfaceIndex>) {
+        self.rivals.retain(|address, _| addresses.contains_key(address));
+        let links: BTreeSet<InterfaceIndex> = self.links.keys().chain(addresses.values()).copied().collect();
+        for index in links {
+            let here = addresses.iter().filter(|(_, link)| **link == index).map(|(address, _)| *address).collect();
+            self.on_link(index, |link| link.watch(here));
+        }
+    }
+
+    /// Somebody else has said to have an address of ours.
+    fn rival(&mut self, Heard { address, mac }: Heard) {
+        let now = clock::now();
+        let reported = self.rivals.get(&address).is_some_and(|last| now.since(*last) < RIVAL_PAUSE);
+        // Our own MACs may have changed since they were last looked at, so they are looked at now.
+        if reported || own_macs(&pnet::datalink::interfaces()).contains(&mac) {
+            return;
+        }
+        self.rivals.insert(address, now);
+        (self.sink)(Report::Rival { address, mac });
+    }
+
+    fn begin(&mut self, Mailbox { announce: _, check, holder, witness, watch: _, stop: _ }: Mailbox) {
+        if check.is_empty() && holder.is_empty() && witness.is_empty() {
             return;
         }
         let now = clock::now();
         let interfaces = pnet::datalink::interfaces();
-        let own: Vec<MacAddress> =
-            interfaces.iter().filter_map(|interface| interface.mac).map(|mac| MacAddress(mac.octets())).collect();
+        let own = own_macs(&interfaces);
         for (address, interface) in check {
             self.questions.check_duplicate(now, address, interface, own.clone());
+        }
+        for ((address, interface), patience) in holder {
+            self.questions.ask_holder(now, address, interface, (own.clone(), patience));
         }
         for ((address, interface), patience) in witness {
             let source = source(&interfaces, interface, address);
@@ -200,7 +251,7 @@ impl Engine {
         let (indices, mut fds): (Vec<_>, Vec<_>) = self
             .links
             .iter()
-            .filter(|(_, link)| link.is_listening())
+            .filter(|(_, link)| link.is_open())
             .map(|(index, link)| (*index, readable(link.fd())))
             .unzip();
         fds.push(readable(self.shared.wake.fd()));
@@ -212,10 +263,16 @@ impl Engine {
                 continue;
             }
             let mut heard = Vec::new();
-            self.on_link(index, |link| link.receive(&mut |frame| heard.push(frame)));
+            let mut rivals = Vec::new();
+            self.on_link(index, |link| {
+                link.receive(&mut |frame| heard.push(frame))?;
+                rivals.extend(heard.iter().filter(|heard| link.watches(heard.address)).copied());
+                Ok(())
+            });
             for report in heard.into_iter().flat_map(|heard| self.questions.heard(index, heard)) {
                 (self.sink)(report);
             }
+            rivals.into_iter().for_each(|heard| self.rival(heard));
         }
         Ok(())
     }
@@ -234,6 +291,11 @@ impl Engine {
             Err(error) => tracing::warn!(interface = index.0, %error, "the link cannot be used"),
         }
     }
+}
+
+/// This machine's Ethernet addresses.
+fn own_macs(interfaces: &[NetworkInterface]) -> Vec<MacAddress> {
+    interfaces.iter().filter_map(|interface| interface.mac).map(|mac| MacAddress(mac.octets())).collect()
 }
 
 /// Milliseconds for poll(2), rounded up so that the deadline has passed when it returns.

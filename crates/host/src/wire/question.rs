@@ -6,9 +6,14 @@
 //! clients, and every moment of asking is an outage for them. An owner that answers later than that is met by the
 //! conflict rules above.
 //!
+//! *Silent holders* are probed once in the time given: whoever asks does so round after round.
+//!
 //! *Witnesses* are asked three times within their patience, so that one lost frame is not taken for an outage.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use model::{Instant, net::InterfaceIndex, net::MacAddress, report::DuplicateCheck};
 
@@ -40,6 +45,8 @@ struct Question {
 enum Kind {
     /// Does anybody but these have it?
     Duplicate { own: Vec<MacAddress> },
+    /// Does anybody but these have it still?
+    Holder { own: Vec<MacAddress> },
     /// Does it live? Asked from this address of ours.
     Witness { source: IpAddr },
 }
@@ -72,6 +79,26 @@ impl Questions {
             let (spacing, left) = (PROBE_SPACING, PROBES);
             self.0.push(Question { address, interface, kind, spacing, next: now, left, until });
         }
+    }
+
+    /// Asks once for a silent holder's address. Each such question gets its own report.
+    pub(super) fn ask_holder(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        interface: InterfaceIndex,
+        (own, patience): (Vec<MacAddress>, Duration),
+    ) {
+        let kind = Kind::Holder { own };
+        self.0.push(Question {
+            address,
+            interface,
+            kind,
+            spacing: patience,
+            next: now,
+            left: 1,
+            until: now + patience,
+        });
     }
 
     /// Begins to ask a witness. Each such question gets its own report, however they overlap.
@@ -130,15 +157,15 @@ impl Question {
     fn ask(&self) -> Ask {
         let source = match (&self.kind, self.address) {
             (Kind::Witness { source }, _) => *source,
-            (Kind::Duplicate { .. }, IpAddr::V4(_)) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-            (Kind::Duplicate { .. }, IpAddr::V6(_)) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            (Kind::Duplicate { .. } | Kind::Holder { .. }, IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+            (Kind::Duplicate { .. } | Kind::Holder { .. }, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         };
         Ask { interface: self.interface, source, target: self.address }
     }
 
     fn counts(&self, mac: MacAddress) -> bool {
         match &self.kind {
-            Kind::Duplicate { own } => !own.contains(&mac),
+            Kind::Duplicate { own } | Kind::Holder { own } => !own.contains(&mac),
             Kind::Witness { .. } => true,
         }
     }
@@ -150,6 +177,7 @@ impl Question {
                 let check = answer.map_or(DuplicateCheck::Free, DuplicateCheck::InUse);
                 Report::Duplicate { address, check }
             }
+            Kind::Holder { .. } => Report::Holder { address, answer },
             Kind::Witness { .. } => Report::Witness { address, reachable: answer.is_some() },
         }
     }
@@ -223,6 +251,20 @@ mod tests {
         let mut questions = checking();
         questions.check_duplicate(at(50), vip(), ETH0, vec![OWN]);
         assert_eq!(questions.silent(at(100)).len(), 1);
+        assert_eq!(questions.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_silent_holder_is_probed_once_and_our_own_voice_is_none_of_its() {
+        let mut questions = Questions::default();
+        let patience = Duration::from_millis(25);
+        questions.ask_holder(at(0), vip(), ETH0, (vec![OWN], patience));
+        let probe = Ask { interface: ETH0, source: "0.0.0.0".parse().unwrap(), target: vip() };
+        assert_eq!((questions.due(at(0)), questions.due(at(24))), (vec![probe], vec![]));
+        assert_eq!(questions.heard(ETH0, heard(OWN)), []);
+        assert_eq!(questions.silent(at(25)), [Report::Holder { address: vip(), answer: None }]);
+        questions.ask_holder(at(25), vip(), ETH0, (vec![OWN], patience));
+        assert_eq!(questions.heard(ETH0, heard(OTHER)), [Report::Holder { address: vip(), answer: Some(OTHER) }]);
         assert_eq!(questions.next_deadline(), None);
     }
 

@@ -7,7 +7,10 @@ use crate::world::World;
 
 impl World<'_> {
     pub(super) fn cover(&mut self) -> Option<Broken> {
-        for group in self.groups() {
+        let groups = self.groups();
+        // What a part lacked before it was joined to others is no lack of today's.
+        self.watch.bare.retain(|(_, first), _| groups.iter().any(|group| group[0] == *first));
+        for group in groups {
             let config = self.machines[group[0]].config.clone();
             let since = self.unchanged_since(&group)?;
             for (name, host) in &config.virtual_hosts {

@@ -56,6 +56,23 @@ impl World<'_> {
         None
     }
 
+    /// *one-owner* on the wire: an address is taken while the machine of a daemon that does not run answers for it.
+    pub(crate) fn took_from_the_silent(&self, taker: usize, address: std::net::IpAddr) -> Option<Broken> {
+        let sound = self.network.is_good() && self.now.since(self.watch.rewired) > self.watch.bounds.detection * 2;
+        let left_behind = |other: &&crate::host::Machine| {
+            other.number != taker
+                && other.kernel.contains(&address)
+                && other.lease.unattended.is_some()
+                && self.wired(taker, other.number)
+        };
+        let other = self.machines.iter().filter(|_| sound).find(left_behind)?;
+        let detail = format!(
+            "{} takes {address}, for which the machine of {} answers, whose daemon does not run",
+            self.machines[taker].name, other.name
+        );
+        Some(Broken::new(Invariant::OneOwner, detail))
+    }
+
     /// *self-release*.
     fn forbidden(&mut self) -> Option<Broken> {
         for machine in &self.machines {

@@ -38,7 +38,12 @@ impl World<'_> {
                 if let What::Refused(_) = line {
                     self.watch.refused(machine, now);
                 }
-                self.trace.note(now, Some(&host.name), line);
+                self.trace.note(now, Some(&host.name), line.clone());
+                if let What::Added(address) = line
+                    && let Some(broken) = self.took_from_the_silent(machine, address)
+                {
+                    self.fail(broken);
+                }
             }
             self.report(machine, Duration::from_micros(20 + order), Input::Address { address, outcome });
         }

@@ -302,3 +302,36 @@ fn authentic_nonsense_is_malformed() {
     assert_eq!(link.refused("a", Refusal::Malformed), refused);
     assert_eq!(link.beliefs("a"), before);
 }
+
+#[test]
+fn a_living_run_that_an_overtaken_word_has_replaced_comes_back() {
+    let mut link = Link::new(&["a", "b"]);
+    link.run(3);
+    link.start("b", &["a", "b"], 8);
+    link.cut("b", "a");
+    link.run(3);
+    link.beat("a");
+    let early = link.wire.last().unwrap().2.clone();
+    link.beat("a");
+    // A word of this run of b, held back on its way: it answers to both.
+    let mut effects = Effects::new();
+    let now = link.now;
+    link.node("b").send(now, &Statement::default(), &mut effects);
+    let held_back = effects.drain().find_map(|effect| match effect {
+        Effect::Send { datagram, .. } => Some(datagram),
+        _ => None,
+    });
+    link.start("b", &["a", "b"], 9);
+    link.cut.clear();
+    link.cut("a", "b");
+    // The next run has heard the first of the two alone.
+    link.replay("b", &early);
+    link.beat("b");
+    let run = |link: &Link| link.nodes[&name("a")].peer(&name("b")).and_then(Peer::boot);
+    assert_eq!(run(&link), Some(boot(9)));
+    link.replay("a", &held_back.unwrap());
+    assert_eq!(run(&link), Some(boot(8)), "nothing tells yet which of the two is the later one");
+    link.cut.clear();
+    link.run(4);
+    assert_eq!((run(&link), link.state("b", "a")), (Some(boot(9)), ServerState::Alive));
+}
