@@ -172,8 +172,8 @@ fn owners(random: &mut Random, origin: &str) -> BTreeMap<String, Owned> {
         }
         let name = format!("{}.{origin}", labels.join("."));
         // A zone of ours below is delegated, and nothing else is on the way to it.
-        let at_or_above = |other: &&str| **other == name || is_below(other, &name);
-        let no_cut = labels[0] == "*" || ORIGINS.iter().any(|other| at_or_above(&other));
+        let is_at_or_above = |other: &&str| **other == name || is_below(other, &name);
+        let no_cut = labels[0] == "*" || ORIGINS.iter().any(is_at_or_above);
         owners.insert(name, owned(random, no_cut));
     }
     for child in ORIGINS.into_iter().filter(|child| is_below(child, origin)) {

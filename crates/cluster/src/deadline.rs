@@ -18,6 +18,8 @@ pub enum DeadlineName {
     Settle,
     /// A planned stop waits no longer.
     Resign,
+    /// Nothing has happened for a while.
+    Again,
     /// The kernel owes an answer, or a failed removal is tried again.
     Kernel,
     /// A virtual host is announced again.

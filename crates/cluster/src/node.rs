@@ -41,6 +41,9 @@ use crate::{
     statement::Statement,
 };
 
+/// Everything is decided anew at least so often, whether or not there is a reason.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What a node needs to begin.
 #[derive(Debug)]
 pub struct Settings {
@@ -72,11 +75,12 @@ pub struct Node {
     said: Said,
     /// The peers that were alive when everything was last decided.
     company: BTreeSet<ServerName>,
-    /// What each peer last said, and was, when everything was decided; to tell news from repetition.
-    considered: BTreeMap<ServerName, (ServerState, Statement)>,
+    /// What each peer was, whether it heard us, and what it last said when everything was decided; to tell news from repetition.
+    considered: BTreeMap<ServerName, (ServerState, bool, Statement)>,
     serial: u32,
     health: Arc<Health>,
     counters: Counters,
+    agenda: Agenda,
 }
 
 /// Whether this server takes part.
@@ -103,6 +107,15 @@ struct Rounds {
     sent: Instant,
     /// When peers were last given time because this process had run late.
     pardoned: Instant,
+}
+
+/// What the last decision left to be decided later.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Agenda {
+    /// The earliest deadline that decisions have set.
+    next: Option<(Instant, DeadlineName)>,
+    /// Nothing is under way anywhere: only news or that deadline can change a decision.
+    at_rest: bool,
 }
 
 /// What was last told to whom, so that only news is told.
@@ -137,6 +150,7 @@ impl Node {
             serial,
             health: Arc::new(Health::default()),
             counters: Counters::default(),
+            agenda: Agenda::default(),
             config: config.clone(),
         };
         effects.record(Event::Started { boot });
@@ -148,6 +162,7 @@ impl Node {
         node.duty.settling = Some(now + patience);
         node.decide(now, effects);
         node.speak(now, true, effects);
+        node.agenda = node.agenda(now);
         node
     }
 
@@ -158,11 +173,15 @@ impl Node {
         }
         let woken = self.wake(now, effects);
         let news = self.note(now, input, effects);
-        let due = self.next_deadline().is_some_and(|(at, _)| at <= now);
-        // Most heartbeats say nothing new: nothing is decided anew for them.
+        let speaks = now >= self.next_heartbeat();
+        let due = self.agenda.next.as_ref().is_some_and(|(at, _)| *at <= now) || speaks && !self.agenda.at_rest;
+        // Most heartbeats, theirs and ours, say nothing new: nothing is decided anew for them.
         if woken || news || due {
             self.decide(now, effects);
             self.speak(now, false, effects);
+            self.agenda = self.agenda(now);
+        } else if speaks {
+            self.repeat(now, effects);
         } else if self.membership.prompts_wanted() {
             self.membership.send_prompts(now, &self.said.statement, effects);
         }
@@ -174,10 +193,23 @@ impl Node {
         if self.duty.gone {
             return None;
         }
+        let mut earliest = Earliest::default();
+        earliest.consider(Some(self.next_heartbeat()), || DeadlineName::Heartbeat);
+        earliest.consider(self.membership.next_deadline(), || DeadlineName::Peer);
+        if let Some((at, name)) = &self.agenda.next {
+            earliest.consider(Some(*at), || name.clone());
+        }
+        earliest.into_inner()
+    }
+
+    fn next_heartbeat(&self) -> Instant {
+        self.rounds.sent + self.heartbeat().interval
+    }
+
+    fn agenda(&self, now: Instant) -> Agenda {
         let heartbeat = self.heartbeat();
         let mut earliest = Earliest::default();
-        earliest.consider(Some(self.rounds.sent + heartbeat.interval), || DeadlineName::Heartbeat);
-        earliest.consider(self.membership.next_deadline(), || DeadlineName::Peer);
+        earliest.consider(Some(now + AGAIN), || DeadlineName::Again);
         earliest.consider(self.duty.listening, || DeadlineName::Listening);
         earliest.consider(self.duty.young, || DeadlineName::Listening);
         earliest.consider(self.duty.settling, || DeadlineName::Settle);
@@ -187,7 +219,12 @@ impl Node {
         for election in self.elections.values() {
             election.deadlines(heartbeat, &mut earliest);
         }
-        earliest.into_inner()
+        let Duty { standby: _, resigning, listening, young, settling, gone: _ } = self.duty;
+        let at_rest = resigning.or(listening).or(young).or(settling).is_none()
+            && self.standing == Standing::Sound
+            && self.membership.peers().all(|(_, peer)| peer.state() != ServerState::Suspect)
+            && self.elections.values().all(Election::is_at_rest);
+        Agenda { next: earliest.into_inner(), at_rest }
     }
 
     /// What DNS and status should say.
@@ -253,12 +290,14 @@ impl Node {
     /// Whether a peer says, or is, something else than when everything was last decided.
     fn is_news(&mut self, server: &ServerName) -> bool {
         let Some(peer) = self.membership.peer(server) else { return true };
-        let statement = Statement { heard: BTreeMap::new(), ..peer.statement().cloned().unwrap_or_default() };
-        let word = (peer.state(), statement);
-        if self.considered.get(server) == Some(&word) {
+        let (state, deaf, statement) = (peer.state(), self.is_deaf(peer), peer.statement());
+        let same = |(was, was_deaf, said): &(ServerState, bool, Statement)| {
+            (*was, *was_deaf) == (state, deaf) && statement.is_some_and(|statement| statement.agrees_with(said))
+        };
+        if self.considered.get(server).is_some_and(same) {
             return false;
         }
-        self.considered.insert(server.clone(), word);
+        self.considered.insert(server.clone(), (state, deaf, statement.cloned().unwrap_or_default()));
         true
     }
 

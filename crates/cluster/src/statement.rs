@@ -29,6 +29,17 @@ pub struct Statement {
     pub verdicts: BTreeMap<u64, Verdict>,
 }
 
+impl Statement {
+    /// Whether both say the same, but for whom they hear.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        let Self { standby, resigning, goodbye, listening, configuration, serial, heard: _, stances, verdicts } = self;
+        (*standby, *resigning, *goodbye, *listening) == (other.standby, other.resigning, other.goodbye, other.listening)
+            && (*configuration, *serial) == (other.configuration, other.serial)
+            && *stances == other.stances
+            && *verdicts == other.verdicts
+    }
+}
+
 /// The last that a server heard of one run of a peer. Two at most for one peer: its run in force, and one that has not
 /// yet proven to be fresh.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod clock;
+mod connections;
 pub mod dns_counters;
 mod dns_socket;
 pub mod dns_stream;

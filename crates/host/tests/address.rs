@@ -9,20 +9,13 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::IpAddr,
     process::{Child, Stdio},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
-use host::{
-    Report, Sink,
-    address::{Addresses, PROTOCOL},
-    lab::Host,
-};
+use host::{Report, address::PROTOCOL, lab::Host};
 use model::{
     net::{Interface, InterfaceIndex, Prefix},
     report::AddressOutcome,
@@ -32,49 +25,8 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol},
 };
-use rtnetlink::{LinkVeth, MulticastGroup, new_multicast_connection};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup, new_multicast_connection};
 use support::*;
-
-/// Addresses, and a thread that feeds them as a driver does.
-struct Fed {
-    addresses: Arc<Mutex<Addresses>>,
-    /// The feeding ends when this is dropped.
-    feeding: Option<Sender<()>>,
-}
-
-impl Fed {
-    fn start(sink: Sink) -> Self {
-        let addresses = Arc::new(Mutex::new(Addresses::start(sink).expect("netlink")));
-        let (feeding, told) = channel();
-        let fed = Arc::clone(&addresses);
-        thread::spawn(move || {
-            while told.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
-                fed.lock().expect("nobody panics").feed();
-            }
-        });
-        Self { addresses, feeding: Some(feeding) }
-    }
-
-    fn set(&self, desired: BTreeMap<IpAddr, InterfaceIndex>) {
-        self.addresses.lock().expect("nobody panics").set(desired);
-    }
-
-    fn stop(&self) {
-        self.addresses.lock().expect("nobody panics").stop();
-    }
-
-    /// From now on nobody feeds them.
-    fn starve(&mut self) {
-        self.feeding = None;
-    }
-}
-
-impl Drop for Fed {
-    fn drop(&mut self) {
-        self.starve();
-        self.stop();
-    }
-}
 
 fn start(host: &Host) -> (Fed, Reports) {
     let (sink, reports) = reports();
@@ -552,6 +504,10 @@ fn the_machines_interfaces_are_reported_whole() {
         add_address(&host, eth0, ip("10.77.0.99"), 24);
         let more = interfaces(&reports, "the new address", |eth0| own(eth0).len() == 3);
         assert_eq!(own(&more), ["10.77.0.11/24", "10.77.0.99/24", "fd00:77::11/64"], "and no virtual one");
+        let other = vec![2, 0, 0, 0, 0, 0x77];
+        let change = LinkMessageBuilder::<LinkUnspec>::new().index(eth0.0).address(other.clone()).build();
+        netlink(&host, |handle| async move { handle.link().set(change).execute().await }).expect("another MAC");
+        interfaces(&reports, "the other MAC", |eth0| eth0.mac.0[..] == other[..]);
         lab.unplug("web1").expect("a cable");
         interfaces(&reports, "no carrier", |eth0| !eth0.up);
         lab.plug("web1").expect("a cable");

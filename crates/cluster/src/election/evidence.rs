@@ -18,7 +18,7 @@ use model::{Instant, config::HeartbeatSettings, net::MacAddress};
 
 /// After so much time guardian and kernel lease have removed the addresses of a daemon that does not run: two seconds of
 /// lease, 1.25 of the kernel's own batching, and a little.
-const RELEASE_BOUND: Duration = Duration::from_millis(3_500);
+pub(super) const RELEASE_BOUND: Duration = Duration::from_millis(3_500);
 /// The pause between rounds after that: nobody waits for the next one any more.
 const SLOW: Duration = Duration::from_millis(250);
 
@@ -100,7 +100,7 @@ impl Evidence {
 
     /// Whether nobody has the addresses any more, as far as the wire tells.
     pub(crate) fn agrees(&self) -> bool {
-        self.0.as_ref().is_some_and(|inquiry| inquiry.silent >= 1 + u32::from(inquiry.last.is_some()))
+        self.0.as_ref().is_some_and(|inquiry| inquiry.silent > u32::from(inquiry.last.is_some()))
     }
 
     /// What is new about a holder that is dead.

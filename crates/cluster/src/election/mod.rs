@@ -253,6 +253,21 @@ impl Election {
         self.untold_until.is_some()
     }
 
+    /// Whether nothing is under way: without news, deciding anew changes nothing before the next deadline.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let settled = match self.phase {
+            Phase::Backup | Phase::Active { .. } => true,
+            Phase::Taking { .. } | Phase::Releasing { .. } => false,
+        };
+        settled
+            && self.steady
+            && self.steadiness.told().is_some()
+            && self.evidence == Evidence::default()
+            && self.rivals.is_empty()
+            && self.lingering.or(self.untold_until).is_none()
+            && !(self.ready || self.reconfigured)
+    }
+
     fn find_obstacle(&self, moment: &Moment<'_>, listed: bool) -> Option<Obstacle> {
         if !listed {
             return Some(Obstacle::NotListed);
@@ -335,7 +350,7 @@ impl Election {
             isolated: moment.standing == Standing::Isolated,
             may_take: moment.standing == Standing::Sound && !self.awaits_others(moment, view),
             told: self.untold_until.is_none(),
-            gone: self.silent_holder(view).is_none() || self.evidence.agrees(),
+            gone: self.silent_holder(moment, view).is_none() || self.evidence.agrees(),
             proven: self.proofs.are_all_given(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
             overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),

@@ -10,9 +10,11 @@ use model::{
     report::DuplicateCheck,
 };
 
+use crate::membership::Peer;
+
 use super::{
     Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase,
-    evidence::Finding,
+    evidence::{Finding, RELEASE_BOUND},
     view::{Member, View},
 };
 
@@ -125,7 +127,7 @@ impl Election {
 
     /// While the holder is silent, whoever would succeed it asks the wire for its addresses (design R3).
     pub(super) fn inquire(&mut self, moment: &Moment<'_>, view: &View<'_>, effects: &mut Effects) {
-        let Some(holder) = self.silent_holder(view) else { return self.evidence.drop() };
+        let Some(holder) = self.silent_holder(moment, view) else { return self.evidence.drop() };
         let dead = !holder.state.is_alive();
         if view.successor(&self.spec).is_none_or(|successor| successor.name != view.me().name) {
             return self.evidence.drop();
@@ -147,12 +149,16 @@ impl Election {
         }
     }
 
-    /// A peer that has said nothing for too long, and whose holding is the newest known: it may be in force still. Not
-    /// where we have something of it ourselves.
-    pub(super) fn silent_holder<'v, 'a>(&self, view: &'v View<'a>) -> Option<&'v Member<'a>> {
+    /// A peer that has said nothing for too long, and whose machine may have the addresses still: its holding is the newest
+    /// known, or it has not been silent for the release bound. Not where we have something of it ourselves.
+    pub(super) fn silent_holder<'v, 'a>(&self, moment: &Moment<'_>, view: &'v View<'a>) -> Option<&'v Member<'a>> {
         let silent = |state| matches!(state, ServerState::Suspect | ServerState::Dead);
-        let newest = |member: &&Member<'_>| member.stance.claim.is_held() && member.stance.term >= self.highest;
-        view.peers().filter(|_| self.phase == Phase::Backup).filter(newest).find(|member| silent(member.state))
+        let in_force = |member: &&Member<'_>| {
+            let heard = moment.membership.peer(member.name).and_then(Peer::last_heard);
+            let lately = heard.is_some_and(|heard| moment.now.since(heard) < RELEASE_BOUND);
+            member.stance.claim.is_held() && (lately || member.stance.term >= self.highest)
+        };
+        view.peers().filter(|_| self.phase == Phase::Backup).filter(in_force).find(|member| silent(member.state))
     }
 
     /// The wire has answered who has an address, or nobody has.

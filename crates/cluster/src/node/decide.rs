@@ -188,8 +188,13 @@ impl Node {
             configuration: statement.map_or(0, |said| said.configuration),
             stance: statement.and_then(|said| said.stances.get(&name.key()).copied()).unwrap_or_default(),
             health: ids.iter().map(|id| verdict(id).unwrap_or(Verdict::Unknown)).collect(),
-            deaf: peer.hears_us().is_some_and(|ago| ago > self.heartbeat().detection()),
+            deaf: self.is_deaf(peer),
         }
+    }
+
+    /// Whether a peer, as it says, does not hear us straight any more.
+    pub(super) fn is_deaf(&self, peer: &Peer) -> bool {
+        peer.hears_us().is_some_and(|ago| ago > self.heartbeat().detection())
     }
 
     /// The addresses that the decisions want on this machine.

@@ -35,6 +35,12 @@ impl Node {
         self.resign(now, effects);
     }
 
+    /// Nothing is new: peers hear the same once more, and that we live.
+    pub(super) fn repeat(&mut self, now: Instant, effects: &mut Effects) {
+        self.membership.send(now, &self.said.statement, effects);
+        self.rounds.sent = now;
+    }
+
     /// Our word, whole. `heard` is filled in by membership.
     fn statement(&self) -> Statement {
         let concerned = self

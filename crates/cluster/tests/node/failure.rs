@@ -226,7 +226,8 @@ fn a_kernel_that_refuses_passes_it_on_and_is_tried_again_later() {
     stage.machine("b").refuses_to_add = true;
     stage.kill("a");
     let gap = stage.until(|stage| stage.holders("v1") == "c");
-    assert!(gap < ms(165), "b passes it on at once: {gap:?}");
+    // 25 ms more than death alone: c was not the first in line, so it asks the wire only now.
+    assert!(gap < ms(190), "b passes it on at once: {gap:?}");
     assert!(stage.events("b").iter().any(|event| matches!(event, Event::TakeFailed { .. })));
     stage.machine("b").refuses_to_add = false;
     stage.run(ms(3_000));

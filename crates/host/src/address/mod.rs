@@ -13,9 +13,13 @@
 //! All are renewed together, and only while whoever decides shows that it lives ([`Addresses::feed`]). A renewal never
 //! brings back what may have run out: that is reported as lost, and is not added again before it is wished for anew.
 //!
+//! Connections through an address that is gone are ended (`leftover`), after its absence was reported; connections through
+//! what stays are never touched.
+//!
 //! Deliberately not here: who should hold an address; announcing it (`wire`).
 
 mod filter;
+mod leftover;
 mod message;
 mod netlink;
 mod renew;

@@ -15,7 +15,9 @@ use model::{Instant, net::InterfaceIndex, report::AddressOutcome};
 use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
 
 use super::{
-    LEASE, Shared, message,
+    LEASE, Shared,
+    leftover::Leftovers,
+    message,
     netlink::{Netlink, words},
     renew::{Place, Renewals},
 };
@@ -26,6 +28,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// From the beginning of one renewal to the next: three may fail.
 const RENEWAL: Duration = Duration::from_millis(500);
+
+/// The same where there are more IPv6 addresses than [`MANY`]: each renewal of one takes the kernel through the interface's
+/// multicast groups, of which every address has one (`ipv6_mc_up`), so that their cost grows with the square of their
+/// number. When a lease ends depends on its last renewal alone: this costs none of the bound, only some of the patience
+/// with a machine that stands still.
+const SELDOM: Duration = Duration::from_secs(1);
+const MANY: usize = 32;
 
 /// When a renewal has failed, or may not be made, it is tried again so soon.
 const SOON: Duration = Duration::from_millis(100);
@@ -59,6 +68,7 @@ struct Worker {
     sink: Sink,
     netlink: Netlink,
     renewals: Renewals,
+    leftovers: Leftovers,
     /// What the kernel has of ours.
     held: BTreeMap<Place, Lease>,
     /// Wished for, but lost: not added again before the wish is made anew.
@@ -96,6 +106,7 @@ async fn begin(shared: Arc<Shared>, sink: Sink) -> io::Result<Worker> {
         sink,
         netlink: Netlink::connect()?,
         renewals: Renewals::open()?,
+        leftovers: Leftovers::start()?,
         held: BTreeMap::new(),
         ended: BTreeSet::new(),
         postponed: false,
@@ -111,12 +122,14 @@ async fn begin(shared: Arc<Shared>, sink: Sink) -> io::Result<Worker> {
 impl Worker {
     /// Deletes all that carries our mark: nothing is wished yet.
     async fn sweep(&self) -> io::Result<()> {
-        for (address, interface) in self.ours().await? {
+        let leftovers = self.ours().await?;
+        for &(address, interface) in &leftovers {
             tracing::warn!(%address, interface = interface.0, "removing an address that an earlier run left behind");
             self.netlink.delete(message::delete(address, interface)).await.map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot remove the leftover address {address}: {}", words(&error)))
             })?;
         }
+        self.leftovers.released(leftovers.into_iter().map(|(address, _)| address));
         Ok(())
     }
 
@@ -179,15 +192,20 @@ impl Worker {
     }
 
     fn next_renewal(&self, now: Instant) -> Instant {
-        let (begun, succeeded) = self.round;
-        if succeeded && now < begun + RENEWAL { begun + RENEWAL } else { now + SOON }
+        let ((begun, succeeded), period) = (self.round, self.period());
+        if succeeded && now < begun + period { begun + period } else { now + SOON }
+    }
+
+    fn period(&self) -> Duration {
+        let six = self.held.keys().filter(|(address, _)| address.is_ipv6()).count();
+        if six > MANY { SELDOM } else { RENEWAL }
     }
 
     /// Begins the leases of all addresses anew, where it is time and we are fed.
     async fn renew(&mut self, desired: &BTreeMap<IpAddr, InterfaceIndex>) {
         let asked = clock::now();
         let (begun, succeeded) = self.round;
-        let due = !succeeded || asked >= begun + RENEWAL;
+        let due = !succeeded || asked >= begun + self.period();
         if self.held.is_empty() || !due || !self.shared.is_fed(asked) {
             return;
         }
@@ -246,9 +264,12 @@ impl Worker {
                 Err(error) => failed.push((address, error)),
             }
         }
-        for (address, interface) in gone {
+        for &(address, interface) in &gone {
             tracing::error!(%address, interface = interface.0, "the lease ran out before it was renewed; the address is lost");
             self.report(address, AddressOutcome::Lost);
+        }
+        if !gone.is_empty() {
+            self.leftovers.released(gone.into_iter().map(|(address, _)| address));
         }
         for (address, error) in failed {
             self.failed(address, &error);
@@ -295,16 +316,21 @@ impl Worker {
     /// Makes the kernel's table agree with the wish and answers whom an answer is owed.
     async fn reconcile(&mut self, desired: &BTreeMap<IpAddr, InterfaceIndex>) {
         let unwanted = |(address, interface): &&Place| desired.get(address) != Some(interface);
+        let mut released = Vec::new();
         for (address, interface) in self.held.keys().filter(unwanted).copied().collect::<Vec<_>>() {
             match self.netlink.delete(message::delete(address, interface)).await {
                 Ok(()) => {
                     self.held.remove(&(address, interface));
                     if !desired.contains_key(&address) {
                         self.report(address, AddressOutcome::Absent);
+                        released.push(address);
                     }
                 }
                 Err(error) => self.failed(address, &error),
             }
+        }
+        if !released.is_empty() {
+            self.leftovers.released(released);
         }
         self.postponed = false;
         for (&address, &interface) in desired {
@@ -340,6 +366,7 @@ impl Worker {
     }
 
     async fn add(&self, address: IpAddr, interface: InterfaceIndex) -> io::Result<()> {
+        self.leftovers.back(address);
         match self.netlink.add(message::add(address, interface)).await {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if self.ours().await?.contains(&(address, interface)) {

@@ -14,7 +14,7 @@
 //! 2. Remove the addresses that the page lists and all that carry our mark, until a dump shows none of them.
 //! 3. Only then the farewell, at which peers take at once. Where the kernel did not confirm the removal there is none:
 //!    peers wait for silence, as if there were no guardian, and the kernel lease bounds what remains.
-//! 4. Start it again, after a pause.
+//! 4. End the connections through those addresses, and start it again, after a pause.
 //!
 //! A child that survives SIGKILL because it hangs inside the kernel has its addresses removed, but no farewell is sent
 //! until it is gone: the call that it hangs in might still add one.

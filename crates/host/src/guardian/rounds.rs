@@ -1,9 +1,10 @@
 //! The guardian's rounds: start the daemon, watch it, clean up after it, and again.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -18,7 +19,9 @@ use super::{
     page::Page,
 };
 use crate::{
-    clock, schedule,
+    clock,
+    connections::Connections,
+    schedule,
     wake::{poll, readable},
 };
 
@@ -48,6 +51,8 @@ struct Guardian<'a> {
     myself: OwnedFd,
     signals: Signals,
     kernel: Kernel,
+    /// None where the kernel does not offer it.
+    connections: Option<Connections>,
     farewell: Vec<UdpSocket>,
     /// Somebody has asked for the end.
     stopping: bool,
@@ -77,6 +82,7 @@ pub fn watch(mut arguments: Vec<OsString>, flag: &str, waiting: &mut dyn FnMut()
         myself,
         signals: Signals::take()?,
         kernel: Kernel::open()?,
+        connections: Connections::open().ok(),
         farewell,
         stopping: false,
         worked: false,
@@ -175,7 +181,8 @@ impl Guardian<'_> {
             // Inside the kernel, where no signal reaches it: at least what it has now goes.
             let _ = self.kernel.release(&self.page.addresses());
         }
-        self.kernel.release(&self.page.addresses())?;
+        let listed = self.page.addresses();
+        self.kernel.release(&listed)?;
         let farewell = self.page.farewell();
         for peer in &farewell.peers {
             for socket in &self.farewell {
@@ -187,7 +194,21 @@ impl Guardian<'_> {
                 }
             }
         }
+        self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
         Ok(())
+    }
+
+    /// What is left of connections through addresses that are gone. Peers have been told already.
+    fn end_connections(&mut self, addresses: BTreeSet<IpAddr>) {
+        let ended = self.connections.as_mut().map(|connections| connections.end(&addresses, &|_| true));
+        match ended {
+            Some(Ok(0)) | None => {}
+            Some(Ok(ended)) => tracing::info!(ended, "ended connections through addresses that are removed"),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "connections through removed addresses are left to time out");
+                self.connections = None;
+            }
+        }
     }
 
     /// Waits before the next start, unless somebody asks for the end.

@@ -4,20 +4,23 @@
 #![allow(dead_code)]
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     io::Write,
     net::IpAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, channel, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use futures_util::{Stream, StreamExt};
 use host::{
     Report, Sink,
+    address::Addresses,
     lab::{Host, Lab, enter},
     wire::Wire,
 };
@@ -166,6 +169,47 @@ impl Gate {
         self.stopped.recv_timeout(PATIENCE).expect("the thread comes to the gate");
         meanwhile();
         self.go.send(()).expect("the thread waits");
+    }
+}
+
+/// Addresses, and a thread that feeds them as a driver does.
+pub(crate) struct Fed {
+    addresses: Arc<Mutex<Addresses>>,
+    /// The feeding ends when this is dropped.
+    feeding: Option<Sender<()>>,
+}
+
+impl Fed {
+    pub(crate) fn start(sink: Sink) -> Self {
+        let addresses = Arc::new(Mutex::new(Addresses::start(sink).expect("netlink")));
+        let (feeding, told) = channel();
+        let fed = Arc::clone(&addresses);
+        thread::spawn(move || {
+            while told.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+                fed.lock().expect("nobody panics").feed();
+            }
+        });
+        Self { addresses, feeding: Some(feeding) }
+    }
+
+    pub(crate) fn set(&self, desired: BTreeMap<IpAddr, InterfaceIndex>) {
+        self.addresses.lock().expect("nobody panics").set(desired);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.addresses.lock().expect("nobody panics").stop();
+    }
+
+    /// From now on nobody feeds them.
+    pub(crate) fn starve(&mut self) {
+        self.feeding = None;
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        self.starve();
+        self.stop();
     }
 }
 

@@ -58,9 +58,13 @@ impl World<'_> {
 
     /// *one-owner* on the wire: an address is taken while the machine of a daemon that does not run answers for it.
     pub(crate) fn took_from_the_silent(&self, taker: usize, address: std::net::IpAddr) -> Option<Broken> {
-        let sound = self.network.is_good() && self.now.since(self.watch.rewired) > self.watch.bounds.detection * 2;
+        let rewired = self.watch.rewired;
+        let sound = self.network.is_good() && self.now.since(rewired) > self.watch.bounds.detection * 2;
         let left_behind = |other: &&crate::host::Machine| {
+            // What it took behind a broken wire nobody knew of.
+            let known = self.watch.held[other.number].get(&address).is_some_and(|since| *since > rewired);
             other.number != taker
+                && known
                 && other.kernel.contains(&address)
                 && other.lease.unattended.is_some()
                 && self.wired(taker, other.number)
