@@ -12,10 +12,7 @@
 pub(crate) mod block;
 mod build;
 
-use std::{
-    hash::{BuildHasher, Hasher},
-    hint::black_box,
-};
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
@@ -59,9 +56,6 @@ pub struct Zones {
     /// What DNS cookies are made with; none: no cookies.
     pub(crate) cookies: Option<Secret>,
 }
-
-/// Names beyond which lookups mostly wait for memory.
-const LARGE: usize = 50_000;
 
 /// Stands for "there is none" in an index.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -203,18 +197,6 @@ impl Zones {
     /// Whether there is no name at all.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
-    }
-
-    /// Whether the table and what it leads to are far larger than the processor's caches.
-    pub(crate) fn is_large(&self) -> bool {
-        self.nodes.len() > LARGE
-    }
-
-    /// Looks at what the answer for a name will need, so that it is in the processor's cache by then.
-    pub(crate) fn touch(&self, name: &NameBuf) {
-        let Some(index) = self.get(name.as_bytes()) else { return };
-        let set = self.sets.get(self.nodes[index as usize].first_set as usize);
-        black_box(set.map(|set| self.arena.get(set.block.start as usize)));
     }
 
     /// Walks a name down to where RFC 1034 section 4.3.2 leaves it. DS is asked of the parent's side of a zone cut

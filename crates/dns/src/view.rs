@@ -12,7 +12,7 @@ use model::{Health, ZoneName, api::PoolStatus};
 use crate::{
     compile::Zones,
     pool::{Evaluated, PoolState},
-    wire::{ExtendedError, HEADER, IN, NameBuf, rtype},
+    wire::{ExtendedError, HEADER, IN, rtype},
 };
 
 /// What is answered now. See [`crate::respond()`].
@@ -64,17 +64,6 @@ impl View {
         let uses = zones.uses.iter().map(|each| used(&evaluated[each.pool], each.ttl)).collect();
         let identity = &identity.as_bytes()[..identity.len().min(255)];
         Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses }
-    }
-
-    /// Looks ahead at what these queries will need. Where zones are large, every look waits for memory several times; many
-    /// looks one after the other, with nothing between, wait together. Costs nothing where zones are small.
-    pub fn look_ahead<'q>(&self, queries: impl Iterator<Item = &'q [u8]>) {
-        if !self.zones.is_large() {
-            return;
-        }
-        for name in queries.filter_map(|query| NameBuf::read(query, HEADER)) {
-            self.zones.touch(&name);
-        }
     }
 
     /// The serial in the SOA of every zone that asks for the cluster's.

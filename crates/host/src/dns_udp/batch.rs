@@ -108,19 +108,6 @@ impl Batch {
         Ok(self.filled)
     }
 
-    /// The bytes of all that were received.
-    pub(super) fn queries(&self) -> impl Iterator<Item = &[u8]> {
-        let m = self.memory.as_ptr();
-        (0..self.filled).map(move |i| {
-            // SAFETY: `i` is in bounds, for `filled` is at most BATCH; nobody writes to the queries as long as `self` is
-            // borrowed.
-            unsafe {
-                let length = ((*m).received[i].msg_len as usize).min(QUERY);
-                &(&(*m).queries[i])[..length]
-            }
-        })
-    }
-
     /// Datagram `i` of those received.
     pub(super) fn query(&mut self, i: usize) -> Query<'_> {
         assert!(i < self.filled, "only what was received is looked at");

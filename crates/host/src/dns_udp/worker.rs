@@ -147,9 +147,6 @@ impl Worker {
             }
         };
         let now = clock::wall_micros();
-        if count > 1 {
-            self.views.load().look_ahead(batch.queries());
-        }
         for i in 0..count {
             self.answer(batch, i, socket, now);
         }
