@@ -168,9 +168,9 @@ fn check_prints_the_mistakes_of_all_files() {
        |
        = help: write the name of this machine's [server.NAME] section; there is: web1, web2
 
-    standin.toml:23:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
+    standin.toml:24:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
        |
-    23 | key-file = "HOME/cluster.key"
+    24 | key-file = "HOME/cluster.key"
        |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: make one with `head -c 32 /dev/urandom | base64`, the same on every server, mode 600
@@ -208,4 +208,50 @@ fn check_says_when_there_is_no_such_file() {
     let output = check(&home);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("standin.toml:1:1: cannot be read: No such file"));
+}
+
+/// The two-server example with a hook whose program is `program`.
+fn with_hook(program: &Path) -> TempDir {
+    let home = installed(&deploy("examples/two-servers"));
+    let path = home.path().join("cluster.toml");
+    let hook = format!("on = \"before-take\"\ncommand = [\"{}\", \"--now\"]\n", program.display());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}\n[[virtual-host.virtual1.hook]]\n{hook}")).unwrap();
+    home
+}
+
+#[test]
+fn check_refuses_a_hook_that_others_could_change_and_warns_of_one_that_is_not_there() {
+    let place = TempDir::new().unwrap();
+    let program = place.path().join("mount-data");
+    let home = with_hook(&program);
+    let output = check(&home);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("warning: ") && said.contains("cluster.toml:"), "{said}");
+    assert!(said.contains("before-take hook of virtual host `virtual1`") && said.contains("does not exist"), "{said}");
+
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o775)).unwrap();
+    let output = check(&home);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr).replace(&place.path().display().to_string(), "PLACE");
+    let said = said.replace(&home.path().display().to_string(), "HOME");
+    // The command is the file's last line.
+    let lines = fs::read_to_string(home.path().join("cluster.toml")).unwrap().lines().count();
+    let said = said.replace(&lines.to_string(), "99");
+    insta::assert_snapshot!(said, @r#"
+    HOME/cluster.toml:99:12: before-take hook of virtual host `virtual1`: PLACE/mount-data has mode 775: others than its owner could change what is run; `chmod go-w` it
+       |
+    99 | command = ["PLACE/mount-data", "--now"]
+       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: a hook runs only if root or the daemon's user alone can change it and every directory above it
+
+    1 mistake in 1 file
+    "#);
+
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = check(&home);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }

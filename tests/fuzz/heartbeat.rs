@@ -27,7 +27,7 @@ const PEER_BOOT: [u8; 16] = [1; 16];
 /// Feeds one input to a server that has just begun and spoken once.
 pub(crate) fn run(input: &[u8]) {
     let now = Instant::from_nanos(1_000_000_000);
-    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7946);
+    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7946).into();
     let keys = Keys::new(Key::from_bytes(&SECRET).expect("32 bytes"));
     let mut membership = Membership::new(ServerName::new("a"), OUR_BOOT, keys, config(), now);
     let mut effects = Effects::new();

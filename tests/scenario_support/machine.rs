@@ -44,6 +44,8 @@ pub(crate) struct Machine {
 pub(crate) struct Process {
     pub(crate) run: u8,
     pub(crate) node: Node,
+    /// It has chosen a link to broadcast on.
+    pub(crate) broadcasts: bool,
     /// It stands still.
     pub(crate) frozen: bool,
     pub(crate) backlog: VecDeque<Input>,
@@ -112,6 +114,7 @@ impl Machine {
             keys: Keys::new(key),
             serial: 1,
             config: self.config.clone(),
+            ethernet: true,
         };
         let mut effects = Effects::new();
         let node = Node::new(self.local(now), settings, &mut effects);
@@ -119,6 +122,7 @@ impl Machine {
             run: self.runs,
             health: node.health().clone(),
             node,
+            broadcasts: false,
             frozen: false,
             backlog: VecDeque::new(),
             wished: BTreeMap::new(),

@@ -72,6 +72,7 @@ impl Record {
             | Step::Router(..)
             | Step::Wire(..)
             | Step::Way(..)
+            | Step::Heartbeats(..)
             | Step::Service(..)
             | Step::Freeze { .. }
             | Step::Reload(..)

@@ -12,9 +12,12 @@
 //! Every sentence that can stand there is in [`SENTENCES`]; `A` is a server or several with commas between them. A
 //! sentence about where a virtual host is changes nothing: it must be true then, whatever `expected.txt` says.
 
-use std::{fs, net::IpAddr, path::Path, time::Duration};
+use std::{fs, net::IpAddr, time::Duration};
 
-use model::{ServerName, VirtualHostName, net::MacAddress};
+use model::{
+    ServerName, VirtualHostName,
+    net::{MacAddress, Path},
+};
 
 /// Every sentence; printed where a line is not understood.
 const SENTENCES: &str = "\
@@ -24,6 +27,8 @@ const SENTENCES: &str = "\
     A lose the router | A reach the router again
     the wire between A and B breaks | the wire between A and B heals
     nothing gets from A to B any more | A gets through to B again
+    heartbeats over PATH from A to B are lost              (PATH is UDP or Ethernet; ARP and all else goes on)
+    heartbeats over PATH from A to B get through again
     the service of VIRTUAL-HOST on A stops | hangs | returns
     A are frozen for N ms                                  (the machine: its kernel does not answer either)
     the daemon of A is frozen for N ms                     (the kernel goes on answering)
@@ -58,6 +63,8 @@ pub(crate) enum Step {
     Wire(Servers, Servers, bool),
     /// From the first to the second.
     Way(Servers, Servers, bool),
+    /// Heartbeats of one path, from the first to the second.
+    Heartbeats(Path, Servers, Servers, bool),
     Service(VirtualHostName, Servers, Service),
     Freeze {
         servers: Servers,
@@ -90,7 +97,7 @@ pub(crate) enum Service {
 ///
 /// # Errors
 /// The first line that is not understood, or out of order.
-pub(crate) fn read(path: &Path) -> Result<Vec<Line>, String> {
+pub(crate) fn read(path: &std::path::Path) -> Result<Vec<Line>, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     parse(&text).map_err(|error| format!("{}:{error}", path.display()))
 }
@@ -133,7 +140,7 @@ fn step(sentence: &str) -> Option<Step> {
     if let Some(rest) = sentence.strip_prefix("the ") {
         return wire(rest).or_else(|| service(rest)).or_else(|| network(rest)).or_else(|| frozen_daemon(rest));
     }
-    about_servers(sentence).or_else(|| stranger(sentence)).or_else(|| held(sentence))
+    about_servers(sentence).or_else(|| heartbeats(sentence)).or_else(|| stranger(sentence)).or_else(|| held(sentence))
 }
 
 /// `web1, web2`.
@@ -186,6 +193,15 @@ fn wire(text: &str) -> Option<Step> {
         text.strip_suffix(" breaks").map(|sides| (sides, false)).or(text.strip_suffix(" heals").map(|s| (s, true)))?;
     let (one, other) = sides.split_once(" and ")?;
     Some(Step::Wire(servers(one)?, servers(other)?, on))
+}
+
+fn heartbeats(text: &str) -> Option<Step> {
+    let (path, ways) = text.strip_prefix("heartbeats over ")?.split_once(" from ")?;
+    let path = Path::ALL.into_iter().find(|known| known.to_string() == path)?;
+    let lost = ways.strip_suffix(" are lost").map(|ways| (ways, false));
+    let (ways, on) = lost.or(ways.strip_suffix(" get through again").map(|ways| (ways, true)))?;
+    let (from, to) = ways.split_once(" to ")?;
+    Some(Step::Heartbeats(path, servers(from)?, servers(to)?, on))
 }
 
 fn service(text: &str) -> Option<Step> {

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::IpAddr,
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +14,8 @@ use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
     config::{ClusterConfig, parse_cluster},
     event::Event,
-    net::{InterfaceIndex, MacAddress},
+    hook::{HookOrder, HookOutcome, HookReport},
+    net::{InterfaceIndex, MacAddress, Origin, Path},
     report::{DuplicateCheck, ProbeOrder, ProbeResult},
 };
 
@@ -42,7 +42,7 @@ const ROUTER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 254));
 /// Something that will happen.
 enum Happening {
     Wake { machine: usize },
-    Arrive { from: usize, to: usize, bytes: Vec<u8> },
+    Arrive { path: Path, from: usize, to: usize, bytes: Vec<u8> },
     Report { machine: usize, run: u8, input: Input },
     Kernel { machine: usize, run: u8 },
     Probe { machine: usize, run: u8, monitor: MonitorId, generation: u32 },
@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) wrong: Vec<String>,
     /// Which way through the wire is broken.
     broken: BTreeSet<(usize, usize)>,
+    /// The same for the heartbeats of one path.
+    lost: BTreeSet<(Path, usize, usize)>,
     strangers: BTreeMap<IpAddr, MacAddress>,
     configurations: BTreeMap<String, Arc<ClusterConfig>>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -70,7 +72,7 @@ impl World {
     ///
     /// # Errors
     /// What is wrong with a cluster file, as `standin check` prints it.
-    pub(crate) fn new(directory: &Path) -> Result<Self, String> {
+    pub(crate) fn new(directory: &std::path::Path) -> Result<Self, String> {
         let configurations = configurations(directory)?;
         let config = configurations.get("cluster.toml").ok_or("there is no cluster.toml")?;
         let names = config.servers.keys().cloned();
@@ -81,6 +83,7 @@ impl World {
             machines,
             wrong: Vec::new(),
             broken: BTreeSet::new(),
+            lost: BTreeSet::new(),
             strangers: BTreeMap::new(),
             configurations,
             queue: BTreeMap::new(),
@@ -124,7 +127,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Wake { machine } => self.feed(machine, None),
-            Happening::Arrive { from, to, bytes } => self.arrive(from, to, bytes),
+            Happening::Arrive { path, from, to, bytes } => self.arrive(path, (from, to), bytes),
             Happening::Report { machine, run, input } => {
                 if self.is_run(machine, run) {
                     self.feed(machine, Some(input));
@@ -182,6 +185,7 @@ impl World {
                 self.ways(other, one, *on)?;
             }
             Step::Way(from, to, on) => self.ways(from, to, *on)?,
+            Step::Heartbeats(path, from, to, on) => self.heartbeats(*path, from, to, *on)?,
             Step::Service(virtual_host, servers, service) => {
                 self.virtual_host(virtual_host)?;
                 self.each(servers, |world, machine| {
@@ -230,6 +234,20 @@ impl World {
                     self.broken.remove(&way)
                 } else {
                     self.broken.insert(way)
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn heartbeats(&mut self, path: Path, from: &Servers, to: &Servers, on: bool) -> Result<(), String> {
+        for from in from {
+            for to in to {
+                let way = (path, self.find(from)?, self.find(to)?);
+                if on {
+                    self.lost.remove(&way)
+                } else {
+                    self.lost.insert(way)
                 };
             }
         }
@@ -343,7 +361,14 @@ impl World {
                 Effect::Farewell(_) => {}
                 Effect::Send { to, datagram } => {
                     let to = self.find(&to).expect("a configured server");
-                    self.after(WAY, Happening::Arrive { from: machine, to, bytes: datagram });
+                    self.after(WAY, Happening::Arrive { path: Path::Udp, from: machine, to, bytes: datagram });
+                }
+                Effect::Ethernet(links) => process.broadcasts = !links.is_empty(),
+                Effect::Broadcast(datagram) => {
+                    for to in (0..self.machines.len()).filter(|to| *to != machine) {
+                        let bytes = datagram.clone();
+                        self.after(WAY, Happening::Arrive { path: Path::Ethernet, from: machine, to, bytes });
+                    }
                 }
                 Effect::Addresses(wished) => {
                     if process.wish(wished) {
@@ -383,6 +408,10 @@ impl World {
                     probe.generation += 1;
                     let generation = probe.generation;
                     self.after(Duration::ZERO, Happening::Probe { machine, run, monitor, generation });
+                }
+                Effect::RunHook(order) => {
+                    let (after, report) = hook(&order);
+                    self.report(machine, after, Input::HookDone { id: order.id, report });
                 }
                 Effect::Health(health) => {
                     process.health = health;
@@ -433,11 +462,17 @@ impl World {
 
     // ---- wire and kernel ----
 
-    fn arrive(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+    fn arrive(&mut self, path: Path, (from, to): (usize, usize), bytes: Vec<u8>) {
         let on = |machine: usize| self.machines[machine].is_on_the_wire();
-        if on(from) && on(to) && !self.broken.contains(&(from, to)) {
-            let address = self.machines[from].config.servers[&self.machines[from].name].heartbeat;
-            self.feed(to, Some(Input::Datagram { from: address, bytes }));
+        let passes = !self.broken.contains(&(from, to)) && !self.lost.contains(&(path, from, to));
+        let sender = &self.machines[from];
+        let origin = match path {
+            Path::Udp => Origin::Udp(sender.config.servers[&sender.name].heartbeat),
+            Path::Ethernet => Origin::Ethernet { interface: InterfaceIndex(2), mac: sender.mac() },
+        };
+        let listens = path == Path::Udp || self.machines[to].process.as_ref().is_some_and(|process| process.broadcasts);
+        if on(from) && on(to) && passes && listens {
+            self.feed(to, Some(Input::Datagram { from: origin, bytes }));
         }
     }
 
@@ -504,8 +539,21 @@ impl World {
     }
 }
 
+/// What a hook does says its command: `/takes N` succeeds after N ms, `/fails N` does not, anything else hangs.
+fn hook(order: &HookOrder) -> (Duration, HookReport) {
+    let limit = order.hook.timeout;
+    let span = order.hook.arguments.first().and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let (after, outcome, reason) = match (&*order.hook.program, span) {
+        ("/takes", Some(span)) if span < limit => (span, HookOutcome::Succeeded, "succeeded"),
+        ("/fails", Some(span)) if span < limit => (span, HookOutcome::Failed, "exit code 1"),
+        _ => (limit + KERNEL, HookOutcome::TimedOut, "killed at its time limit"),
+    };
+    let took_us = u64::try_from(after.as_micros()).expect("a short time");
+    (after, HookReport { took_us, ..HookReport::without_run(outcome, reason) })
+}
+
 /// Every cluster file of the directory, by its name.
-fn configurations(directory: &Path) -> Result<BTreeMap<String, Arc<ClusterConfig>>, String> {
+fn configurations(directory: &std::path::Path) -> Result<BTreeMap<String, Arc<ClusterConfig>>, String> {
     let mut configurations = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(|error| error.to_string())? {
         let path = entry.map_err(|error| error.to_string())?.path();

@@ -1,6 +1,7 @@
 //! `standin check`: reads what `run` would read, and prints all mistakes or what would happen.
 //!
-//! Invariant: exit code 0 means that `run` would start with these files, as far as files can tell.
+//! Invariant: exit code 0 means that `run` would start with these files, as far as files can tell. Not the other way round:
+//! a hook's program that this machine refuses to run is a mistake here, and keeps no daemon from holding addresses.
 
 use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
@@ -17,7 +18,11 @@ const ROWS: usize = 12;
 
 /// Checks all files that belong to the node file `config`; prints to standard output and standard error.
 pub(crate) fn run(config: &Path) -> ExitCode {
-    match load(config) {
+    let loaded = load(config).and_then(|loaded| match loaded.refused_hooks.as_slice() {
+        [] => Ok(loaded),
+        mistakes => Err(LoadError { mistakes: mistakes.to_vec() }),
+    });
+    match loaded {
         Ok(loaded) => {
             let style = Style::of_stdout();
             for warning in &loaded.warnings {

@@ -11,7 +11,9 @@ use crate::membership;
 pub struct Counters {
     /// Heartbeat datagrams sealed and handed over to be sent.
     pub heartbeats_sent: u64,
-    /// Heartbeat datagrams accepted.
+    /// Heartbeat datagrams broadcast on Ethernet, each counted once, on however many interfaces.
+    pub heartbeats_broadcast: u64,
+    /// Heartbeat datagrams accepted, over either path.
     pub heartbeats_received: u64,
     /// Authentic heartbeat datagrams that told nothing new.
     pub heartbeats_redundant: u64,
@@ -37,6 +39,7 @@ impl Counters {
     /// Takes over what membership has counted.
     pub(crate) fn take_over(&mut self, heartbeats: &membership::Counters) {
         self.heartbeats_sent = heartbeats.sent;
+        self.heartbeats_broadcast = heartbeats.broadcast;
         self.heartbeats_received = heartbeats.received;
         self.heartbeats_redundant = heartbeats.redundant;
         self.heartbeats_relayed = heartbeats.relayed;

@@ -32,6 +32,8 @@ pub enum DeadlineName {
     Steady(VirtualHostName),
     /// A holder that must go waits no longer for its successor.
     Handover(VirtualHostName),
+    /// A `before-take` hook is not waited for any longer.
+    Hook(VirtualHostName),
     /// The wire owes an answer, or is asked again, about the addresses of a silent holder.
     Evidence(VirtualHostName),
     /// The wire owes an answer, or is asked again, about a duplicate.

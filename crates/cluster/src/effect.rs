@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Health, MonitorId, ServerName, event::Event, net::InterfaceIndex, report::ProbeOrder};
+use model::{Health, MonitorId, ServerName, event::Event, hook::HookOrder, net::InterfaceIndex, report::ProbeOrder};
 
 /// One thing to do. Executed in the order given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +19,10 @@ pub enum Effect {
         /// What.
         datagram: Vec<u8>,
     },
+    /// The interfaces on which heartbeats are sent and heard as Ethernet broadcasts, whole. Newest wins.
+    Ethernet(BTreeSet<InterfaceIndex>),
+    /// Send a sealed datagram once as a broadcast on each interface of the newest [`Effect::Ethernet`]. May be lost.
+    Broadcast(Vec<u8>),
     /// Keep these sealed datagrams for the guardian, in the place of those before: each tells every peer that this run is
     /// over and holds nothing; there are several because one may be lost. They are sent only when this process lives no
     /// more and the kernel has none of its addresses.
@@ -55,6 +59,8 @@ pub enum Effect {
     /// Probe at once, whatever the interval says; answered by [`Input::Probe`](crate::Input::Probe). One that is under way
     /// began before the reason for this one, so its result should be dropped.
     ProbeNow(MonitorId),
+    /// Run a hook beside everything else; answered, once, by [`Input::HookDone`](crate::Input::HookDone).
+    RunHook(HookOrder),
     /// What DNS and status should say from now on. Newest wins.
     Health(Arc<Health>),
     /// A decision or an observation, for the journal.
@@ -98,6 +104,8 @@ impl Effects {
         self.0.iter().rev().find_map(|effect| match effect {
             Effect::Addresses(set) => Some(set.keys().copied().collect()),
             Effect::Send { .. }
+            | Effect::Ethernet(_)
+            | Effect::Broadcast(_)
             | Effect::Farewell(_)
             | Effect::Announce(_)
             | Effect::CheckDuplicate { .. }
@@ -105,6 +113,7 @@ impl Effects {
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
+            | Effect::RunHook(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => None,

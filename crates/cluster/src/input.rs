@@ -8,7 +8,8 @@ use std::{
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
-    net::{Interface, MacAddress},
+    hook::{HookId, HookReport},
+    net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -17,12 +18,17 @@ use model::{
 pub enum Input {
     /// Time has passed: something in the table of deadlines is due.
     Deadline,
-    /// A datagram arrived on the heartbeat socket.
+    /// A datagram arrived, over one of the paths.
     Datagram {
-        /// Where from. Says nothing about who sent it: the seal does.
-        from: SocketAddr,
+        /// Where from, and so over which path. Says nothing about who sent it: the seal does.
+        from: Origin,
         /// What arrived.
         bytes: Vec<u8>,
+    },
+    /// A machine said that nobody listens at this heartbeat address (ICMP port unreachable). A hint; anybody can say so.
+    Refused {
+        /// The address that we had sent to.
+        to: SocketAddr,
     },
     /// The machine's interfaces, whole, at start and whenever something about them changed.
     Interfaces(Vec<Interface>),
@@ -74,6 +80,13 @@ pub enum Input {
     ListenerClosed {
         /// Which port.
         port: u16,
+    },
+    /// A hook has ended or could not be run, after [`Effect::RunHook`](crate::Effect::RunHook).
+    HookDone {
+        /// Which run.
+        id: HookId,
+        /// How it ended.
+        report: HookReport,
     },
     /// A checked configuration comes into force.
     Configure(Arc<ClusterConfig>),

@@ -15,6 +15,8 @@ pub(crate) struct Links {
     gateways: Option<Vec<IpAddr>>,
     /// The gateways on our links when there last were any: with a link, the kernel may drop its route.
     proven: BTreeSet<IpAddr>,
+    /// The link that each peer was last seen to be on.
+    neighbours: BTreeMap<IpAddr, InterfaceIndex>,
 }
 
 /// Who can vouch that this server is not cut off.
@@ -37,6 +39,11 @@ impl Links {
         let new = self.interfaces.iter().flatten().filter(is_new).map(|interface| interface.index).collect();
         self.remember_gateways();
         new
+    }
+
+    /// Whether the interfaces have been reported.
+    pub(crate) fn are_known(&self) -> bool {
+        self.interfaces.is_some()
     }
 
     /// Takes a report of all default gateways.
@@ -74,6 +81,23 @@ impl Links {
         let prefixes = up.flat_map(|interface| interface.own.iter().map(move |prefix| (interface.index, prefix)));
         let matching = prefixes.filter(|(_, prefix)| prefix.contains(address));
         matching.min_by_key(|(index, prefix)| (u8::MAX - prefix.length, *index)).map(|(index, _)| index)
+    }
+
+    /// The interfaces that are up and have one of these peers on their link. Where our own address, and with it the subnet,
+    /// is gone, the link still is the one that it was: frames need no address.
+    pub(crate) fn shared_with(&mut self, peers: impl Iterator<Item = IpAddr>) -> BTreeSet<InterfaceIndex> {
+        let is_up = |index| self.interfaces.iter().flatten().any(|interface| interface.index == index && interface.up);
+        let known = |address| self.place(address).or_else(|| self.neighbours.get(&address).copied());
+        let near: BTreeMap<_, _> = peers.filter_map(|address| Some((address, known(address)?))).collect();
+        let shared = near.values().copied().filter(|index| is_up(*index)).collect();
+        self.neighbours = near;
+        shared
+    }
+
+    /// What an interface is called.
+    pub(crate) fn name(&self, index: InterfaceIndex) -> Option<Arc<str>> {
+        let interface = self.interfaces.iter().flatten().find(|interface| interface.index == index);
+        interface.map(|interface| interface.name.clone())
     }
 
     /// The interface that has `address` as the machine's own.
@@ -131,6 +155,25 @@ mod tests {
         assert_eq!(links.owner(ip("10.77.0.11")), Some("eth2".into()));
         links.take_interfaces(vec![wide, interface(2, false, &["10.77.0.11/24"])]);
         assert_eq!(links.place(ip("10.77.0.101")), Some(InterfaceIndex(1)));
+    }
+
+    #[test]
+    fn a_link_is_shared_with_peers_on_its_subnet_also_after_our_own_address_is_gone() {
+        let mut links = Links::default();
+        let mut shared = |interfaces: Vec<Interface>, peers: &[&str]| {
+            links.take_interfaces(interfaces);
+            let shared = links.shared_with(peers.iter().map(|text| ip(text)));
+            shared.into_iter().map(|index| index.0).collect::<Vec<_>>()
+        };
+        let both = ["10.77.0.12", "10.78.0.12"];
+        let (eth1, eth2) = (interface(1, true, &["10.77.0.11/24"]), interface(2, true, &["10.78.0.11/24"]));
+        assert_eq!(shared(vec![], &both), [] as [u32; 0]);
+        assert_eq!(shared(vec![eth1.clone(), eth2.clone()], &both), [1, 2]);
+        assert_eq!(shared(vec![eth1, eth2.clone()], &["10.77.0.12", "192.0.2.1"]), [1]);
+        assert_eq!(shared(vec![interface(1, true, &[]), eth2.clone()], &both), [1, 2], "the address is gone");
+        assert_eq!(shared(vec![interface(1, false, &[]), eth2.clone()], &both), [2]);
+        assert_eq!(shared(vec![interface(1, true, &[]), eth2.clone()], &both), [1, 2]);
+        assert_eq!(shared(vec![eth2], &both), [2], "the interface is gone");
     }
 
     #[test]

@@ -6,11 +6,17 @@
 //! never comes back; one that was replaced, only by an answer to what was sent since. Memory is bounded by the number of
 //! configured servers, not by what arrives.
 //!
+//! *Paths*: each datagram goes to every peer by UDP and, where that is switched on, once to the links by Ethernet broadcast.
+//! Whoever is heard over any path is alive, and heard straight; how each path does is told beside (`paths`).
+//!
 //! *Forwarding*: where a peer says that it does not hear another one, whoever hears both forwards the other's
-//! datagrams, untouched. So two servers know each other alive while any third one reaches both (design section 4).
+//! datagrams, untouched, over both paths. So two servers know each other alive while any third one reaches both (design section 4).
 //!
 //! Deliberately not here: when to send, and what (`node`); what a state means for addresses (`election`).
 
+mod doubt;
+mod incoming;
+mod paths;
 mod peer;
 mod refusals;
 mod run;
@@ -24,12 +30,14 @@ use model::{
     config::{ClusterConfig, HeartbeatSettings},
     event::Refusal,
     health::ServerState,
+    net::{Origin, Path},
 };
 
+pub use paths::PathState;
 pub use peer::Peer;
 
 use self::{
-    peer::{Accepted, Context, Incoming},
+    incoming::{Accepted, Context, Incoming},
     refusals::Refusals,
     sent::Sent,
 };
@@ -58,6 +66,10 @@ pub struct Membership {
     number: u64,
     peers: BTreeMap<ServerName, Peer>,
     by_key: BTreeMap<u64, ServerName>,
+    /// Who receives at which address.
+    by_address: BTreeMap<SocketAddr, ServerName>,
+    /// What is sent goes by Ethernet, too.
+    broadcasts: bool,
     echoes_count_from: Instant,
     refusals: Refusals,
     counters: Counters,
@@ -68,9 +80,11 @@ pub struct Membership {
 pub struct Counters {
     /// Sent, each peer's copy counted.
     pub sent: u64,
-    /// Accepted.
+    /// Broadcast, each counted once.
+    pub broadcast: u64,
+    /// Accepted, each copy counted.
     pub received: u64,
-    /// Of those accepted: second copies over a relay, and words of a run that has said goodbye.
+    /// Of those accepted: second copies over another path or a relay, and words of a run that has said goodbye.
     pub redundant: u64,
     /// Forwarded for others.
     pub relayed: u64,
@@ -93,6 +107,8 @@ impl Membership {
             number: 0,
             peers: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            broadcasts: false,
             echoes_count_from: now,
             refusals: Refusals::default(),
             counters: Counters::default(),
@@ -103,14 +119,8 @@ impl Membership {
 
     /// A datagram has arrived. Returns the peer whose state or statement is another now, if there is one; look at
     /// [`Self::prompts_wanted`] afterwards. What is refused changes nothing and is counted.
-    pub fn receive(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        bytes: &[u8],
-        effects: &mut Effects,
-    ) -> Option<ServerName> {
-        match self.admit(now, bytes, effects) {
+    pub fn receive(&mut self, now: Instant, from: Origin, bytes: &[u8], effects: &mut Effects) -> Option<ServerName> {
+        match self.admit(now, from, bytes, effects) {
             Ok(changed) => changed,
             Err(reason) => {
                 *self.counters.refused.entry(reason).or_default() += 1;
@@ -120,8 +130,18 @@ impl Membership {
         }
     }
 
-    fn admit(&mut self, now: Instant, bytes: &[u8], effects: &mut Effects) -> Result<Option<ServerName>, Refusal> {
+    fn admit(
+        &mut self,
+        now: Instant,
+        from: Origin,
+        bytes: &[u8],
+        effects: &mut Effects,
+    ) -> Result<Option<ServerName>, Refusal> {
         let opened = self.opener.open(bytes)?;
+        if opened.boot == self.boot && from.path() == Path::Ethernet {
+            // A broadcast comes back where two interfaces of ours are on one link.
+            return Ok(None);
+        }
         let part = wire::decode(&opened.plain).map_err(|wire::Malformed| Refusal::Malformed)?;
         let name = self.by_key.get(&part.sender).ok_or(Refusal::UnknownServer)?;
         let peer = self.peers.get_mut(name).expect("every key has its peer");
@@ -134,7 +154,8 @@ impl Membership {
             echoes_count_from: self.echoes_count_from,
         };
         let (boot, sequence) = (opened.boot, opened.sequence);
-        let incoming = Incoming { direct: !opened.relayed, boot, sequence, part };
+        let origin = (!opened.relayed).then_some(from);
+        let incoming = Incoming { origin, boot, sequence, part };
         let Accepted { changed, redundant, straight } = peer.accept(&context, incoming, effects)?;
         self.counters.received += 1;
         self.counters.redundant += u64::from(redundant);
@@ -152,23 +173,47 @@ impl Membership {
     /// Passes a peer's newest datagram on, untouched, to those who say that they don't hear it.
     fn forward_from(&mut self, now: Instant, of: &ServerName, effects: &mut Effects) {
         let Some(other) = self.peers.get(of) else { return };
+        let mut copy = None;
         for peer in self.peers.values().filter(|peer| peer.name() != of) {
             if let Some(sealed) = peer.misses(other, now, self.heartbeat) {
                 self.counters.relayed += 1;
-                effects.push(Effect::Send { to: peer.name().clone(), datagram: wire::relayed(sealed) });
+                let datagram = copy.insert(wire::relayed(sealed)).clone();
+                effects.push(Effect::Send { to: peer.name().clone(), datagram });
             }
         }
+        copy.into_iter().for_each(|datagram| self.broadcast(datagram, effects));
     }
 
     /// A peer has told whom it hears: it gets at once what it misses, before it takes the others for dead.
     fn forward_to(&mut self, now: Instant, to: &ServerName, effects: &mut Effects) {
         let Some(peer) = self.peers.get(to) else { return };
-        for other in self.peers.values().filter(|other| other.name() != to) {
-            if let Some(sealed) = peer.misses(other, now, self.heartbeat) {
-                self.counters.relayed += 1;
-                effects.push(Effect::Send { to: to.clone(), datagram: wire::relayed(sealed) });
-            }
+        let others = self.peers.values().filter(|other| other.name() != to);
+        let missed = others.filter_map(|other| peer.misses(other, now, self.heartbeat));
+        for datagram in missed.map(wire::relayed).collect::<Vec<_>>() {
+            self.counters.relayed += 1;
+            effects.push(Effect::Send { to: to.clone(), datagram: datagram.clone() });
+            self.broadcast(datagram, effects);
         }
+    }
+
+    /// One frame for all who are on a link of ours.
+    fn broadcast(&mut self, datagram: Vec<u8>, effects: &mut Effects) {
+        if self.broadcasts {
+            self.counters.broadcast += 1;
+            effects.push(Effect::Broadcast(datagram));
+        }
+    }
+
+    /// From now on what is sent goes by Ethernet, too, or no longer.
+    pub fn set_broadcasts(&mut self, on: bool) {
+        self.broadcasts = on;
+    }
+
+    /// A machine says that nobody listens at a heartbeat address. Returns the peer that is suspected for it now, if one is.
+    pub fn refused(&mut self, now: Instant, to: SocketAddr, effects: &mut Effects) -> Option<ServerName> {
+        let name = self.by_address.get(&to)?;
+        let changed = self.peers.get_mut(name).expect("every address has its peer").refuse(now, effects);
+        changed.then(|| name.clone())
     }
 
     /// Tells every peer. Whom we hear is filled in here, whatever `statement.heard` says. Returns the sequence number of the
@@ -220,6 +265,8 @@ impl Membership {
                 effects.push(Effect::Send { to: peer.name().clone(), datagram: datagram.clone() });
             }
         }
+        // Behind the others: on a link that is well it tells nothing new, and costs its receivers the less.
+        datagrams.into_iter().for_each(|datagram| self.broadcast(datagram, effects));
         last
     }
 
@@ -283,6 +330,8 @@ impl Membership {
             let peer = peer.unwrap_or_else(|| Peer::new(name.clone(), now, self.sealer.sequence()));
             self.peers.insert(name.clone(), peer);
         }
+        let address = |name: &ServerName| config.servers.get(name).map(|server| (server.heartbeat, name.clone()));
+        self.by_address = self.peers.keys().filter_map(address).collect();
         self.by_key = self.peers.keys().map(|name| (name.key(), name.clone())).collect();
     }
 
@@ -299,6 +348,21 @@ impl Membership {
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// Silence after which a peer is suspected: one heartbeat is overdue by half an interval.
+fn suspicion(heartbeat: HeartbeatSettings) -> Duration {
+    heartbeat.interval * 3 / 2
+}
+
+/// Silence after which a peer is dead: the last of the heartbeats that may be missed has not come in time. It is due
+/// only at the detection time, and then a little late: without that quarter of an interval one loss less would kill.
+fn death(heartbeat: HeartbeatSettings) -> Duration {
+    heartbeat.detection() + heartbeat.interval / 4
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn horizon(heartbeat: HeartbeatSettings) -> Duration {

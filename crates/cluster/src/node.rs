@@ -25,6 +25,8 @@ use model::{
     config::{ClusterConfig, HeartbeatSettings},
     event::{Cause, Event},
     health::ServerState,
+    hook::{HookId, HookReport},
+    net::InterfaceIndex,
     report::{AddressOutcome, ProbeOrder},
 };
 
@@ -57,6 +59,8 @@ pub struct Settings {
     pub serial: u32,
     /// The configuration in force.
     pub config: Arc<ClusterConfig>,
+    /// Whether heartbeats go by Ethernet broadcast, too.
+    pub ethernet: bool,
 }
 
 /// One server's part in the cluster. See the module.
@@ -65,6 +69,8 @@ pub struct Node {
     config: Arc<ClusterConfig>,
     membership: Membership,
     links: Links,
+    /// Whether heartbeats may go by Ethernet.
+    ethernet: bool,
     aliases: Aliases,
     monitors: Monitors,
     elections: BTreeMap<VirtualHostName, Election>,
@@ -123,6 +129,8 @@ struct Agenda {
 struct Said {
     statement: Statement,
     probes: Option<BTreeMap<MonitorId, ProbeOrder>>,
+    /// The links that heartbeats are broadcast on; none before interfaces are known.
+    links: Option<BTreeSet<InterfaceIndex>>,
     /// Which peers were found to run another configuration.
     differing: BTreeMap<ServerName, u64>,
     /// Which peer holds a virtual host, as it says.
@@ -132,11 +140,12 @@ struct Said {
 impl Node {
     /// Begins to listen, and says so.
     pub fn new(now: Instant, settings: Settings, effects: &mut Effects) -> Self {
-        let Settings { name, boot, keys, serial, config } = settings;
+        let Settings { name, boot, keys, serial, config, ethernet } = settings;
         let mut node = Self {
             membership: Membership::new(name.clone(), boot, keys, config.clone(), now),
             me: name,
             links: Links::default(),
+            ethernet,
             aliases: Aliases::default(),
             monitors: Monitors::default(),
             elections: BTreeMap::new(),
@@ -313,6 +322,10 @@ impl Node {
                 }
                 return news || self.elections.values().any(Election::awaits_echoes);
             }
+            Input::Refused { to } => {
+                let suspected = self.membership.refused(now, to, effects);
+                return suspected.is_some_and(|server| self.is_news(&server));
+            }
             Input::Interfaces(interfaces) => {
                 let fresh = self.links.take_interfaces(interfaces);
                 for election in self.elections.values_mut() {
@@ -322,6 +335,7 @@ impl Node {
                         election.announce_anew(now);
                     }
                 }
+                self.choose_links(effects);
             }
             Input::Gateways(gateways) => self.links.take_gateways(gateways),
             Input::Address { address, outcome } => self.note_address(now, address, &outcome, effects),
@@ -353,7 +367,11 @@ impl Node {
                 }
                 return false;
             }
-            Input::Configure(config) => self.configure(now, config, effects),
+            Input::HookDone { id, report } => self.note_hook(&id, report, effects),
+            Input::Configure(config) => {
+                self.configure(now, config, effects);
+                self.choose_links(effects);
+            }
             Input::Command(command) => self.obey(now, &command, effects),
         }
         true
@@ -379,6 +397,16 @@ impl Node {
                     self.listen_as_newcomer(now);
                 }
             }
+        }
+    }
+
+    /// Recorded also where the virtual host has been removed meanwhile.
+    fn note_hook(&mut self, id: &HookId, report: HookReport, effects: &mut Effects) {
+        let HookReport { outcome, reason, took_us, stdout, stderr } = report.clone();
+        let (virtual_host, moment) = (id.virtual_host.clone(), id.moment);
+        effects.record(Event::HookRan { virtual_host, moment, outcome, reason, took_us, stdout, stderr });
+        if let Some(election) = self.elections.get_mut(&id.virtual_host) {
+            election.hook_done(id, report);
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Headcount {
     pub(crate) alive: usize,
     /// Of these, suspect.
     pub(crate) suspect: usize,
+    /// Of these, suspect for their silence, not for a hint alone.
+    pub(crate) silent: usize,
 }
 
 /// What witnesses have said.
@@ -87,7 +89,7 @@ impl Partition {
             }
             PartitionPolicy::Gateway { .. } => {
                 self.ask(now, heartbeat, alone || headcount.suspect > 0, witnesses, effects);
-                if headcount.alive > headcount.suspect || headcount.peers == 0 {
+                if headcount.alive > headcount.silent || headcount.peers == 0 {
                     (self.silent, self.grace_ends) = (None, None);
                     return Standing::Sound;
                 }
@@ -200,7 +202,7 @@ mod tests {
     fn standing(partition: &mut Partition, ms: u64, policy: &PartitionPolicy, counts: [usize; 3]) -> (Standing, bool) {
         let mut effects = Effects::new();
         let [peers, alive, suspect] = counts;
-        let headcount = Headcount { peers, alive, suspect };
+        let headcount = Headcount { peers, alive, suspect, silent: suspect };
         let heartbeat = HeartbeatSettings::default();
         let standing = partition.evaluate(at(ms), policy, heartbeat, headcount, &these(), &mut effects);
         (standing, !effects.as_slice().is_empty())
@@ -260,7 +262,7 @@ mod tests {
                 let mut partition = Partition::default();
                 let mut now = cut + interval * 3 / 2;
                 loop {
-                    let headcount = Headcount { peers: 2, alive: 2, suspect: 2 };
+                    let headcount = Headcount { peers: 2, alive: 2, suspect: 2, silent: 2 };
                     let effects = &mut Effects::new();
                     match partition.evaluate(now, &GATEWAY, heartbeat, headcount, &these(), effects) {
                         Standing::Isolated => break,
@@ -305,7 +307,7 @@ mod tests {
             // What a witness said on an earlier occasion does not vouch now.
             partition.take_answer(at(0), true);
             let mut evaluate = |now, alive, suspect| {
-                let headcount = Headcount { peers: 1, alive, suspect };
+                let headcount = Headcount { peers: 1, alive, suspect, silent: suspect };
                 partition.evaluate(now, &GATEWAY, heartbeat, headcount, &these(), &mut Effects::new())
             };
             assert_eq!(evaluate(suspicion, 1, 1), Standing::Sound, "{misses}");

@@ -73,7 +73,7 @@ pub enum Claim {
     /// Confirmed absent.
     #[default]
     None,
-    /// Asked of the kernel, not yet confirmed.
+    /// Decided: asked of the kernel and not yet confirmed, or to be asked as soon as a `before-take` hook is over.
     Taking,
     /// Confirmed present.
     Active,

@@ -121,8 +121,8 @@ impl Queue {
         self.sender.send(message).map_err(|_| Refused::Ended)
     }
 
-    /// Where the machine's modules report to. Datagrams are dropped and counted when the queue is full: the next
-    /// heartbeat says it all again. Everything else is said once, so its thread waits for room.
+    /// Where the machine's modules report to. Datagrams are dropped and counted when the queue is full, refusals are
+    /// dropped: the next heartbeat says it all again. Everything else is said once, so its thread waits for room.
     pub(crate) fn sink(&self) -> Sink {
         let queue = self.clone();
         Arc::new(move |report| match report {
@@ -131,6 +131,10 @@ impl Queue {
                 if queue.offer(message) == Err(Refused::Full) {
                     queue.metrics.driver_dropped.inc();
                 }
+            }
+            // A hint, and said again with the next heartbeat.
+            Report::Refused { to } => {
+                let _full = queue.offer(Message::Input(Input::Refused { to }));
             }
             Report::Interfaces(interfaces) => queue.wait(Input::Interfaces(interfaces)),
             Report::Gateways(gateways) => queue.wait(Input::Gateways(gateways)),
@@ -141,6 +145,7 @@ impl Queue {
             Report::Witness { address, reachable } => queue.wait(Input::Witness { address, reachable }),
             Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
             Report::ListenerClosed { port } => queue.wait(Input::ListenerClosed { port }),
+            Report::Hook { id, report } => queue.wait(Input::HookDone { id, report }),
         })
     }
 

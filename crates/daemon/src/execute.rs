@@ -12,10 +12,14 @@ use std::{
 
 use cluster::{Effect, Input};
 use dns::Zones;
-use host::{address::Addresses, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{
+    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    probe::Probes, wire::Wire,
+};
 use model::{
     Health, ServerName,
     config::ClusterConfig,
+    net::InterfaceIndex,
     report::{AddressOutcome, DuplicateCheck},
 };
 use tokio::sync::watch;
@@ -28,12 +32,14 @@ pub(crate) struct Hands {
     pub ward: Option<Ward>,
     /// After so much silence peers take this server for dead.
     pub detection: Duration,
-    /// This server: gets no farewell.
+    /// This server: gets no farewell, and hooks are told its name.
     pub this: ServerName,
     /// Where each server receives heartbeats.
     pub peers: BTreeMap<ServerName, SocketAddr>,
     /// The heartbeat socket.
     pub socket: PeerSocket,
+    /// Heartbeats straight on Ethernet; none where they are switched off or cannot be had.
+    pub ether: Option<Ether>,
     /// The kernel's addresses; none where this process may not change them.
     pub addresses: Option<Addresses>,
     /// ARP and neighbour discovery; none likewise.
@@ -50,6 +56,8 @@ pub(crate) struct Hands {
     pub metrics: Arc<Metrics>,
     /// Becomes true with the core's goodbye.
     pub goodbye: watch::Sender<bool>,
+    /// Operators' programs. Last, because its end waits for them, and by then the addresses are gone.
+    pub hooks: Hooks,
 }
 
 /// Heartbeat addresses of a configuration.
@@ -74,6 +82,12 @@ impl Execute for Hands {
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match effect {
             Effect::Send { to, datagram } => self.send(&to, &datagram),
+            Effect::Ethernet(interfaces) => self.share(interfaces),
+            Effect::Broadcast(datagram) => {
+                if self.ether.as_ref().is_some_and(|ether| ether.broadcast(&datagram).is_err()) {
+                    self.metrics.send_errors.inc();
+                }
+            }
             Effect::Farewell(datagrams) => {
                 if let Some(ward) = &self.ward {
                     let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
@@ -126,6 +140,12 @@ impl Execute for Hands {
                 self.probes.set(desired);
             }
             Effect::ProbeNow(monitor) => self.probes.now(&monitor),
+            Effect::RunHook(order) => {
+                let id = order.id.clone();
+                if let Err(report) = self.hooks.run(crate::hooks::task(order, &self.this)) {
+                    outcomes.push_back(Input::HookDone { id, report });
+                }
+            }
             Effect::Health(health) => self.publisher.set(health),
             Effect::Record(event) => self.journal.record(event),
             Effect::Goodbye => {
@@ -151,6 +171,17 @@ impl Hands {
         if let Some(Err(error)) = self.listeners.as_ref().map(|listeners| listeners.watch(ports)) {
             tracing::warn!(%error, "the kernel does not tell when a port closes; services are probed at intervals only");
         }
+    }
+
+    /// The links on which other servers hear a broadcast.
+    fn share(&self, interfaces: BTreeSet<InterfaceIndex>) {
+        let Some(ether) = &self.ether else { return };
+        if interfaces.is_empty() {
+            tracing::info!(
+                "no other server is on an Ethernet link of this machine that is up: heartbeats go by UDP alone"
+            );
+        }
+        ether.set(interfaces);
     }
 
     /// A heartbeat that the kernel does not take is lost, as on the wire; the next one says it all again.

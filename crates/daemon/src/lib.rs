@@ -10,6 +10,7 @@
 mod admin;
 mod driver;
 mod execute;
+mod hooks;
 mod journal;
 pub mod load;
 mod logging;

@@ -4,6 +4,8 @@
 //! Invariants: all or nothing, and *all* mistakes of all files at once. Nothing of the key file ever appears in a
 //! message. Paths in a file are relative to the directory of that file, `$INCLUDE`s to that of the zone's template.
 
+mod hooks;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -39,6 +41,18 @@ pub struct Loaded {
     pub key: Key,
     /// What works and is probably not meant: for the log and for `check`.
     pub warnings: Vec<String>,
+    /// Hooks that this machine refuses to run as they are: mistakes for `check`, and for the log.
+    pub refused_hooks: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Says in the log what is amiss and does not keep anything from working.
+    pub(crate) fn complain(&self) {
+        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        for hook in &self.refused_hooks {
+            tracing::error!("{}:{}:{}: {}; it will not be run", hook.file, hook.line, hook.column, hook.message);
+        }
+    }
 }
 
 /// Why nothing was loaded. `Display` draws every mistake.
@@ -77,7 +91,12 @@ pub fn load(node_file: &Path) -> Result<Loaded, LoadError> {
     let loaded = loader.load(node_file);
     match loaded {
         Some(loaded) if loader.mistakes.is_empty() => Ok(loaded),
-        Some(_) | None => Err(LoadError { mistakes: loader.sorted() }),
+        Some(_) | None => {
+            // Where nothing is loaded anyway, all is told at once.
+            let hooks = std::mem::take(&mut loader.refused_hooks);
+            loader.mistakes.extend(hooks);
+            Err(LoadError { mistakes: loader.sorted() })
+        }
     }
 }
 
@@ -103,6 +122,7 @@ impl Text {
 struct Loader {
     mistakes: Vec<Diagnostic>,
     warnings: Vec<String>,
+    refused_hooks: Vec<Diagnostic>,
 }
 
 impl Loader {
@@ -123,8 +143,12 @@ impl Loader {
             self.check_node(node, &node_text, &cluster, &cluster_text);
         }
         let zones = self.zones(&mut cluster, &cluster_text);
-        let warnings = std::mem::take(&mut self.warnings);
-        Some(Loaded { node: node?, cluster: Arc::new(cluster), zones, key: key?, warnings })
+        let node = node?;
+        let found = hooks::look(&cluster, &cluster_text, &node.name);
+        self.warnings.extend(found.warnings);
+        self.refused_hooks = found.mistakes;
+        let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
+        Some(Loaded { node, cluster: Arc::new(cluster), zones, key: key?, warnings, refused_hooks })
     }
 
     fn keep<T>(&mut self, parsed: Result<T, Vec<Diagnostic>>) -> Option<T> {

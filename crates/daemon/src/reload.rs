@@ -78,7 +78,7 @@ async fn accept(running: &mut Running, new: Loaded, zones: Arc<Zones>) -> Result
         let (was, is) = (&old.name, &new.node.name);
         return Err(format!("the name of this server has changed from {was} to {is}: restart the daemon for that"));
     }
-    new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    new.complain();
     for setting in needs_restart(&running.loaded, &new) {
         tracing::warn!(setting, "has changed; that takes effect when the daemon is restarted");
     }
@@ -99,6 +99,7 @@ fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         ("state-dir", a.state_dir != b.state_dir),
         ("socket", a.socket != b.socket),
         ("[heartbeat] listen", a.heartbeat_listen != b.heartbeat_listen),
+        ("[heartbeat] ethernet", a.heartbeat_ethernet != b.heartbeat_ethernet),
         ("[heartbeat] key-file", a.key_file != b.key_file || old.key.id() != new.key.id()),
         ("[admin] listen", a.admin_listen != b.admin_listen),
         ("[metrics] listen", a.metrics_listen != b.metrics_listen),

@@ -7,10 +7,12 @@
 //! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | `standin-ether` | `host::ether` | packet sockets | the kernel drops; then as above | dropped with the driver |
 //! | `standin-leftover` | `host::address` | a cell, released addresses | merged | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
+//! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
@@ -36,7 +38,10 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use cluster::{Command, Effects, Keys, Node, Settings};
 use dns::{View, Zones};
-use host::{address::Addresses, guardian::Ward, listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire};
+use host::{
+    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    probe::Probes, wire::Wire,
+};
 use model::{Health, config::ClusterConfig};
 use sd_notify::NotifyState;
 use tokio::{
@@ -57,7 +62,7 @@ use crate::{
     serial,
     serve::serve,
     start_error::StartError,
-    status::Applied,
+    status::{Applied, Ethernet},
 };
 
 /// The longest wait for the core's goodbye.
@@ -115,7 +120,7 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(
 }
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    loaded.complain();
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -142,6 +147,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
     let (publisher, publisher_thread) =
         Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let ether = ether(node.heartbeat_ethernet, &queue);
+    let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
     let hands = Hands {
         ward: ward.clone(),
@@ -149,6 +156,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         this: node.name.clone(),
         peers: peers(&loaded.cluster),
         socket,
+        ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
         probes: Probes::start(runtime.handle(), queue.sink()),
@@ -157,6 +165,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         journal,
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
+        hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
     let settings = settings(&loaded)?;
     let mut effects = Effects::new();
@@ -172,6 +181,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
+        ethernet,
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
@@ -189,6 +199,7 @@ fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
         keys: Keys::new(loaded.key.clone()),
         serial: serial::at_start(&node.state_dir),
         config: loaded.cluster.clone(),
+        ethernet: node.heartbeat_ethernet,
     })
 }
 
@@ -209,6 +220,16 @@ fn permitted<T>(what: &str, config: &ClusterConfig, module: io::Result<T>) -> Re
             "holding virtual hosts needs CAP_NET_ADMIN and CAP_NET_RAW: run it as root, or by the systemd unit",
         )),
     }
+}
+
+/// Without it heartbeats go by UDP alone.
+fn ether(wanted: bool, queue: &Queue) -> Option<Ether> {
+    let start = || {
+        Ether::start(queue.sink())
+            .inspect_err(|error| tracing::warn!(%error, "no heartbeats by Ethernet broadcast: they go by UDP alone"))
+            .ok()
+    };
+    wanted.then(start).flatten()
 }
 
 /// Without them a closed port is noticed by the next probe, which is later.

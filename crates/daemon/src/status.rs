@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use dns::View;
+use host::ether::EtherView;
 use model::{
-    api::{ConfigStatus, DnsStatus, Status},
+    api::{ConfigStatus, DnsStatus, EthernetStatus, Status},
     config::ClusterConfig,
 };
 
@@ -46,8 +47,38 @@ impl Applied {
     }
 }
 
+/// The second heartbeat path on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Ethernet {
+    /// The node file wants it.
+    pub wanted: bool,
+    /// How it does; none where it could not be started.
+    pub view: Option<EtherView>,
+}
+
+impl Ethernet {
+    /// For the status.
+    pub(crate) fn status(&self) -> EthernetStatus {
+        let state = self.view.as_ref().map(EtherView::state).unwrap_or_default();
+        let nobody = || "no other server is on an Ethernet link of this machine that is up".to_owned();
+        let failed = (!state.failed.is_empty()).then(|| state.failed.join("; "));
+        let (word, reason) = match (self.wanted, state.open.is_empty()) {
+            (false, _) => ("off", None),
+            (true, true) => ("absent", failed.or_else(|| Some(nobody()))),
+            (true, false) => ("on", failed),
+        };
+        EthernetStatus { state: word.to_owned(), interfaces: state.open, reason }
+    }
+}
+
 /// The whole status.
-pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr], guarded: Option<bool>) -> Status {
+pub(crate) fn status(
+    sample: Sample,
+    view: &View,
+    listening: &[SocketAddr],
+    guarded: Option<bool>,
+    ethernet: &Ethernet,
+) -> Status {
     let conflicts = sample.cluster.servers.iter().filter(|server| server.config_agrees == Some(false));
     Status {
         cluster: sample.applied.cluster,
@@ -66,6 +97,7 @@ pub(crate) fn status(sample: Sample, view: &View, listening: &[SocketAddr], guar
             None => "none",
         }
         .into(),
+        ethernet: ethernet.status(),
         servers: sample.cluster.servers,
         virtual_hosts: sample.cluster.virtual_hosts,
         pools: view.pools(),

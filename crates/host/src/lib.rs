@@ -13,7 +13,9 @@ mod dns_socket;
 pub mod dns_stream;
 pub mod dns_udp;
 pub mod entropy;
+pub mod ether;
 pub mod guardian;
+pub mod hook;
 pub mod lab;
 pub mod listeners;
 mod packet_info;
@@ -30,19 +32,25 @@ use std::{
 
 use model::{
     MonitorId,
-    net::{Interface, MacAddress},
+    hook::{HookId, HookReport},
+    net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
 /// Something that the machine reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
-    /// A datagram on the heartbeat socket.
+    /// A datagram on the heartbeat socket, or in a frame.
     Datagram {
         /// Where from.
-        from: SocketAddr,
+        from: Origin,
         /// What.
         bytes: Vec<u8>,
+    },
+    /// A machine says that nobody listens where a heartbeat was sent to.
+    Refused {
+        /// Where.
+        to: SocketAddr,
     },
     /// The machine's Ethernet interfaces, whole; at start and after each change.
     Interfaces(Vec<Interface>),
@@ -94,6 +102,13 @@ pub enum Report {
     ListenerClosed {
         /// Which port.
         port: u16,
+    },
+    /// A hook has ended, or could not be run.
+    Hook {
+        /// Which run.
+        id: HookId,
+        /// How it ended.
+        report: HookReport,
     },
 }
 

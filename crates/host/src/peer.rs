@@ -2,10 +2,13 @@
 //!
 //! Invariants: sending never blocks; what the kernel cannot take at once is an error and lost, as on the wire. The
 //! receiver thread hands each datagram to the [`Sink`] and waits for nothing else; whoever owns the queue behind it drops
-//! and counts when it is full. Datagrams above [`LARGEST`] bytes are none of ours and are dropped here.
+//! and counts when it is full. So with refusals: an ICMP port unreachable that comes back for a datagram of ours is handed on
+//! with the address that it was sent to (`errors`). Datagrams above [`LARGEST`] bytes are none of ours and are dropped here.
 //!
 //! Deliberately not here: what the bytes mean, who is allowed to send them. And no SO_REUSEADDR: on UDP it is no help at a
 //! restart, and it would let a second daemon take the datagrams of the first without a word.
+
+mod errors;
 
 use std::{
     io,
@@ -18,8 +21,10 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+use model::net::Origin;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::errors::Failure;
 use crate::{
     Report, Sink, schedule,
     wake::{Wake, poll, readable},
@@ -87,7 +92,12 @@ impl PeerSocket {
             (IpAddr::V4(ip), true) => SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), to.port()),
             (IpAddr::V4(_), false) | (IpAddr::V6(_), _) => to,
         };
-        self.shared.socket.send_to(bytes, to).map(drop)
+        let sent = match self.shared.socket.send_to(bytes, to) {
+            // What ICMP says of an earlier datagram, to whomever, fails the next call in its place, and is over with that.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.shared.socket.send_to(bytes, to),
+            sent => sent,
+        };
+        sent.map(drop)
     }
 
     /// Datagrams dropped for their length so far.
@@ -124,6 +134,7 @@ fn open(listen: SocketAddr) -> io::Result<UdpSocket> {
     }
     // The kernel grants what its limit allows; less is no failure.
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    errors::enable(&socket, listen)?;
     socket.bind(&listen.into())?;
     Ok(socket.into())
 }
@@ -139,6 +150,13 @@ fn receive(shared: &Shared, sink: &Sink) {
             tracing::error!(%error, "the heartbeat receiver cannot wait and ends");
             return;
         }
+        if fds[1].revents & libc::POLLERR != 0 {
+            let failures = std::iter::from_fn(|| errors::next(&shared.socket)).take(64);
+            failures.for_each(|failure| match failure {
+                Failure::Refused(to) => sink(Report::Refused { to }),
+                Failure::Other => {}
+            });
+        }
         // Bounded, so that a flood cannot keep us from seeing `stop`.
         for _ in 0..64 {
             if shared.stop.load(Ordering::Acquire) {
@@ -150,7 +168,7 @@ fn receive(shared: &Shared, sink: &Sink) {
                 }
                 Ok((length, from)) => {
                     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                    sink(Report::Datagram { from, bytes: buffer[..length].to_vec() });
+                    sink(Report::Datagram { from: Origin::Udp(from), bytes: buffer[..length].to_vec() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Such as a signal, or a checksum that was wrong.
@@ -177,7 +195,7 @@ mod tests {
 
     fn next(reports: &Receiver<Report>) -> (SocketAddr, Vec<u8>) {
         match reports.recv_timeout(Duration::from_secs(10)).expect("a datagram arrives") {
-            Report::Datagram { from, bytes } => (from, bytes),
+            Report::Datagram { from: Origin::Udp(from), bytes } => (from, bytes),
             other => unreachable!("{other:?}"),
         }
     }
@@ -228,6 +246,21 @@ mod tests {
         assert_eq!(next(&to_wild), (four.local_addr().unwrap(), b"a".to_vec()));
         wild.send(four.local_addr().unwrap(), b"b").unwrap();
         assert_eq!(next(&to_four), (SocketAddr::new("127.0.0.1".parse().unwrap(), port), b"b".to_vec()));
+    }
+
+    #[test]
+    fn a_closed_port_is_told_with_its_address_and_the_next_datagram_still_goes() {
+        for (address, wild) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0"), ("127.0.0.1:0", "[::]:0")] {
+            let closed = listen(address).0.local_addr().unwrap();
+            let (one, to_one) = listen(wild);
+            let (two, to_two) = listen(address);
+            for _ in 0..2 {
+                one.send(closed, b"lost").unwrap();
+                one.send(two.local_addr().unwrap(), b"hello").unwrap();
+                assert_eq!(next(&to_two).1, b"hello");
+                assert_eq!(to_one.recv_timeout(Duration::from_secs(10)), Ok(Report::Refused { to: closed }));
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! An eventfd: wakes a thread that waits in poll(2), from any other thread.
+//! What a thread waits for in poll(2): an eventfd, by which any other thread wakes it, and the end of a process.
 
 use std::{
     io,
@@ -57,6 +57,15 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: libc::c_int) -> io::Result
 /// An entry for [`poll`] that waits for something to read.
 pub(crate) fn readable(fd: RawFd) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+}
+
+/// A descriptor of the process `pid`, which must not have been waited for.
+pub(crate) fn pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers only; returns a new descriptor (close-on-exec) or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: `fd` was just opened and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[cfg(test)]

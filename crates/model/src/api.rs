@@ -19,6 +19,9 @@ pub struct Status {
     /// `up`, `gone` (the daemon runs on without the process that would clean up after it) or `none`.
     #[serde(default)]
     pub guardian: String,
+    /// This server's second heartbeat path.
+    #[serde(default)]
+    pub ethernet: EthernetStatus,
     /// Every member.
     pub servers: Vec<ServerStatus>,
     /// Every virtual host.
@@ -48,6 +51,33 @@ pub struct ServerStatus {
     pub hears_us_ms: Option<u64>,
     /// Whether its configuration is the same as ours; none while unknown.
     pub config_agrees: Option<bool>,
+    /// The paths over which it is heard straight; none for ourselves.
+    #[serde(default)]
+    pub paths: Vec<PathStatus>,
+}
+
+/// A heartbeat path from a peer to this server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// `udp` or `ethernet`.
+    pub path: String,
+    /// `up`, `lost`, or `never` (heard since this daemon began to know the peer).
+    pub state: String,
+    /// Milliseconds since the peer was last heard over it; none if it never was.
+    pub heard_ms: Option<u64>,
+    /// Milliseconds that it has been in this state; none for `never`.
+    pub since_ms: Option<u64>,
+}
+
+/// Heartbeats as Ethernet broadcasts.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct EthernetStatus {
+    /// `on`, `off` (by configuration) or `absent`.
+    pub state: String,
+    /// The interfaces in use.
+    pub interfaces: Vec<String>,
+    /// Why it is absent, or an interface is not in use: words for a person.
+    pub reason: Option<String>,
 }
 
 /// A virtual host.
@@ -69,6 +99,26 @@ pub struct VirtualHostStatus {
     pub reason: Option<String>,
     /// Its servers, primary first.
     pub servers: Vec<CandidateStatus>,
+    /// Its hooks on the server that answers.
+    #[serde(default)]
+    pub hooks: Vec<HookStatus>,
+}
+
+/// A hook on the server that answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// `before-take`, `after-take`, `before-release` or `after-release`.
+    pub on: String,
+    /// The program.
+    pub program: String,
+    /// Runs that have not ended yet.
+    pub running: u64,
+    /// How the last one ended: `succeeded`, `failed`, `timed-out`, `refused` or `not-run`; none before the first.
+    pub outcome: Option<String>,
+    /// The same in words.
+    pub reason: Option<Arc<str>>,
+    /// How long it took, in microseconds.
+    pub took_us: Option<u64>,
 }
 
 /// One server of a virtual host's list.

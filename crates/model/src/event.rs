@@ -1,17 +1,15 @@
 //! The vocabulary of the log: everything that is decided, with its cause. Closed on purpose: `daemon::journal` turns
 //! events into log fields, counters and history, and nothing else writes to the log about decisions.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     health::Verdict,
+    hook::{HookMoment, HookOutcome},
     id::{BootId, MonitorId, ServerName, Term, VirtualHostName},
-    net::MacAddress,
+    net::{MacAddress, Origin, Path},
 };
 
 /// Something was decided or noticed.
@@ -36,6 +34,13 @@ pub enum Event {
     },
     /// A peer is overdue.
     PeerSuspected {
+        /// Who.
+        server: ServerName,
+        /// Milliseconds since it was last heard.
+        silent_ms: u64,
+    },
+    /// The machine of a peer says that nobody listens there any more: the peer is suspected at once.
+    PeerRefused {
         /// Who.
         server: ServerName,
         /// Milliseconds since it was last heard.
@@ -70,10 +75,26 @@ pub enum Event {
         /// Who hears us again.
         server: ServerName,
     },
+    /// A living peer is not heard over one of the paths any more. It is as alive as before; there is one path less.
+    PathLost {
+        /// Who.
+        server: ServerName,
+        /// Which path.
+        path: Path,
+        /// Milliseconds since it was last heard over that path; none where it never was.
+        silent_ms: Option<u64>,
+    },
+    /// A peer is heard again over a path that was lost.
+    PathRestored {
+        /// Who.
+        server: ServerName,
+        /// Which path.
+        path: Path,
+    },
     /// Datagrams were refused. A security event; reported at a limited rate.
     DatagramsRefused {
         /// Where the last one came from.
-        from: SocketAddr,
+        from: Origin,
         /// Why.
         reason: Refusal,
         /// How many since the last report.
@@ -240,6 +261,30 @@ pub enum Event {
         verdict: Verdict,
         /// The last probe's own words.
         reason: Arc<str>,
+    },
+    /// A hook has ended, or could not be run.
+    HookRan {
+        /// Of which virtual host.
+        virtual_host: VirtualHostName,
+        /// When it was due.
+        moment: HookMoment,
+        /// How it ended.
+        outcome: HookOutcome,
+        /// The same in words.
+        reason: Arc<str>,
+        /// Microseconds from its start; 0 where it did not run.
+        took_us: u64,
+        /// The beginning of what it wrote to standard output.
+        stdout: Arc<str>,
+        /// The beginning of what it wrote to standard error.
+        stderr: Arc<str>,
+    },
+    /// A `before-take` hook is not waited for any longer: its time limit is over.
+    HookOverdue {
+        /// Whose addresses are taken now.
+        virtual_host: VirtualHostName,
+        /// Milliseconds that they have waited.
+        waited_ms: u64,
     },
     /// An operator put a server on standby, or took it off.
     Standby {

@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod event;
 pub mod health;
+pub mod hook;
 pub mod id;
 pub mod nearest;
 pub mod net;

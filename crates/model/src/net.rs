@@ -1,6 +1,11 @@
-//! Link-layer words: MAC addresses, prefixes, interfaces as the kernel reports them.
+//! Link-layer words: MAC addresses, prefixes, interfaces as the kernel reports them, and the paths that heartbeats take.
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Serialize, Serializer};
 
@@ -89,6 +94,91 @@ pub struct Interface {
     pub up: bool,
     /// The machine's own addresses on it: those that Standin did not put there.
     pub own: Vec<Prefix>,
+}
+
+/// A way that heartbeats take from one server straight to another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Path {
+    /// UDP to the peer's heartbeat address.
+    Udp,
+    /// An Ethernet broadcast on a link that both are on.
+    Ethernet,
+}
+
+impl Path {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Ethernet];
+
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Udp => Self::Ethernet,
+            Self::Ethernet => Self::Udp,
+        }
+    }
+
+    /// The word in status, metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Ethernet => "ethernet",
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Ethernet => "Ethernet",
+        })
+    }
+}
+
+/// Where a datagram came from, as the kernel tells it. Says nothing about who made it: the seal does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Origin {
+    /// The heartbeat socket.
+    Udp(SocketAddr),
+    /// A frame.
+    Ethernet {
+        /// The interface that it arrived on.
+        interface: InterfaceIndex,
+        /// Its source.
+        mac: MacAddress,
+    },
+}
+
+impl Origin {
+    /// Which path that is.
+    pub const fn path(self) -> Path {
+        match self {
+            Self::Udp(_) => Path::Udp,
+            Self::Ethernet { .. } => Path::Ethernet,
+        }
+    }
+}
+
+impl From<SocketAddr> for Origin {
+    fn from(address: SocketAddr) -> Self {
+        Self::Udp(address)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => address.fmt(f),
+            Self::Ethernet { interface, mac } => write!(f, "{mac} on interface {}", interface.0),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 #[cfg(test)]

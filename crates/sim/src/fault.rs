@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cluster::{Command, Input};
-use model::{MonitorId, ServerName, config::ClusterConfig, report::AddressOutcome};
+use model::{MonitorId, ServerName, config::ClusterConfig, net::Path, report::AddressOutcome};
 
 use crate::{
     host::{BATCHING, LEASE},
@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     Pair(usize, usize),
     /// The machine hears no other, and the router only if so said.
     Isolate { machine: usize, gateway: bool },
+    /// Something holds up one path's datagrams on these ways: a firewall UDP, a switch the frames. It may refuse UDP openly.
+    Filter { path: Path, ways: Vec<(usize, usize)>, refuses: bool },
     /// Its interface loses carrier.
     LinkDown(usize),
     /// The wire loses a third of everything.
@@ -76,8 +78,8 @@ impl World<'_> {
     fn draw(&mut self) -> Option<Fault> {
         let machine = self.random.below(self.machines.len());
         let kind = match self.plan.style {
-            Style::Orderly => 70 + self.random.below(38),
-            Style::Rough => self.random.below(108),
+            Style::Orderly => 70 + self.random.below(43),
+            Style::Rough => self.random.below(113),
         };
         Some(match kind {
             0..8 => Fault::PowerOff(machine),
@@ -97,8 +99,26 @@ impl World<'_> {
             84..91 => Fault::Standby(machine),
             91..96 => Fault::Resign(machine),
             100..108 => Fault::KillGuarded(machine),
+            108..113 => self.some_filter(machine)?,
             _ => Fault::Reload { digest: self.watch.next_digest() },
         })
+    }
+
+    /// Of an orderly life it is a part only where the other path is there, and works: it must change nothing then.
+    fn some_filter(&mut self, machine: usize) -> Option<Fault> {
+        let path = *self.random.pick(&Path::ALL);
+        let (one, other) = (machine, self.another(machine)?);
+        let ways: Vec<_> = match self.random.below(5) {
+            0 => vec![(one, other)],
+            1 => vec![(one, other), (other, one)],
+            2 => self.ways().into_iter().filter(|(from, _)| *from == machine).collect(),
+            3 => self.ways().into_iter().filter(|(_, to)| *to == machine).collect(),
+            _ => self.ways(),
+        };
+        let refuses = path == Path::Udp && self.random.percent(50);
+        let orderly = self.plan.style == Style::Orderly;
+        let harmless = self.has_two_paths() && !self.network.holds_up(path.other());
+        (harmless || !orderly).then_some(Fault::Filter { path, ways, refuses })
     }
 
     fn another(&mut self, than: usize) -> Option<usize> {
@@ -153,6 +173,7 @@ impl World<'_> {
             | Fault::OneWay(..)
             | Fault::Pair(..)
             | Fault::Isolate { .. }
+            | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(fault, true),
             Fault::Service { machine, monitor, hangs } => {
@@ -227,6 +248,7 @@ impl World<'_> {
             | Fault::OneWay(..)
             | Fault::Pair(..)
             | Fault::Isolate { .. }
+            | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(&fault, false),
             Fault::Service { machine, monitor, hangs } => {
@@ -273,6 +295,17 @@ impl World<'_> {
                 }
                 if *gateway {
                     self.network.cut_gateway(*machine, on);
+                }
+            }
+            Fault::Filter { path, ways, refuses } => {
+                for (from, to) in ways {
+                    self.network.filter(*path, *from, *to, on);
+                    if *refuses {
+                        self.network.refuse(*from, *to, on);
+                    }
+                }
+                if self.has_two_paths() && !self.network.holds_up(path.other()) {
+                    return; // It is no excuse for anything.
                 }
             }
             Fault::LinkDown(machine) => {
@@ -413,7 +446,7 @@ impl World<'_> {
 pub(crate) fn trifle(world: &mut World<'_>) {
     let machine = world.random.below(world.machines.len());
     let heartbeat = world.plan.config.heartbeat;
-    match world.random.below(4) {
+    match world.random.below(5) {
         0 => {
             // The same text with another comment.
             let digest = world.watch.next_digest();
@@ -430,7 +463,16 @@ pub(crate) fn trifle(world: &mut World<'_>) {
                 }
             }
         }
-        2 if world.machines[machine].kernel.is_empty() => {
+        2 if world.has_two_paths() => {
+            world.trace.note(world.now, None, What::Phase("trifle: one path is lost on every way"));
+            let path = *world.random.pick(&Path::ALL);
+            let refuses = path == Path::Udp && world.random.percent(50);
+            let fault = Fault::Filter { path, ways: world.ways(), refuses };
+            world.trace.note(world.now, None, What::Fault(fault.clone()));
+            world.disturb_wire(&fault, true);
+            world.schedule_over(heartbeat.detection() * 2, fault);
+        }
+        3 if world.machines[machine].kernel.is_empty() => {
             world.trace.note(world.now, None, What::Phase("trifle: a daemon that holds nothing is killed"));
             world.stop(machine);
             world.start(machine);

@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     /// Its clock shows that much more than the simulation's.
     clock: Duration,
     pub(crate) powered: bool,
+    /// Its daemon's heartbeats go by Ethernet, too.
+    pub(crate) ethernet: bool,
     /// Its interface has carrier.
     pub(crate) link: bool,
     pub(crate) kernel: BTreeSet<IpAddr>,
@@ -91,6 +93,8 @@ pub(crate) struct Process {
     /// An operator has put it on standby.
     pub(crate) standby: bool,
     pub(crate) resigning: bool,
+    /// It has chosen a link to broadcast on.
+    pub(crate) broadcasts: bool,
     /// What its guardian says when it is gone.
     pub(crate) farewell: Vec<Vec<u8>>,
 }
@@ -104,12 +108,19 @@ pub(crate) struct Probe {
 }
 
 impl Machine {
-    pub(crate) fn new(number: usize, name: ServerName, clock: Duration, config: Arc<ClusterConfig>) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        name: ServerName,
+        clock: Duration,
+        ethernet: bool,
+        config: Arc<ClusterConfig>,
+    ) -> Self {
         Self {
             name,
             number,
             clock,
             powered: true,
+            ethernet,
             link: true,
             kernel: BTreeSet::new(),
             lease: Lease::default(),
@@ -150,6 +161,7 @@ impl Machine {
             keys: Keys::new(key),
             serial: self.serial,
             config: self.config.clone(),
+            ethernet: self.ethernet,
         };
         self.process = Some(Process {
             run: self.runs,
@@ -169,6 +181,7 @@ impl Machine {
             wake: (Instant::BOOT, 0),
             standby: false,
             resigning: false,
+            broadcasts: false,
             farewell: Vec::new(),
         });
         effects
@@ -247,9 +260,13 @@ impl Machine {
 impl Process {
     /// Keeps what arrives while it is stopped.
     pub(crate) fn keep(&mut self, input: Input) {
-        let is_datagram = |input: &Input| matches!(input, Input::Datagram { .. });
-        let datagrams = self.backlog.iter().filter(|kept| is_datagram(kept)).count();
-        if !is_datagram(&input) || datagrams < SOCKET_BUFFER {
+        // Each path has a socket of its own.
+        let path = |input: &Input| match input {
+            Input::Datagram { from, .. } => Some(from.path()),
+            _ => None,
+        };
+        let alike = self.backlog.iter().filter(|kept| path(kept) == path(&input)).count();
+        if path(&input).is_none() || alike < SOCKET_BUFFER {
             self.backlog.push_back(input);
         }
     }

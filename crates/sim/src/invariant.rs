@@ -11,8 +11,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use cluster::DeadlineName;
 use model::{
     Health, Instant, ServerName, VirtualHostName,
-    config::{ClusterConfig, PartitionPolicy},
+    config::{ClusterConfig, PartitionPolicy, VirtualHost},
     event::Event,
+    hook::HookMoment,
 };
 
 use crate::{
@@ -72,8 +73,8 @@ impl Invariant {
             }
             Self::NoNeedlessMove => {
                 "Once all is well every virtual host is where it belongs, whole and alone, and nothing moves: not for a \
-                 lost datagram, a reload that changes nothing, a short stop, or the restart of a server that holds \
-                 nothing."
+                 lost datagram, the loss of one path of two, a reload that changes nothing, a short stop, or the restart \
+                 of a server that holds nothing."
             }
             Self::LastWord => "Once all is well, who holds an address is the last that announced it.",
             Self::DnsTruth => {
@@ -115,10 +116,10 @@ pub(crate) struct Bounds {
     /// one more, and the first answers are awaited for two intervals.
     pub(crate) release: Duration,
     /// *cover*: listening, pardon, proving (4 ×); witnesses (2 intervals); a hand-over that waits for its target (2
-    /// intervals); the slowest verdict; the question to the wire; the kernel twice.
+    /// intervals); the slowest verdict; the question to the wire; the kernel twice; the longest limit of a `before-take` hook.
     pub(crate) cover: Duration,
     /// *cover*, when a virtual host moves while all is well: the release's word may be lost until just before the
-    /// detection time; the kernel twice.
+    /// detection time; the kernel twice; the longest limit of a `before-take` hook.
     pub(crate) handover: Duration,
     /// *dns-truth*: a peer dies, after pardon for running late (2 ×), or its word is lost until just before that (1 ×).
     pub(crate) truth: Duration,
@@ -148,8 +149,10 @@ impl Bounds {
         });
         let verdict = verdict.max().unwrap_or_default();
         let delay = plan.config.virtual_hosts.values().map(|host| host.failback_delay).max().unwrap_or_default();
-        let cover = detection * 4 + interval * 4 + verdict + WIRE + plan.kernel * 2 + step * 8;
-        let handover = detection + interval * 2 + plan.kernel * 2 + step * 4;
+        let before_take = |host: &VirtualHost| host.hooks.get(&HookMoment::BeforeTake).map(|hook| hook.timeout);
+        let hook = plan.config.virtual_hosts.values().filter_map(before_take).max().unwrap_or_default();
+        let cover = hook + detection * 4 + interval * 4 + verdict + WIRE + plan.kernel * 2 + step * 8;
+        let handover = hook + detection + interval * 2 + plan.kernel * 2 + step * 4;
         Self {
             detection,
             rivals: detection * 3 + step * 4,
@@ -193,7 +196,7 @@ pub(crate) struct Watch {
     refused: Vec<Option<Instant>>,
     /// When a daemon last died and left addresses behind.
     left_behind: Option<Instant>,
-    /// When leases last ended.
+    /// When addresses last went that no daemon held: their leases ended, the power failed, a new run swept them.
     lapsed: Option<Instant>,
     /// When the wire last broke, was mended, or began to lose frames.
     rewired: Instant,
@@ -265,11 +268,6 @@ impl Watch {
     /// A daemon has died and left addresses behind.
     pub(crate) fn left_behind(&mut self, now: Instant) {
         self.left_behind = Some(now);
-    }
-
-    /// Leases that nobody renewed have ended.
-    pub(crate) fn lapsed(&mut self, now: Instant) {
-        self.lapsed = Some(now);
     }
 
     /// The wire is another from now on.
@@ -380,7 +378,13 @@ impl Watch {
         }
         for machine in machines {
             let held = &mut self.held[machine.number];
+            let before = held.len();
             held.retain(|address, _| machine.kernel.contains(address));
+            // Not by a daemon's wish: whoever found them in use asks again only after a while.
+            let unwished = machine.process.as_ref().is_none_or(|process| process.paused || process.started == now);
+            if held.len() < before && unwished {
+                self.lapsed = Some(now);
+            }
             for address in &machine.kernel {
                 held.entry(*address).or_insert(now);
             }

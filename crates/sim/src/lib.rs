@@ -78,8 +78,11 @@ impl fmt::Display for Failure {
 /// The first invariant that does not hold.
 pub fn run(seed: u64, listener: Option<Listener<'_>>) -> Result<Summary, Box<Failure>> {
     let mut random = Random::new(seed);
-    let plan = Plan::draw(&mut random);
-    let mut world = World::new(plan, random, Trace::new(listener));
+    // Dice of their own, so that a seed without hooks is the life that it was before there were any.
+    let mut hooks = Random::new(!seed);
+    let mut plan = Plan::draw(&mut random);
+    plan.give_hooks(&mut hooks);
+    let mut world = World::new(plan, random, hooks, Trace::new(listener));
     let began = world.now;
     match live(&mut world) {
         Ok(()) => Ok(Summary {

@@ -10,9 +10,10 @@ use std::{
 use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Monitor, PartitionPolicy, Pool, PoolMember,
-        ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Pool,
+        PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
     },
+    hook::HookMoment,
 };
 
 use crate::{network::Manners, random::Random};
@@ -44,6 +45,8 @@ pub(crate) enum Style {
 pub(crate) struct Plan {
     pub(crate) style: Style,
     pub(crate) config: Arc<ClusterConfig>,
+    /// How many machines of a hundred have heartbeats by Ethernet.
+    pub(crate) ethernet: u32,
     /// Whether the links have a router.
     pub(crate) gateway: bool,
     pub(crate) manners: Manners,
@@ -58,6 +61,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// A part of the seeds has hooks, of every kind.
+    pub(crate) fn give_hooks(&mut self, random: &mut Random) {
+        if !random.percent(30) {
+            return;
+        }
+        let config = Arc::make_mut(&mut self.config);
+        for host in config.virtual_hosts.values_mut() {
+            for (position, moment) in HookMoment::ALL.into_iter().enumerate() {
+                if random.percent(60) {
+                    let timeout = random.span(Duration::from_millis(10), Duration::from_millis(500));
+                    let (program, arguments) = ("/hook".into(), Vec::new());
+                    host.hooks.insert(moment, Hook { position, program, arguments, user: None, timeout });
+                }
+            }
+        }
+    }
+
     pub(crate) fn draw(random: &mut Random) -> Self {
         let style = if random.percent(25) { Style::Orderly } else { Style::Rough };
         let servers = match random.below(100) {
@@ -73,6 +93,7 @@ impl Plan {
         let misses = *random.pick(&[2, 3, 3, 3, 4, 5]);
         let heartbeat = HeartbeatSettings { interval, misses };
         let gateway = random.percent(85);
+        let ethernet = *random.pick(&[0, 50, 100, 100]);
         let config = Arc::new(cluster(random, servers, heartbeat));
         let rough = style == Style::Rough;
         let manners = if rough { Manners::draw(random, interval) } else { Manners::GOOD };
@@ -81,6 +102,7 @@ impl Plan {
         Self {
             style,
             config,
+            ethernet,
             gateway,
             manners,
             latency: longest,
@@ -173,6 +195,7 @@ fn virtual_host(random: &mut Random, number: usize, names: &[ServerName]) -> Vir
         failback: if random.percent(75) { Failback::Auto } else { Failback::Sticky },
         failback_delay: random.span(Duration::ZERO, Duration::from_millis(800)),
         always_active: random.percent(75),
+        hooks: BTreeMap::new(),
     }
 }
 

@@ -4,20 +4,22 @@
 //! a time, as the driver of the product does.
 
 mod guard;
+mod hooks;
 mod kernel;
+mod paths;
 mod services;
 mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use cluster::{Effect, Effects, Input};
 use dns::{Zone, Zones};
-use model::{BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event};
+use model::{BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::Path};
 
 use crate::{
     fault::Fault,
@@ -41,7 +43,7 @@ enum Happening {
     /// A daemon's deadline is due; the number tells outdated ones.
     Wake { machine: usize, run: u32, number: u32 },
     /// A datagram arrives.
-    Arrive { from: usize, to: usize, bytes: Vec<u8>, genuine: bool },
+    Arrive { path: Path, from: usize, to: usize, bytes: Vec<u8>, genuine: bool },
     /// A machine reports to its daemon.
     Report { machine: usize, run: u32, input: Input },
     /// The kernel changes addresses.
@@ -65,6 +67,7 @@ pub(crate) struct World<'a> {
     pub(crate) plan: Plan,
     pub(crate) now: Instant,
     pub(crate) random: Random,
+    hook_random: Random,
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
     pub(crate) watch: Watch,
@@ -80,14 +83,17 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(plan: Plan, mut random: Random, trace: Trace<'a>) -> Self {
+    pub(crate) fn new(plan: Plan, mut random: Random, hook_random: Random, trace: Trace<'a>) -> Self {
         let config = plan.config.clone();
         let clock = |random: &mut Random| random.span(Duration::ZERO, Duration::from_secs(1_000_000));
         let machines: Vec<_> = config
             .servers
             .keys()
             .enumerate()
-            .map(|(number, name)| Machine::new(number, name.clone(), clock(&mut random), config.clone()))
+            .map(|(number, name)| {
+                let ethernet = random.percent(plan.ethernet);
+                Machine::new(number, name.clone(), clock(&mut random), ethernet, config.clone())
+            })
             .collect();
         let now = Instant::from_nanos(1_000_000_000);
         let mut world = Self {
@@ -96,6 +102,7 @@ impl<'a> World<'a> {
             plan,
             now,
             random,
+            hook_random,
             machines,
             trace,
             recorded: VecDeque::new(),
@@ -136,7 +143,7 @@ impl<'a> World<'a> {
                     self.feed(machine, None);
                 }
             }
-            Happening::Arrive { from, to, bytes, genuine } => self.arrive(from, to, bytes, genuine),
+            Happening::Arrive { path, from, to, bytes, genuine } => self.arrive(path, (from, to), bytes, genuine),
             Happening::Report { machine, run, input } => {
                 if self.is_run(machine, run, |_| true) {
                     self.feed(machine, Some(input));
@@ -308,6 +315,12 @@ impl<'a> World<'a> {
                     let to = self.machines.iter().position(|other| other.name == to).expect("a configured server");
                     self.send(machine, to, &datagram);
                 }
+                Effect::Ethernet(links) => {
+                    if let Some(process) = &mut self.machines[machine].process {
+                        process.broadcasts = !links.is_empty();
+                    }
+                }
+                Effect::Broadcast(datagram) => self.broadcast(machine, &datagram),
                 Effect::Farewell(datagrams) => {
                     if let Some(process) = &mut self.machines[machine].process {
                         process.farewell = datagrams;
@@ -335,6 +348,7 @@ impl<'a> World<'a> {
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
+                Effect::RunHook(order) => self.run_hook(machine, order),
                 Effect::Health(health) => {
                     if let Some(broken) = self.watch.published(self.now, &mut self.machines[machine], health) {
                         self.fail(broken);
@@ -375,27 +389,39 @@ impl<'a> World<'a> {
             self.recorded.pop_front();
         }
         self.recorded.push_back((from, to, datagram.to_vec()));
-        for after in self.network.carry(&mut self.random, from, to) {
-            self.after(after, Happening::Arrive { from, to, bytes: datagram.to_vec(), genuine: true });
+        for after in self.network.carry(&mut self.random, Path::Udp, from, to) {
+            let bytes = datagram.to_vec();
+            self.after(after, Happening::Arrive { path: Path::Udp, from, to, bytes, genuine: true });
+        }
+        if self.network.refuses(from, to) {
+            self.refuse(from, to);
         }
     }
 
-    /// Somebody plays a recorded datagram once more.
+    /// Somebody plays a recorded datagram once more, over either path.
     pub(crate) fn replay(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         let after = self.random.span(Duration::from_micros(50), Duration::from_millis(1));
-        self.after(after, Happening::Arrive { from, to, bytes, genuine: false });
+        let path = *self.random.pick(&Path::ALL);
+        self.after(after, Happening::Arrive { path, from, to, bytes, genuine: false });
     }
 
-    fn arrive(&mut self, from: usize, to: usize, bytes: Vec<u8>, genuine: bool) {
+    fn arrive(&mut self, path: Path, (from, to): (usize, usize), bytes: Vec<u8>, genuine: bool) {
         // What was on its way when the wire broke, or the link went down, is lost.
-        if !self.machines[to].powered || !self.machines[to].link || !self.network.reaches(from, to) {
+        if !self.machines[to].powered || !self.machines[to].link || !self.network.passes(path, from, to) {
+            return;
+        }
+        if !self.listens(path, to) {
+            // A closed port is refused by its machine.
+            if path == Path::Udp && self.network.reaches(to, from) {
+                self.refuse(from, to);
+            }
             return;
         }
         if genuine && self.machines[to].running().is_some() {
             self.note_hearing(to, &bytes);
         }
-        let address = SocketAddr::new(self.plan.config.servers[&self.machines[from].name].address, 7946);
-        self.feed(to, Some(Input::Datagram { from: address, bytes }));
+        let from = self.origin(path, from);
+        self.feed(to, Some(Input::Datagram { from, bytes }));
     }
 
     /// Whose word it is: the run is in the header, behind the mark of a relay.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use comfy_table::Cell;
-use model::api::{CandidateStatus, PoolMemberStatus, ServerStatus, Status, VirtualHostStatus};
+use model::api::{CandidateStatus, PathStatus, PoolMemberStatus, ServerStatus, Status, VirtualHostStatus};
 
 use super::{Style, Tone, lines};
 
@@ -31,12 +31,21 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
     }
     let servers = status.servers.iter().filter(|server| !matches!(server.state.as_str(), "self" | "alive"));
     found.extend(servers.map(|server| format!("{} is {}", server.name, server.state)));
+    let lost = |server| missed(server).map(|path| format!("{} is not heard over {}", server.name, path.path));
+    found.extend(status.servers.iter().flat_map(lost));
     let hosts = status.virtual_hosts.iter().filter(|host| host.state != "active");
     found.extend(hosts.map(|host| format!("{} is {}", host.name, host.state)));
     for host in &status.virtual_hosts {
         let holder = host.servers.iter().find(|server| Some(&server.name) == host.active.as_ref());
         let down = holder.into_iter().flat_map(|holder| &holder.monitors).filter(|monitor| monitor.verdict == "down");
         found.extend(down.map(|monitor| format!("{}/{} is down where it is active", host.name, monitor.name)));
+    }
+    for host in &status.virtual_hosts {
+        let failed = |outcome: &&str| *outcome != "succeeded";
+        let failed = host.hooks.iter().filter_map(|hook| Some((hook, hook.outcome.as_deref().filter(failed)?)));
+        found.extend(
+            failed.map(|(hook, outcome)| format!("the {} hook of {} ended as {outcome} here", hook.on, host.name)),
+        );
     }
     let silent = status.pools.iter().filter(|pool| !pool.members.iter().any(|member| member.answered));
     found.extend(silent.map(|pool| format!("pool {} has no answer", pool.name)));
@@ -57,7 +66,7 @@ fn headline(status: &Status, style: Style) -> String {
 }
 
 fn servers(status: &Status, style: Style) -> String {
-    let mut table = style.table(&["SERVER", "ADDRESS", "STATE", "HEARD", "HEARS US", "CONFIGURATION"]);
+    let mut table = style.table(&["SERVER", "ADDRESS", "STATE", "HEARD", "HEARS US", "PATHS", "CONFIGURATION"]);
     for server in &status.servers {
         table.add_row(vec![
             Cell::new(&server.name),
@@ -65,6 +74,7 @@ fn servers(status: &Status, style: Style) -> String {
             style.toned(&state(server), Tone::of(&server.state)),
             ago(server.heard_ms),
             ago(server.hears_us_ms),
+            paths(server, style),
             match server.config_agrees {
                 Some(true) => style.word("same"),
                 Some(false) => style.word("differs"),
@@ -77,6 +87,24 @@ fn servers(status: &Status, style: Style) -> String {
 
 fn state(server: &ServerStatus) -> String {
     if server.standby { format!("{}, standby", server.state) } else { server.state.clone() }
+}
+
+/// The paths over which a server is heard; why not, where it lives and is not.
+fn paths(server: &ServerStatus, style: Style) -> Cell {
+    let words = server.paths.iter().map(|path| match path.heard_ms {
+        _ if path.state == "up" => path.path.clone(),
+        Some(ms) => format!("{} lost {} ago", path.path, span(Duration::from_millis(ms))),
+        None => format!("{} never", path.path),
+    });
+    let tone = if missed(server).next().is_some() { Tone::Warn } else { Tone::Plain };
+    style.toned(&words.collect::<Vec<_>>().join(", "), tone)
+}
+
+/// The paths that a living server should be heard over. Ethernet that never worked may be switched off there.
+fn missed(server: &ServerStatus) -> impl Iterator<Item = &PathStatus> {
+    let alive = matches!(server.state.as_str(), "alive" | "suspect");
+    let missed = |path: &&PathStatus| path.state == "lost" || (path.state == "never" && path.path == "udp");
+    server.paths.iter().filter(move |path| alive && missed(path))
 }
 
 fn ago(ms: Option<u64>) -> Cell {
@@ -150,7 +178,17 @@ fn member_cells(pool: &str, member: &PoolMemberStatus, style: Style) -> Vec<Cell
 
 fn footer(status: &Status, style: Style) -> String {
     let config = &status.config;
-    let mut text = format!("configuration {}, version {}", config.hash, config.version);
+    let mut text = String::new();
+    let ethernet = &status.ethernet;
+    if !ethernet.state.is_empty() {
+        text += &format!("heartbeats by Ethernet broadcast: {}", ethernet.state);
+        if !ethernet.interfaces.is_empty() {
+            text += &format!(" ({})", ethernet.interfaces.join(" "));
+        }
+        text += &ethernet.reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
+        text.push('\n');
+    }
+    text += &format!("configuration {}, version {}", config.hash, config.version);
     if !config.conflicts.is_empty() {
         let differs = format!(", differs on {}", config.conflicts.join(", "));
         text += &style.paint(&differs, Tone::Bad);

@@ -7,6 +7,8 @@
 pub(crate) enum Hold {
     /// Nothing.
     Nothing,
+    /// It is claimed; its addresses wait for a hook, and are not on their way yet.
+    Preparing,
     /// Its addresses are here or on their way.
     Held,
     /// Its addresses are being removed.
@@ -45,6 +47,8 @@ pub(crate) struct Question {
     pub(crate) gone: bool,
     /// The wire has been asked about the addresses, or need not be (design R10).
     pub(crate) proven: bool,
+    /// No hook is to be waited for any longer.
+    pub(crate) prepared: bool,
     /// We may not keep it: on standby, unable, or less healthy than the target.
     pub(crate) must_go: bool,
     /// We have waited long enough for the target to be ready.
@@ -62,6 +66,8 @@ pub(crate) enum Answer {
     Prove,
     /// Take it.
     Take,
+    /// Ask the kernel for its addresses.
+    Proceed,
     /// Keep it a little longer, until the target is ready.
     Linger,
     /// Remove it.
@@ -83,7 +89,8 @@ pub(crate) enum Why {
 
 /// The table.
 pub(crate) fn decide(question: Question) -> Answer {
-    let Question { hold, target, claimed, lost, isolated, may_take, told, gone, proven, must_go, overdue } = question;
+    let Question { hold, target, claimed, lost, isolated, may_take, told, gone, proven, prepared, must_go, overdue } =
+        question;
     match (hold, target) {
         (Hold::LettingGo, Target::Nobody | Target::Me | Target::Ready | Target::NotReady) => Answer::Rest,
 
@@ -93,6 +100,15 @@ pub(crate) fn decide(question: Question) -> Answer {
         (Hold::Nothing, Target::Me) if !proven => Answer::Prove,
         (Hold::Nothing, Target::Me) if !told => Answer::Rest,
         (Hold::Nothing, Target::Me) => Answer::Take,
+
+        // Nothing is here yet, so giving up costs nothing and needs nobody to be ready; and what it takes to begin (design
+        // R3) it takes to go on.
+        (Hold::Preparing, _) if isolated => Answer::Release(Why::Isolated),
+        (Hold::Preparing, _) if lost => Answer::Release(Why::Lost),
+        (Hold::Preparing, Target::Me) if prepared && !claimed && may_take && gone => Answer::Proceed,
+        (Hold::Preparing, Target::Me) => Answer::Rest,
+        (Hold::Preparing, Target::Nobody) => Answer::Release(Why::Nobody),
+        (Hold::Preparing, Target::Ready | Target::NotReady) => Answer::Release(Why::Handover),
 
         (Hold::Held, _) if isolated => Answer::Release(Why::Isolated),
         (Hold::Held, _) if lost => Answer::Release(Why::Lost),
@@ -112,11 +128,11 @@ mod tests {
     use super::*;
 
     fn question() -> impl Strategy<Value = Question> {
-        let hold = prop_oneof![Just(Hold::Nothing), Just(Hold::Held), Just(Hold::LettingGo)];
+        let hold = prop_oneof![Just(Hold::Nothing), Just(Hold::Preparing), Just(Hold::Held), Just(Hold::LettingGo)];
         let target = prop_oneof![Just(Target::Nobody), Just(Target::Me), Just(Target::Ready), Just(Target::NotReady)];
-        (hold, target, any::<[bool; 9]>()).prop_map(|(hold, target, flags)| {
-            let [claimed, lost, isolated, may_take, told, gone, proven, must_go, overdue] = flags;
-            Question { hold, target, claimed, lost, isolated, may_take, told, gone, proven, must_go, overdue }
+        (hold, target, any::<[bool; 10]>()).prop_map(|(hold, target, flags)| {
+            let [claimed, lost, isolated, may_take, told, gone, proven, prepared, must_go, overdue] = flags;
+            Question { hold, target, claimed, lost, isolated, may_take, told, gone, proven, prepared, must_go, overdue }
         })
     }
 
@@ -128,6 +144,17 @@ mod tests {
             let free = question.target == Target::Me && !question.claimed && question.may_take && question.told && question.gone && question.proven;
             let takes = decide(question) == Answer::Take;
             prop_assert_eq!(takes, free && question.hold == Hold::Nothing);
+        }
+
+        #[test]
+        fn addresses_that_waited_are_taken_on_the_terms_of_any_other(question in question()) {
+            let free = question.target == Target::Me && !question.claimed && question.may_take && question.gone;
+            let kept = !question.isolated && !question.lost;
+            let proceeds = decide(question) == Answer::Proceed;
+            prop_assert_eq!(proceeds, free && kept && question.prepared && question.hold == Hold::Preparing);
+            if question.hold == Hold::Preparing && question.target != Target::Me {
+                prop_assert!(matches!(decide(question), Answer::Release(_)), "what somebody else should hold is given up");
+            }
         }
 
         #[test]

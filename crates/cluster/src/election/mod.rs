@@ -4,11 +4,11 @@
 //! asks the table in [`mod@decide`], and moves the [`Phase`]:
 //!
 //! ```text
-//!            take                kernel confirms all
-//!   Backup ────────▶ Taking ─────────────────────────▶ Active
-//!     ▲                │ refused, lost, target changed    │
-//!     │                ▼                                  │
-//!     └─────────── Releasing ◀────────────────────────────┘
+//!            take               hook over             kernel confirms all
+//!   Backup ────────▶ Preparing ───────────▶ Taking ─────────────────────────▶ Active
+//!     ▲                  │ target changed     │ refused, lost, target changed    │
+//!     │                  ▼                    ▼                                  │
+//!     └────────────── Releasing ◀────────────────────────────────────────────────┘
 //!   kernel confirms
 //!   all removals
 //! ```
@@ -20,6 +20,7 @@
 
 pub(crate) mod decide;
 mod evidence;
+mod hooks;
 mod moves;
 mod notes;
 mod patience;
@@ -42,6 +43,7 @@ use model::{
 use self::{
     decide::{Answer, Hold, Question, Target, decide},
     evidence::Evidence,
+    hooks::Hooks,
     patience::{Announcements, Backoff, Sightings, Steadiness},
     proof::Proofs,
     view::View,
@@ -73,6 +75,8 @@ pub(crate) struct Moment<'a> {
 pub(crate) enum Phase {
     /// Nothing: the kernel has confirmed it.
     Backup,
+    /// Claimed; the kernel is asked for nothing before the `before-take` hook is over. Left at once where there is none.
+    Preparing { term: Term, since: Instant },
     /// The addresses have been asked of the kernel.
     Taking { term: Term, since: Instant },
     /// The kernel has confirmed every address.
@@ -121,6 +125,7 @@ pub(crate) struct Election {
     backoff: Backoff,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
+    hooks: Hooks,
     /// Since when we should be gone and wait for the target to be ready.
     lingering: Option<Instant>,
     /// It could be taken, were it not that peers have yet to hear that we can; until then at most.
@@ -151,6 +156,7 @@ impl Election {
             sightings: Sightings::default(),
             backoff: Backoff::default(),
             rivals: BTreeMap::new(),
+            hooks: Hooks::default(),
             lingering: None,
             untold_until: None,
             reconfigured: false,
@@ -193,7 +199,10 @@ impl Election {
     pub(crate) fn term(&self) -> Term {
         match self.phase {
             Phase::Backup => self.highest,
-            Phase::Taking { term, .. } | Phase::Active { term, .. } | Phase::Releasing { term, .. } => term,
+            Phase::Preparing { term, .. }
+            | Phase::Taking { term, .. }
+            | Phase::Active { term, .. }
+            | Phase::Releasing { term, .. } => term,
         }
     }
 
@@ -205,7 +214,7 @@ impl Election {
     fn claim(&self) -> Claim {
         match self.phase {
             Phase::Backup => Claim::None,
-            Phase::Taking { .. } => Claim::Taking,
+            Phase::Preparing { .. } | Phase::Taking { .. } => Claim::Taking,
             Phase::Active { .. } => Claim::Active,
             Phase::Releasing { .. } => Claim::Releasing,
         }
@@ -227,6 +236,8 @@ impl Election {
     pub(crate) fn look(&mut self, moment: &Moment<'_>, listed: bool, effects: &mut Effects) {
         self.backoff.expire(moment.now);
         self.proofs.expire(moment.now);
+        self.hooks.look(&self.spec, moment.links);
+        self.expire_hook(moment.now, effects);
         let obstacle = self.find_obstacle(moment, listed);
         if obstacle != self.obstacle
             && let Some(Obstacle::Refused(address, reason @ AddressRefusal::OwnAddress { .. })) = &obstacle
@@ -257,7 +268,7 @@ impl Election {
     pub(crate) fn is_at_rest(&self) -> bool {
         let settled = match self.phase {
             Phase::Backup | Phase::Active { .. } => true,
-            Phase::Taking { .. } | Phase::Releasing { .. } => false,
+            Phase::Preparing { .. } | Phase::Taking { .. } | Phase::Releasing { .. } => false,
         };
         settled
             && self.steady
@@ -317,6 +328,7 @@ impl Election {
         match answer {
             Answer::Rest | Answer::StandReady | Answer::Prove | Answer::Linger => {}
             Answer::Take => self.take(moment.now, view, counters, effects),
+            Answer::Proceed => self.proceed(),
             Answer::Release(why) => {
                 let cause = self.cause_of_release(why, view);
                 self.release(moment.now, self.target.clone(), cause, counters, effects);
@@ -332,6 +344,7 @@ impl Election {
         let me = view.me();
         let hold = match self.phase {
             Phase::Backup => Hold::Nothing,
+            Phase::Preparing { .. } => Hold::Preparing,
             Phase::Taking { .. } | Phase::Active { .. } => Hold::Held,
             Phase::Releasing { .. } => Hold::LettingGo,
         };
@@ -352,6 +365,7 @@ impl Election {
             told: self.untold_until.is_none(),
             gone: self.silent_holder(moment, view).is_none() || self.evidence.agrees(),
             proven: self.proofs.are_all_given(),
+            prepared: self.hooks.is_prepared(),
             must_go: !me.is_eligible() || target.is_some_and(|target| target.health > me.health),
             overdue: self.lingering.is_some_and(|since| moment.now >= since + heartbeat.interval * 2),
         }
@@ -396,6 +410,7 @@ impl Election {
         }
         let lingering = self.lingering.map(|since| since + heartbeat.interval * 2);
         earliest.consider(lingering, || DeadlineName::Handover(self.name.clone()));
+        earliest.consider(self.hooks.awaited_until(), || DeadlineName::Hook(self.name.clone()));
         earliest.consider(self.untold_until, || DeadlineName::Told(self.name.clone()));
         earliest.consider(self.backoff.until(), || DeadlineName::Backoff(self.name.clone()));
         let steady = (!self.steady).then(|| self.steadiness.since() + self.spec.failback_delay);

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use model::{
-    Instant, ServerName,
+    Instant, ServerName, Term,
     event::{AddressRefusal, Cause, Event},
     health::ServerState,
+    hook::HookMoment,
     net::MacAddress,
     report::DuplicateCheck,
 };
@@ -15,6 +16,7 @@ use crate::membership::Peer;
 use super::{
     Aliases, Announcements, Counters, Effect, Effects, Election, Moment, Phase,
     evidence::{Finding, RELEASE_BOUND},
+    hooks::Errand,
     view::{Member, View},
 };
 
@@ -24,9 +26,13 @@ impl Election {
         let term = self.highest.next();
         let cause = self.cause_of_take(view);
         self.highest = term;
-        self.phase = Phase::Taking { term, since: now };
+        self.phase = Phase::Preparing { term, since: now };
         counters.takes += 1;
         effects.record(Event::Taking { virtual_host: self.name.clone(), term, cause });
+        let me = view.me().name;
+        let peer = self.last_holder.clone().filter(|holder| holder != me);
+        self.hooks.begin(Errand { cause, peer });
+        self.prepare(now, effects);
     }
 
     /// Begins to give it up; nothing happens where it is not held.
@@ -41,7 +47,7 @@ impl Election {
         let addresses: BTreeSet<IpAddr> = self.wished().collect();
         match self.phase {
             Phase::Backup | Phase::Releasing { .. } => return,
-            Phase::Taking { term, .. } | Phase::Active { term, .. } => {
+            Phase::Preparing { term, .. } | Phase::Taking { term, .. } | Phase::Active { term, .. } => {
                 self.phase = Phase::Releasing { term, since: now, addresses };
             }
         }
@@ -49,7 +55,9 @@ impl Election {
         self.lingering = None;
         self.last_cause = Some(cause);
         counters.releases += 1;
-        effects.record(Event::Releasing { virtual_host: self.name.clone(), to, cause });
+        effects.record(Event::Releasing { virtual_host: self.name.clone(), to: to.clone(), cause });
+        self.hooks.begin(Errand { cause, peer: to });
+        self.run_hook(HookMoment::BeforeRelease, effects);
     }
 
     /// Draws the conclusion from what the kernel has confirmed.
@@ -61,14 +69,21 @@ impl Election {
                 effects.record(Event::Active { virtual_host, term: *term, took_us: took_us(*since) });
                 self.backoff.succeed();
                 self.phase = Phase::Active { term: *term, announcements: Announcements::begin(now) };
+                self.run_hook(HookMoment::AfterTake, effects);
             }
             Phase::Releasing { since, addresses, .. }
                 if !addresses.iter().any(|address| aliases.is_leaving(*address)) =>
             {
                 effects.record(Event::Released { virtual_host, took_us: took_us(*since) });
+                // While it is known which holding has ended.
+                self.run_hook(HookMoment::AfterRelease, effects);
                 self.phase = Phase::Backup;
             }
-            Phase::Backup | Phase::Taking { .. } | Phase::Active { .. } | Phase::Releasing { .. } => {}
+            Phase::Backup
+            | Phase::Preparing { .. }
+            | Phase::Taking { .. }
+            | Phase::Active { .. }
+            | Phase::Releasing { .. } => {}
         }
     }
 
@@ -129,7 +144,8 @@ impl Election {
     pub(super) fn inquire(&mut self, moment: &Moment<'_>, view: &View<'_>, effects: &mut Effects) {
         let Some(holder) = self.silent_holder(moment, view) else { return self.evidence.drop() };
         let dead = !holder.state.is_alive();
-        if view.successor(&self.spec).is_none_or(|successor| successor.name != view.me().name) {
+        let succeeds = || view.successor(&self.spec).is_some_and(|successor| successor.name == view.me().name);
+        if self.phase == Phase::Backup && !succeeds() {
             return self.evidence.drop();
         }
         if let Some((addresses, patience)) = self.evidence.ask(moment.now, moment.heartbeat, &self.spec.addresses) {
@@ -150,15 +166,21 @@ impl Election {
     }
 
     /// A peer that has said nothing for too long, and whose machine may have the addresses still: its holding is the newest
-    /// known, or it has not been silent for the release bound. Not where we have something of it ourselves.
+    /// known, or it has not been silent for the release bound. Not where we have something of it ourselves; while a hook is
+    /// at work we have nothing yet, though our term is above.
     pub(super) fn silent_holder<'v, 'a>(&self, moment: &Moment<'_>, view: &'v View<'a>) -> Option<&'v Member<'a>> {
         let silent = |state| matches!(state, ServerState::Suspect | ServerState::Dead);
+        let newest = match self.phase {
+            Phase::Backup => self.highest,
+            Phase::Preparing { term, .. } => Term(term.0.saturating_sub(1)),
+            Phase::Taking { .. } | Phase::Active { .. } | Phase::Releasing { .. } => return None,
+        };
         let in_force = |member: &&Member<'_>| {
             let heard = moment.membership.peer(member.name).and_then(Peer::last_heard);
             let lately = heard.is_some_and(|heard| moment.now.since(heard) < RELEASE_BOUND);
-            member.stance.claim.is_held() && (lately || member.stance.term >= self.highest)
+            member.stance.claim.is_held() && (lately || member.stance.term >= newest)
         };
-        view.peers().filter(|_| self.phase == Phase::Backup).filter(in_force).find(|member| silent(member.state))
+        view.peers().filter(in_force).find(|member| silent(member.state))
     }
 
     /// The wire has answered who has an address, or nobody has.
@@ -209,7 +231,7 @@ impl Election {
     pub(crate) fn announcements(&mut self) -> Option<&mut Announcements> {
         match &mut self.phase {
             Phase::Active { announcements, .. } => Some(announcements),
-            Phase::Backup | Phase::Taking { .. } | Phase::Releasing { .. } => None,
+            Phase::Backup | Phase::Preparing { .. } | Phase::Taking { .. } | Phase::Releasing { .. } => None,
         }
     }
 }

@@ -29,7 +29,7 @@ impl Election {
         counters: &mut Counters,
         effects: &mut Effects,
     ) {
-        if !matches!(self.phase, Phase::Taking { .. } | Phase::Active { .. }) {
+        if !matches!(self.phase, Phase::Preparing { .. } | Phase::Taking { .. } | Phase::Active { .. }) {
             self.rivals.clear();
             return;
         }
@@ -53,7 +53,10 @@ impl Election {
 
     /// A term above ours that nobody holds any more: somebody held it while we did, and has let go before we heard of it.
     fn note_unseen_rival(&mut self, now: Instant, view: &View<'_>, is_news: bool, effects: &mut Effects) {
-        let (Phase::Taking { term, .. } | Phase::Active { term, .. }) = &mut self.phase else { return };
+        let (Phase::Preparing { term, .. } | Phase::Taking { term, .. } | Phase::Active { term, .. }) = &mut self.phase
+        else {
+            return;
+        };
         let know: Vec<&Member<'_>> =
             view.peers().filter(|peer| peer.state.is_alive() && peer.stance.term > *term).collect();
         if know.is_empty() || view.peers().any(Member::claims) {

@@ -7,17 +7,19 @@ use model::{
     config::HeartbeatSettings,
     event::{Event, Refusal},
     health::ServerState,
+    net::Path,
 };
 
 use super::{
-    run::{Arrival, Run},
-    sent::Sent,
+    death,
+    doubt::Doubt,
+    incoming::{Accepted, Context, Incoming, echo},
+    millis,
+    paths::{PathState, Paths},
+    run::{Arrival, Arrived, Run},
+    suspicion,
 };
-use crate::{
-    Effects,
-    statement::{Heard, Statement},
-    wire::Part,
-};
+use crate::{Effects, statement::Statement};
 
 /// Earlier runs that are remembered. A run older than these cannot come back either: it would have to echo a recent
 /// sequence number of ours.
@@ -46,39 +48,11 @@ pub struct Peer {
     prompted: Option<Instant>,
     /// The newest datagram that came straight from the run in force: its number, when, and its bytes.
     latest: Option<(u64, Instant, Vec<u8>)>,
+    paths: Paths,
+    doubt: Doubt,
     deaf: bool,
     /// Until then it may not have heard us for a while without being deaf: it has only just come.
     may_be_deaf_until: Instant,
-}
-
-/// What a peer has to know of us in order to judge a datagram.
-pub(super) struct Context<'a> {
-    pub(super) now: Instant,
-    pub(super) key: u64,
-    pub(super) boot: BootId,
-    pub(super) sent: &'a Sent,
-    pub(super) heartbeat: HeartbeatSettings,
-    /// What peers say about hearing us is believed from here on: before, it may have waited in our socket.
-    pub(super) echoes_count_from: Instant,
-}
-
-/// An authentic datagram of a peer.
-pub(super) struct Incoming {
-    pub(super) direct: bool,
-    pub(super) boot: BootId,
-    pub(super) sequence: u64,
-    pub(super) part: Part,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Accepted {
-    /// The peer's state or statement is another now.
-    pub(super) changed: bool,
-    /// It told nothing new.
-    pub(super) redundant: bool,
-    /// It came straight from the run in force, and is newer than all that did: others may need a copy.
-    pub(super) straight: bool,
 }
 
 impl Peer {
@@ -96,6 +70,8 @@ impl Peer {
             wants_prompt: false,
             prompted: None,
             latest: None,
+            paths: Paths::new(now),
+            doubt: Doubt::new(now),
             deaf: false,
             may_be_deaf_until: now,
         }
@@ -109,6 +85,11 @@ impl Peer {
     /// The newest whole statement of its run in force; also when it is dead by now, or has left.
     pub fn statement(&self) -> Option<&Statement> {
         self.session.as_ref()?.statement.as_ref()
+    }
+
+    /// Whether a heartbeat of it has not come in time: then it is suspected for its silence, not for a hint alone.
+    pub fn is_overdue(&self) -> bool {
+        self.doubt.is_overdue()
     }
 
     /// When it was last heard, over any path; none before the first time.
@@ -130,6 +111,11 @@ impl Peer {
     /// Its run in force.
     pub fn boot(&self) -> Option<BootId> {
         self.session.as_ref().map(|run| run.boot)
+    }
+
+    /// The paths over which it is heard straight: how each does, and when it last was.
+    pub fn paths(&self) -> impl Iterator<Item = (Path, PathState, Option<Instant>)> {
+        self.paths.states()
     }
 
     pub(super) fn name(&self) -> &ServerName {
@@ -175,20 +161,23 @@ impl Peer {
         incoming: Incoming,
         effects: &mut Effects,
     ) -> Result<Accepted, Refusal> {
-        let Incoming { direct, boot, sequence, part } = incoming;
+        let Incoming { origin, boot, sequence, part } = incoming;
         let run = self.session.as_mut().expect("the caller has compared its boot id");
         let gap = context.now.since(run.last_heard);
-        let (arrival, straight) = run.arrive(context.now, sequence, direct);
+        let Arrived { what, straight, path } = run.arrive(context.now, sequence, origin);
         let mut accepted = Accepted { straight, ..Accepted::default() };
-        match arrival {
+        match what {
             Arrival::Replayed => return Err(Refusal::Replayed),
-            Arrival::Redundant => return Ok(Accepted { redundant: true, ..accepted }),
+            Arrival::Redundant => {
+                self.note_path(context.now, path, effects);
+                return Ok(Accepted { redundant: true, ..accepted });
+            }
             Arrival::Ahead | Arrival::Late if run.left => {
                 return Ok(Accepted { redundant: true, ..Accepted::default() });
             }
             Arrival::Ahead | Arrival::Late => {}
         }
-        let (ahead, goodbye) = (arrival == Arrival::Ahead, part.share.goodbye);
+        let (ahead, goodbye) = (what == Arrival::Ahead, part.share.goodbye);
         let ours = echo(&part, context);
         if let Some(ours) = ours {
             run.echoed = run.echoed.max(Some(ours.sequence));
@@ -201,6 +190,7 @@ impl Peer {
             run.left = true;
             self.deaf = false;
             self.state = ServerState::Left;
+            self.gone();
             effects.record(Event::PeerLeft { server: self.name.clone() });
             accepted.changed = true;
         } else if ahead {
@@ -213,7 +203,15 @@ impl Peer {
                 self.judge_hearing(context, effects);
             }
         }
+        self.note_path(context.now, path, effects);
         Ok(accepted)
+    }
+
+    /// It was heard straight over a path. What the dead seem to say proves nothing about paths.
+    fn note_path(&mut self, now: Instant, path: Option<Path>, effects: &mut Effects) {
+        if let Some(path) = path.filter(|_| self.state.is_alive()) {
+            self.paths.heard(now, path, &self.name, effects);
+        }
     }
 
     /// From a run that has not yet proven to be fresh: a datagram does that echoes a recent one of ours, more recent than
@@ -225,7 +223,7 @@ impl Peer {
         incoming: Incoming,
         effects: &mut Effects,
     ) -> Result<Accepted, Refusal> {
-        let Incoming { direct, boot, sequence, part } = incoming;
+        let Incoming { origin, boot, sequence, part } = incoming;
         let ours = echo(&part, context);
         let proof = ours.map(|heard| heard.sequence).filter(|sequence| {
             *sequence > self.not_before
@@ -235,7 +233,7 @@ impl Peer {
         let known = self.candidate.as_ref().is_some_and(|run| run.boot == boot);
         if known {
             let run = self.candidate.as_mut().expect("just looked at");
-            match run.arrive(context.now, sequence, direct).0 {
+            match run.arrive(context.now, sequence, origin).what {
                 Arrival::Replayed => return Err(Refusal::Replayed),
                 Arrival::Redundant => return Ok(Accepted { redundant: true, ..Accepted::default() }),
                 Arrival::Ahead | Arrival::Late => {}
@@ -244,7 +242,7 @@ impl Peer {
             // A recording must not push out the run that is about to be believed.
             return Ok(Accepted { redundant: true, ..Accepted::default() });
         } else {
-            self.candidate = Some(Run::new(context.now, boot, sequence, direct));
+            self.candidate = Some(Run::new(context.now, boot, sequence, origin));
         }
         if part.share.goodbye {
             // Proven or not, that run is over.
@@ -263,13 +261,13 @@ impl Peer {
         if proven {
             self.promote(context, effects);
         }
-        Ok(Accepted { changed: proven, straight: proven && direct, ..Accepted::default() })
+        Ok(Accepted { changed: proven, straight: proven && origin.is_some(), ..Accepted::default() })
     }
 
     /// The candidate becomes the run in force.
     fn promote(&mut self, context: &Context<'_>, effects: &mut Effects) {
         let Some(run) = self.candidate.take() else { return };
-        let boot = run.boot;
+        let (boot, paths) = (run.boot, run.paths.clone());
         if let Some(earlier) = self.session.replace(run) {
             self.retire(earlier.boot, if earlier.left { u64::MAX } else { context.sent.highest() });
         }
@@ -278,6 +276,11 @@ impl Peer {
         self.latest = None;
         self.state = ServerState::Alive;
         effects.record(Event::PeerAlive { server: self.name.clone(), boot });
+        self.doubt = Doubt::new(context.now);
+        self.paths.peer_lives(context.now);
+        for (path, heard) in paths {
+            self.note_path(heard, Some(path), effects);
+        }
     }
 
     fn retire(&mut self, boot: BootId, over: u64) {
@@ -302,9 +305,13 @@ impl Peer {
         let server = self.name.clone();
         match self.state {
             ServerState::Alive => return false,
-            ServerState::Suspect => effects.record(Event::PeerRecovered { server }),
+            ServerState::Suspect => {
+                self.doubt.speaks(context.now);
+                effects.record(Event::PeerRecovered { server });
+            }
             ServerState::Unknown | ServerState::Dead | ServerState::Left => {
                 self.may_be_deaf_until = context.now + context.heartbeat.detection();
+                self.paths.peer_lives(context.now);
                 effects.record(Event::PeerAlive { server, boot });
             }
         }
@@ -382,17 +389,33 @@ impl Peer {
         if self.candidate.as_ref().is_some_and(|run| now >= self.candidate_expiry(run, heartbeat)) {
             self.candidate = None;
         }
+        let changed = self.fall_silent(now, heartbeat, sequence, effects);
+        if self.state.is_alive() {
+            self.paths.expire(now, self.watched_from, heartbeat, &self.name, effects);
+        }
+        changed
+    }
+
+    fn fall_silent(
+        &mut self,
+        now: Instant,
+        heartbeat: HeartbeatSettings,
+        sequence: u64,
+        effects: &mut Effects,
+    ) -> bool {
         let Some(run) = self.session.as_ref().filter(|_| self.state.is_alive()) else { return false };
         let silent = now.since(run.last_heard.max(self.watched_from));
         let (server, silent_ms) = (self.name.clone(), millis(now.since(run.last_heard)));
         if silent >= death(heartbeat) {
             self.state = ServerState::Dead;
+            self.gone();
             self.not_before = sequence;
             self.on_trial = None;
             self.deaf = false;
             effects.record(Event::PeerDead { server, silent_ms });
             true
-        } else if self.state == ServerState::Alive && silent >= suspicion(heartbeat) {
+        } else if !self.doubt.is_overdue() && silent >= suspicion(heartbeat) {
+            self.doubt.overdue();
             self.state = ServerState::Suspect;
             effects.record(Event::PeerSuspected { server, silent_ms });
             true
@@ -401,41 +424,42 @@ impl Peer {
         }
     }
 
+    fn gone(&mut self) {
+        self.doubt.was_true();
+        self.paths.peer_is_gone();
+    }
+
+    /// Its machine says that nobody listens at its heartbeat address. A hint: it makes a peer suspect, never dead, and a
+    /// word of the peer undoes it. Returns whether its state changed.
+    pub(super) fn refuse(&mut self, now: Instant, effects: &mut Effects) -> bool {
+        let Some(run) = self.session.as_ref().filter(|_| self.state.is_alive()) else { return false };
+        if !self.doubt.refused(now) {
+            return false;
+        }
+        let silent_ms = millis(now.since(run.last_heard));
+        effects.record(Event::PeerRefused { server: self.name.clone(), silent_ms });
+        // Who is overdue is suspected already; the reason is news all the same.
+        std::mem::replace(&mut self.state, ServerState::Suspect) != ServerState::Suspect
+    }
+
     /// When [`Self::expire`] has something to do.
     pub(super) fn next_deadline(&self, heartbeat: HeartbeatSettings) -> Option<Instant> {
         let candidate = self.candidate.as_ref().map(|run| self.candidate_expiry(run, heartbeat));
         let session = self.session.as_ref().and_then(|run| {
             let from = run.last_heard.max(self.watched_from);
             match self.state {
-                ServerState::Alive => Some(from + suspicion(heartbeat)),
-                ServerState::Suspect => Some(from + death(heartbeat)),
+                ServerState::Alive | ServerState::Suspect if !self.doubt.is_overdue() => {
+                    Some(from + suspicion(heartbeat))
+                }
+                ServerState::Alive | ServerState::Suspect => Some(from + death(heartbeat)),
                 ServerState::Unknown | ServerState::Dead | ServerState::Left => None,
             }
         });
-        candidate.into_iter().chain(session).min()
+        let paths = self.state.is_alive().then(|| self.paths.next_deadline(self.watched_from, heartbeat)).flatten();
+        candidate.into_iter().chain(session).chain(paths).min()
     }
 
     fn candidate_expiry(&self, run: &Run, heartbeat: HeartbeatSettings) -> Instant {
         run.last_heard.max(self.watched_from) + heartbeat.detection()
     }
-}
-
-/// Silence after which a peer is suspected: one heartbeat is overdue by half an interval.
-fn suspicion(heartbeat: HeartbeatSettings) -> Duration {
-    heartbeat.interval * 3 / 2
-}
-
-/// Silence after which a peer is dead: the last of the heartbeats that may be missed has not come in time. It is due
-/// only at the detection time, and then a little late: without that quarter of an interval one loss less would kill.
-fn death(heartbeat: HeartbeatSettings) -> Duration {
-    heartbeat.detection() + heartbeat.interval / 4
-}
-
-/// What a datagram says about hearing our present run; none where it doesn't mention it.
-fn echo(part: &Part, context: &Context<'_>) -> Option<Heard> {
-    part.share.heard.get(&context.key)?.iter().find(|heard| heard.boot == context.boot).copied()
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

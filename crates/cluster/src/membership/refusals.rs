@@ -1,10 +1,11 @@
 //! Refused datagrams: counted always, told at a limited rate.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use model::{
     Instant,
     event::{Event, Refusal},
+    net::Origin,
 };
 
 use crate::Effects;
@@ -19,13 +20,13 @@ pub(super) struct Refusals(BTreeMap<Refusal, Count>);
 #[derive(Debug)]
 struct Count {
     unreported: u64,
-    from: SocketAddr,
+    from: Origin,
     reported: Instant,
 }
 
 impl Refusals {
     /// Notes one; tells at once if nothing was told for a while.
-    pub(super) fn note(&mut self, now: Instant, from: SocketAddr, reason: Refusal, effects: &mut Effects) {
+    pub(super) fn note(&mut self, now: Instant, from: Origin, reason: Refusal, effects: &mut Effects) {
         match self.0.get_mut(&reason) {
             None => {
                 self.0.insert(reason, Count { unreported: 0, from, reported: now });

@@ -3,12 +3,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::{
     config::{DnsSettings, PartitionPolicy, Server},
     event::Event,
+    net::{InterfaceIndex, MacAddress},
 };
 
 use super::*;
 use crate::{statement::Stance, wire::Key};
 
 mod liveness;
+mod paths;
 mod refusal;
 mod relay;
 
@@ -26,8 +28,12 @@ fn boot(number: u8) -> BootId {
     BootId([number; 16])
 }
 
-fn from() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 7946)
+fn from() -> Origin {
+    Origin::Udp(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 7946))
+}
+
+fn frame_on(interface: u32) -> Origin {
+    Origin::Ethernet { interface: InterfaceIndex(interface), mac: MacAddress([2, 0, 0, 0, 0, 9]) }
 }
 
 fn config(names: &[&str]) -> Arc<ClusterConfig> {
@@ -54,6 +60,8 @@ struct Link {
     nodes: BTreeMap<ServerName, Membership>,
     /// From whom to whom nothing comes through.
     cut: Vec<(ServerName, ServerName)>,
+    /// Over which path alone.
+    lost: Vec<(ServerName, ServerName, Path)>,
     says: BTreeMap<ServerName, Statement>,
     /// What each server's guardian would say.
     farewells: BTreeMap<ServerName, Vec<Vec<u8>>>,
@@ -68,6 +76,7 @@ impl Link {
             now: Instant::from_nanos(1_000_000_000),
             nodes: BTreeMap::new(),
             cut: Vec::new(),
+            lost: Vec::new(),
             says: BTreeMap::new(),
             farewells: BTreeMap::new(),
             events: Vec::new(),
@@ -83,6 +92,21 @@ impl Link {
     fn start(&mut self, text: &str, names: &[&str], run: u8) {
         let node = Membership::new(name(text), boot(run), keys(), config(names), self.now);
         self.nodes.insert(name(text), node);
+    }
+
+    /// As [`Self::new`], and everybody broadcasts on one link.
+    fn with_ethernet(names: &[&str]) -> Self {
+        let mut link = Self::new(names);
+        link.nodes.values_mut().for_each(|node| node.set_broadcasts(true));
+        link
+    }
+
+    /// From now on everybody's datagrams are lost on one path.
+    fn lose(&mut self, path: Path) {
+        let names: Vec<_> = self.nodes.keys().cloned().collect();
+        for one in &names {
+            self.lost.extend(names.iter().map(|other| (one.clone(), other.clone(), path)));
+        }
     }
 
     fn node(&mut self, text: &str) -> &mut Membership {
@@ -105,12 +129,13 @@ impl Link {
             match effect {
                 Effect::Record(event) => self.events.push((from, event)),
                 Effect::Send { to, datagram } => {
-                    if self.cut.contains(&(from.clone(), to.clone())) || !self.nodes.contains_key(&to) {
-                        continue;
+                    queue.extend(self.travel(&from, to, self::from(), &datagram));
+                }
+                Effect::Broadcast(datagram) => {
+                    let others: Vec<_> = self.nodes.keys().filter(|name| **name != from).cloned().collect();
+                    for to in others {
+                        queue.extend(self.travel(&from, to, frame_on(2), &datagram));
                     }
-                    self.wire.push((from.clone(), to.clone(), datagram.clone()));
-                    let more = self.deliver(&to, &datagram);
-                    queue.extend(more.into_iter().map(|effect| (to.clone(), effect)));
                 }
                 Effect::Farewell(datagrams) => {
                     self.farewells.insert(from, datagrams);
@@ -120,12 +145,33 @@ impl Link {
         }
     }
 
+    /// A datagram on its way, and what it causes.
+    fn travel(
+        &mut self,
+        from: &ServerName,
+        to: ServerName,
+        origin: Origin,
+        datagram: &[u8],
+    ) -> Vec<(ServerName, Effect)> {
+        let lost = self.lost.contains(&(from.clone(), to.clone(), origin.path()));
+        if lost || self.cut.contains(&(from.clone(), to.clone())) || !self.nodes.contains_key(&to) {
+            return Vec::new();
+        }
+        self.wire.push((from.clone(), to.clone(), datagram.to_vec()));
+        let effects = self.deliver_from(origin, &to, datagram);
+        effects.into_iter().map(|effect| (to.clone(), effect)).collect()
+    }
+
     /// One datagram arrives; the server prompts if it is asked to.
     fn deliver(&mut self, to: &ServerName, datagram: &[u8]) -> Vec<Effect> {
+        self.deliver_from(from(), to, datagram)
+    }
+
+    fn deliver_from(&mut self, origin: Origin, to: &ServerName, datagram: &[u8]) -> Vec<Effect> {
         let mut effects = Effects::new();
         let says = self.says.get(to).cloned().unwrap_or_default();
         let node = self.nodes.get_mut(to).unwrap();
-        node.receive(self.now, from(), datagram, &mut effects);
+        node.receive(self.now, origin, datagram, &mut effects);
         node.send_prompts(self.now, &says, &mut effects);
         effects.drain().collect()
     }
@@ -169,9 +215,13 @@ impl Link {
 
     /// Plays a recorded datagram once more.
     fn replay(&mut self, to: &str, datagram: &[u8]) -> (Option<ServerName>, Vec<Effect>) {
+        self.replay_from(from(), to, datagram)
+    }
+
+    fn replay_from(&mut self, origin: Origin, to: &str, datagram: &[u8]) -> (Option<ServerName>, Vec<Effect>) {
         let mut effects = Effects::new();
         let now = self.now;
-        let changed = self.node(to).receive(now, from(), datagram, &mut effects);
+        let changed = self.node(to).receive(now, origin, datagram, &mut effects);
         (changed, effects.drain().collect())
     }
 

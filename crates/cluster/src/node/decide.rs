@@ -78,6 +78,7 @@ impl Node {
             peers: state(|_| true),
             alive: state(ServerState::is_alive),
             suspect: state(|state| state == ServerState::Suspect),
+            silent: self.membership.peers().filter(|(_, peer)| peer.state().is_alive() && peer.is_overdue()).count(),
         };
         let configured = match &self.config.partition {
             PartitionPolicy::Gateway { witness } => witness.as_slice(),

@@ -80,6 +80,20 @@ impl Node {
         }
     }
 
+    /// The links on which peers can hear a broadcast. Nothing is said about them before the first report of interfaces.
+    pub(super) fn choose_links(&mut self, effects: &mut Effects) {
+        if !self.ethernet || !self.links.are_known() {
+            return;
+        }
+        let peers = self.config.servers.iter().filter(|(name, _)| **name != self.me);
+        let links = self.links.shared_with(peers.map(|(_, server)| server.heartbeat.ip()));
+        if self.said.links.as_ref() != Some(&links) {
+            self.membership.set_broadcasts(!links.is_empty());
+            effects.push(Effect::Ethernet(links.clone()));
+            self.said.links = Some(links);
+        }
+    }
+
     fn order_probes(&mut self, effects: &mut Effects) {
         let orders = self.monitors.orders();
         if self.said.probes.as_ref() != Some(&orders) {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use model::{
     Instant, ServerName, VirtualHostName,
-    api::{CandidateStatus, MonitorStatus, ServerStatus, VirtualHostStatus},
+    api::{CandidateStatus, MonitorStatus, PathStatus, ServerStatus, VirtualHostStatus},
     config::{Server, VirtualHost},
     event::AddressRefusal,
     health::{ServerState, Verdict},
+    net::Path,
 };
 
 use super::{Node, decide::important_first};
@@ -16,6 +17,7 @@ use crate::{
         Election, Obstacle,
         view::{Member, View},
     },
+    membership::{PathState, Peer},
     partition::Standing,
     statement::Claim,
 };
@@ -70,6 +72,7 @@ impl Node {
             heard_ms: peer.and_then(|peer| peer.last_heard()).map(|heard| millis(now.since(heard))),
             hears_us_ms: peer.filter(|_| alive).and_then(|peer| peer.hears_us()).map(millis),
             config_agrees: said.filter(|_| !mine).map(|said| said.configuration == self.config.digest),
+            paths: peer.map(|peer| path_statuses(now, peer)).unwrap_or_default(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Node {
             term: holder.map_or(term, |holder| holder.stance.term).0,
             reason,
             servers: spec.servers.iter().map(|server| self.candidate_status(name, spec, server, &view)).collect(),
+            hooks: election.map(Election::hook_status).unwrap_or_default(),
         }
     }
 
@@ -188,6 +192,24 @@ fn server_word(state: ServerState) -> &'static str {
         ServerState::Dead => "dead",
         ServerState::Left => "left",
     }
+}
+
+fn path_statuses(now: Instant, peer: &Peer) -> Vec<PathStatus> {
+    let status = |(path, state, heard): (Path, PathState, Option<Instant>)| {
+        let (word, since) = match state {
+            PathState::Never => ("never", None),
+            PathState::Up(since) => ("up", Some(since)),
+            PathState::Lost(since) => ("lost", Some(since)),
+        };
+        let ago = |at: Instant| millis(now.since(at));
+        PathStatus {
+            path: path.word().to_owned(),
+            state: word.to_owned(),
+            heard_ms: heard.map(ago),
+            since_ms: since.map(ago),
+        }
+    };
+    peer.paths().map(status).collect()
 }
 
 fn verdict_word(verdict: Verdict) -> &'static str {

@@ -2,10 +2,10 @@
 
 use cluster::Input;
 use model::{
-    config::PartitionPolicy,
+    config::{ClusterConfig, PartitionPolicy},
     event::{Cause, Event},
     health::{ServerState, Verdict},
-    net::MacAddress,
+    net::{MacAddress, Origin},
 };
 
 use crate::stage::{Happening, Stage, config, host, ip, monitored, ms, name};
@@ -48,7 +48,10 @@ fn at_a_farewell_the_next_one_takes_in_the_same_breath_and_gives_back_later() {
     assert_eq!(stage.holders("v1"), "", "nobody knows yet");
     for to in ["b", "c"] {
         for datagram in &farewell {
-            stage.input(to, Input::Datagram { from: "10.77.0.11:40000".parse().unwrap(), bytes: datagram.clone() });
+            stage.input(
+                to,
+                Input::Datagram { from: Origin::Udp("10.77.0.11:40000".parse().unwrap()), bytes: datagram.clone() },
+            );
         }
     }
     let gap = stage.until(|stage| stage.holders("v1") == "b");
@@ -274,6 +277,25 @@ fn of_two_servers_that_hear_each_other_in_one_direction_only_one_holds() {
     stage.heal();
     stage.run(ms(2_000));
     assert_eq!((stage.holders("v1").as_str(), stage.holders("v2").as_str()), ("a", "b"));
+}
+
+#[test]
+fn who_is_refused_does_not_take_itself_for_cut_off() {
+    for offset in 0..10 {
+        let witness = vec![ip("10.77.0.254")];
+        let policy = PartitionPolicy::Gateway { witness };
+        let mut stage = Stage::settled(ClusterConfig { partition: policy, ..config("a b", &["v1: a b"]) });
+        stage.machine("a").hears_witness = false;
+        stage.run(ms(offset * 5));
+        for _ in 0..20 {
+            stage.input("a", Input::Refused { to: "10.77.0.12:7946".parse().unwrap() });
+            stage.run(ms(47));
+        }
+        assert_eq!(stage.changes(), 0, "b is heard all the time, and nothing moves");
+        let refused = |event: &&&Event| matches!(event, Event::PeerRefused { .. });
+        assert_eq!(stage.events("a").iter().filter(refused).count(), 1);
+        assert!(!stage.events("a").contains(&&Event::Isolated));
+    }
 }
 
 #[test]

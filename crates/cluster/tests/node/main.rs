@@ -6,6 +6,7 @@ mod chaos;
 mod conflict;
 mod failure;
 mod handover;
+mod hooks;
 mod reload;
 mod safety;
 #[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]

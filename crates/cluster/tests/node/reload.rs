@@ -27,7 +27,11 @@ fn what_stays_is_not_touched() {
     for (_, _, happening) in &stage.log {
         match happening {
             Happening::Added(address) | Happening::Removed(address) => assert!(third(address), "{address}"),
-            Happening::Event(_) | Happening::Announced(_) | Happening::Asked | Happening::ProbedAtOnce => {}
+            Happening::Event(_)
+            | Happening::Announced(_)
+            | Happening::Asked
+            | Happening::ProbedAtOnce
+            | Happening::Hook(_) => {}
         }
     }
     assert_eq!(stage.holders("v3"), "a");

@@ -1,7 +1,10 @@
 //! Oversleeping, and false suspicion.
 
 use cluster::Input;
-use model::event::{Cause, Event};
+use model::{
+    event::{Cause, Event},
+    net::Origin,
+};
 
 use crate::stage::{Stage, config, ms};
 
@@ -94,7 +97,7 @@ fn a_peers_quick_restart_leaves_what_others_hold() {
 #[test]
 fn rubbish_decides_nothing() {
     let mut stage = Stage::settled(config("a b", &["v1: a b"]));
-    let from = "10.77.0.66:7946".parse().unwrap();
+    let from = Origin::Udp("10.77.0.66:7946".parse().unwrap());
     for length in 0..200 {
         stage.input("a", Input::Datagram { from, bytes: vec![length; usize::from(length)] });
     }

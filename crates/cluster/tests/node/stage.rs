@@ -15,7 +15,8 @@ use model::{
         VirtualHost,
     },
     event::Event,
-    net::{Interface, InterfaceIndex, MacAddress},
+    hook::{HookOrder, HookOutcome, HookReport},
+    net::{Interface, InterfaceIndex, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
 
@@ -56,6 +57,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
             failback: Failback::Auto,
             failback_delay: ms(1_000),
             always_active: true,
+            hooks: BTreeMap::new(),
             monitors: Vec::new(),
         };
         (host(virtual_host), spec)
@@ -111,8 +113,11 @@ pub struct Machine {
     next_probe: BTreeMap<MonitorId, Instant>,
     probes: BTreeMap<MonitorId, Duration>,
     pub said_goodbye: bool,
+    broadcasts: bool,
     /// What its guardian would say.
     pub farewell: Vec<Vec<u8>>,
+    /// How long its hooks take, and how they end; none: nothing is ever heard of them.
+    pub hooks: Option<(Duration, HookOutcome)>,
 }
 
 impl Machine {
@@ -132,7 +137,9 @@ impl Machine {
             next_probe: BTreeMap::new(),
             probes: BTreeMap::new(),
             said_goodbye: false,
+            broadcasts: false,
             farewell: Vec::new(),
+            hooks: Some((ms(1), HookOutcome::Succeeded)),
         }
     }
 }
@@ -146,6 +153,7 @@ pub enum Happening {
     Announced(BTreeSet<IpAddr>),
     Asked,
     ProbedAtOnce,
+    Hook(HookOrder),
 }
 
 /// Everything.
@@ -203,13 +211,14 @@ impl Stage {
         let machine = self.machine(server);
         machine.boots += 1;
         machine.said_goodbye = false;
+        machine.broadcasts = false;
         machine.probes.clear();
         machine.next_probe.clear();
         machine.desired = machine.kernel.clone();
         let mut boot = [machine.boots; 16];
         boot[0] = server.as_bytes()[0];
         let keys = Keys::new(Key::from_bytes(&[7; 32]).unwrap());
-        let settings = Settings { name: name(server), boot: BootId(boot), keys, serial: 1, config };
+        let settings = Settings { name: name(server), boot: BootId(boot), keys, serial: 1, config, ethernet: true };
         let mut effects = Effects::new();
         let gateways = machine.gateways.clone();
         machine.node = Some(Node::new(now, settings, &mut effects));
@@ -385,7 +394,19 @@ impl Stage {
                 Effect::Send { to, datagram } => {
                     if !self.cut.contains(&(server.clone(), to.clone())) {
                         let from = self.config.servers[server].heartbeat;
-                        self.later(&to, LATENCY, Input::Datagram { from, bytes: datagram });
+                        self.later(&to, LATENCY, Input::Datagram { from: from.into(), bytes: datagram });
+                    }
+                }
+                Effect::Ethernet(links) => self.machine(server.as_str()).broadcasts = !links.is_empty(),
+                Effect::Broadcast(datagram) => {
+                    assert!(self.machines[server].broadcasts, "nobody broadcasts before a link is chosen");
+                    let mac = MacAddress([2, 0, 0, 0, 0, server.as_str().as_bytes()[0]]);
+                    let from = Origin::Ethernet { interface: InterfaceIndex(2), mac };
+                    let others: Vec<_> = self.machines.keys().filter(|other| *other != server).cloned().collect();
+                    for to in others {
+                        if !self.cut.contains(&(server.clone(), to.clone())) {
+                            self.later(&to, LATENCY, Input::Datagram { from, bytes: datagram.clone() });
+                        }
                     }
                 }
                 Effect::Addresses(wish) => self.change_addresses(server, wish.into_keys().collect()),
@@ -425,6 +446,7 @@ impl Stage {
                     }
                 }
                 Effect::Health(_) => {}
+                Effect::RunHook(order) => self.run_hook(server, order),
                 Effect::Farewell(datagrams) => self.machine(server.as_str()).farewell = datagrams,
                 Effect::Record(event) => self.happened(server, Happening::Event(event)),
                 Effect::ProbeNow(monitor) => {
@@ -439,6 +461,13 @@ impl Stage {
                 Effect::Goodbye => self.machine(server.as_str()).said_goodbye = true,
             }
         }
+    }
+
+    fn run_hook(&mut self, server: &ServerName, order: HookOrder) {
+        self.happened(server, Happening::Hook(order.clone()));
+        let Some((takes, outcome)) = self.machines[server].hooks else { return };
+        let report = HookReport::without_run(outcome, outcome.word());
+        self.later(server, takes, Input::HookDone { id: order.id, report });
     }
 
     fn change_addresses(&mut self, server: &ServerName, wish: BTreeSet<IpAddr>) {
@@ -498,7 +527,8 @@ impl Stage {
             | Happening::Removed(_)
             | Happening::Announced(_)
             | Happening::Asked
-            | Happening::ProbedAtOnce => None,
+            | Happening::ProbedAtOnce
+            | Happening::Hook(_) => None,
         })
         .collect()
     }
@@ -516,7 +546,8 @@ impl Stage {
             | Happening::Added(_)
             | Happening::Removed(_)
             | Happening::Asked
-            | Happening::ProbedAtOnce => false,
+            | Happening::ProbedAtOnce
+            | Happening::Hook(_) => false,
         };
         self.log.iter().rev().find(|(_, _, happening)| said(happening)).map(|(_, server, _)| server.as_str())
     }

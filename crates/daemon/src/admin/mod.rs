@@ -40,7 +40,7 @@ use crate::{
         scrape::{self, Sampled},
     },
     name_service::NameService,
-    status::status,
+    status::{Ethernet, status},
 };
 
 /// The driver answers within this time, or the request fails.
@@ -63,6 +63,8 @@ pub(crate) struct Admin {
     pub name_service: Arc<NameService>,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// The second heartbeat path.
+    pub ethernet: Ethernet,
 }
 
 /// Everything: for the Unix socket.
@@ -142,7 +144,8 @@ impl Admin {
     }
 
     fn status(&self, sample: Sample) -> Status {
-        status(sample, &self.view.load(), &self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded))
+        let (listening, guarded) = (self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded));
+        status(sample, &self.view.load(), &listening, guarded, &self.ethernet)
     }
 
     async fn command(&self, body: &[u8], command: fn(ServerName) -> Command) -> Result<StatusCode, Failure> {

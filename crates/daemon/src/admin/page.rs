@@ -62,7 +62,7 @@ impl Page {
     }
 
     fn servers(&mut self, status: &Status) {
-        self.table("Servers", &["Server", "Address", "State", "Heard", "Configuration"]);
+        self.table("Servers", &["Server", "Address", "State", "Heard", "Paths", "Configuration"]);
         for server in &status.servers {
             let standby = if server.standby { " <span class=warn>standby</span>" } else { "" };
             let agrees = match server.config_agrees {
@@ -70,11 +70,17 @@ impl Page {
                 Some(false) => class("warn", "differs"),
                 None => String::new(),
             };
+            let paths = server.paths.iter().map(|path| match path.state.as_str() {
+                "up" => escape(&path.path),
+                "lost" => class("warn", &format!("{} lost", path.path)),
+                _ => escape(&format!("{} never", path.path)),
+            });
             self.row(&[
                 escape(&server.name),
                 server.address.to_string(),
                 state(&server.state) + standby,
                 server.heard_ms.map_or_else(String::new, |ms| format!("{ms} ms ago")),
+                paths.collect::<Vec<_>>().join(", "),
                 agrees,
             ]);
         }

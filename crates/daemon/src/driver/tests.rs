@@ -1,6 +1,7 @@
 use cluster::{Key, Keys, Settings};
 use model::{
     BootId, ServerName,
+    net::Origin,
     net::{Interface, InterfaceIndex, MacAddress},
     report::{AddressOutcome, DuplicateCheck},
 };
@@ -38,12 +39,15 @@ impl Execute for Obliging {
                 outcomes.push_back(Input::Duplicate { address: *address, check: DuplicateCheck::Free });
             }
             Effect::Send { .. }
+            | Effect::Ethernet(_)
+            | Effect::Broadcast(_)
             | Effect::Farewell(_)
             | Effect::Announce(_)
             | Effect::AskHolder { .. }
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
+            | Effect::RunHook(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}
@@ -68,7 +72,7 @@ fn node(age: Duration) -> (Node, Effects, Applied) {
     let name = ServerName::new("web1");
     let applied = Applied::first(&name, &config);
     let keys = Keys::new(Key::from_bytes(&[1; 32]).unwrap());
-    let settings = Settings { name, boot: BootId([1; 16]), keys, serial: 1, config };
+    let settings = Settings { name, boot: BootId([1; 16]), keys, serial: 1, config, ethernet: true };
     let mut effects = Effects::new();
     let node = Node::new(host::clock::now() - age, settings, &mut effects);
     (node, effects, applied)
@@ -214,7 +218,7 @@ fn a_full_queue_drops_datagrams_and_keeps_the_rest() {
     let metrics = Arc::new(Metrics::new());
     let (queue, messages) = Queue::new(metrics.clone());
     let sink = queue.sink();
-    let datagram = || Report::Datagram { from: "10.0.0.1:1".parse().unwrap(), bytes: vec![] };
+    let datagram = || Report::Datagram { from: Origin::Udp("10.0.0.1:1".parse().unwrap()), bytes: vec![] };
     (0..DEPTH + 3).for_each(|_| sink(datagram()));
     assert_eq!(metrics.driver_dropped.get(), 3);
     let waiting = thread::spawn(move || sink(Report::Gateways(vec![])));

@@ -21,11 +21,13 @@ use std::{
 use model::{
     VirtualHostName,
     event::{Cause, Event},
+    hook::HookOutcome,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
+pub(crate) use self::words::label as cause_word;
 pub use self::words::sentence;
 use crate::metrics::Metrics;
 
@@ -161,14 +163,28 @@ impl Writer {
                 let labels = [monitor.virtual_host.as_str(), &monitor.monitor];
                 counters.monitor_flips.with_label_values(&labels).inc();
             }
+            Event::HookRan { moment, outcome, took_us, .. } => {
+                counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
+                match outcome {
+                    HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
+                        counters.hook_duration.observe(seconds(*took_us));
+                    }
+                    HookOutcome::Refused | HookOutcome::NotRun => {}
+                }
+            }
             Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
             Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
+            Event::PathLost { server, path, .. } => {
+                counters.path_losses.with_label_values(&[server.as_str(), path.word()]).inc();
+            }
             Event::Started { .. }
             | Event::Listened
             | Event::Resigning
             | Event::PeerAlive { .. }
             | Event::PeerSuspected { .. }
+            | Event::PeerRefused { .. }
             | Event::PeerRecovered { .. }
+            | Event::PathRestored { .. }
             | Event::PeerDead { .. }
             | Event::PeerLeft { .. }
             | Event::OneWayLoss { .. }
@@ -186,6 +202,7 @@ impl Writer {
             | Event::HolderAnswers { .. }
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
+            | Event::HookOverdue { .. }
             | Event::Standby { .. } => {}
         }
     }
@@ -229,6 +246,7 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 cause = text("cause"),
                 from = text("from"),
                 to = text("to"),
+                path = text("path"),
                 term = number("term"),
                 rival = text("rival"),
                 winner = text("winner"),
@@ -240,6 +258,11 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 deaf_ms = number("deaf_ms"),
                 slept_ms = number("slept_ms"),
                 took_us = number("took_us"),
+                waited_ms = number("waited_ms"),
+                moment = text("moment"),
+                outcome = text("outcome"),
+                stdout = text("stdout").filter(|said| !said.is_empty()),
+                stderr = text("stderr").filter(|said| !said.is_empty()),
                 boot = text("boot"),
                 digest = number("digest").map(|digest| tracing::field::display(format!("{digest:016x}"))),
                 on = flag("on"),

@@ -79,6 +79,7 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
         "cause",
         "from",
         "to",
+        "path",
         "term",
         "rival",
         "winner",
@@ -99,7 +100,11 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
     let events = [
         Event::Started { boot: BootId([7; 16]) },
         Event::OneWayLoss { server: server(), deaf_ms: 1 },
-        Event::DatagramsRefused { from: "10.0.0.1:1".parse().unwrap(), reason: Refusal::Forged, count: 2 },
+        Event::DatagramsRefused {
+            from: model::net::Origin::Udp("10.0.0.1:1".parse().unwrap()),
+            reason: Refusal::Forged,
+            count: 2,
+        },
         Event::ConfigurationDiffers { server: server(), digest: 1 },
         Event::ConfigurationRefused { errors: "x".into() },
         Event::Overslept { slept_ms: 1 },
@@ -116,6 +121,8 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
         },
         Event::Standby { server: server(), on: true },
         Event::PeerSuspected { server: server(), silent_ms: 1 },
+        Event::PeerRefused { server: server(), silent_ms: 1 },
+        Event::PathLost { server: server(), path: model::net::Path::Udp, silent_ms: Some(1) },
     ];
     for event in &events {
         let fields = serde_json::to_value(event).unwrap();

@@ -4,6 +4,7 @@ use model::{
     ServerName,
     event::{AddressRefusal, Cause, Event},
     health::Verdict,
+    hook::HookOutcome,
 };
 use tracing::Level;
 
@@ -18,6 +19,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::ConfigurationRefused { .. }
         | Event::HolderUnreachable { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
+        | Event::PeerRefused { .. }
+        | Event::PathLost { .. }
         | Event::PeerDead { .. }
         | Event::OneWayLoss { .. }
         | Event::DatagramsRefused { .. }
@@ -27,7 +30,14 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::AddressRestored { .. }
         | Event::HolderAnswers { .. }
         | Event::RivalOnTheWire { .. }
-        | Event::Rivals { .. } => Level::WARN,
+        | Event::Rivals { .. }
+        | Event::HookOverdue { .. } => Level::WARN,
+        Event::HookRan { outcome, .. } => match outcome {
+            HookOutcome::Succeeded => Level::INFO,
+            HookOutcome::Failed | HookOutcome::TimedOut | HookOutcome::NotRun => Level::WARN,
+            // Until somebody mends it, it never runs.
+            HookOutcome::Refused => Level::ERROR,
+        },
         Event::MonitorChanged { verdict, .. } => match verdict {
             Verdict::Down => Level::WARN,
             Verdict::Up | Verdict::Unknown => Level::INFO,
@@ -37,6 +47,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Resigning
         | Event::PeerAlive { .. }
         | Event::PeerRecovered { .. }
+        | Event::PathRestored { .. }
         | Event::PeerLeft { .. }
         | Event::OneWayHealed { .. }
         | Event::ConfigurationApplied { .. }
@@ -61,6 +72,11 @@ pub fn sentence(event: &Event) -> String {
         Event::Resigning => "planned stop: handing everything over".into(),
         Event::PeerAlive { server, boot } => format!("{server} is alive, run {boot}"),
         Event::PeerSuspected { server, silent_ms } => format!("{server} is overdue: silent for {silent_ms} ms"),
+        Event::PeerRefused { server, silent_ms } => {
+            format!("{server} refuses heartbeats, nobody listens there: suspected after {silent_ms} ms")
+        }
+        Event::PathLost { server, path, silent_ms } => path_lost(server, *path, *silent_ms),
+        Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
         Event::PeerDead { server, silent_ms } => format!("{server} is dead: silent for {silent_ms} ms"),
         Event::PeerLeft { server } => format!("{server} has left"),
@@ -112,8 +128,22 @@ pub fn sentence(event: &Event) -> String {
         ),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
+            let after = if *took_us > 0 { format!(" after {}", span(*took_us)) } else { String::new() };
+            format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
+        }
+        Event::HookOverdue { virtual_host, waited_ms } => {
+            format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
+        }
         Event::Standby { server, on: true } => format!("{server} is on standby"),
         Event::Standby { server, on: false } => format!("{server} is off standby"),
+    }
+}
+
+fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>) -> String {
+    match silent_ms {
+        Some(ms) => format!("{server} is not heard over {path} any more, for {ms} ms; it is heard otherwise"),
+        None => format!("{server} was never heard over {path}; it is heard otherwise"),
     }
 }
 
@@ -164,8 +194,8 @@ pub(super) const fn why(cause: Cause) -> &'static str {
     }
 }
 
-/// The cause's word in metrics.
-pub(super) const fn label(cause: Cause) -> &'static str {
+/// The cause's word in metrics, and for hooks.
+pub(crate) const fn label(cause: Cause) -> &'static str {
     match cause {
         Cause::Unheld => "unheld",
         Cause::Held => "held",

@@ -8,6 +8,7 @@
 
 pub(crate) mod scrape;
 
+use model::hook::{HookMoment, HookOutcome};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
     core::{Collector, GenericCounterVec},
@@ -52,10 +53,15 @@ declare! {
     CONFIG_CONFLICTS = "standin_config_conflicts" [] "Servers that run another configuration than this one.";
     CONFIG_RELOADS = "standin_config_reloads_total" ["result"] "Configurations offered, by result.";
     HEARTBEATS_SENT = "standin_heartbeats_sent_total" [] "Heartbeat datagrams handed to the network.";
+    HEARTBEATS_BROADCAST = "standin_heartbeats_broadcast_total" []
+        "Heartbeat datagrams broadcast on Ethernet, each counted once, on however many interfaces.";
     HEARTBEATS_RECEIVED = "standin_heartbeats_received_total" [] "Heartbeat datagrams accepted.";
     HEARTBEATS_REDUNDANT = "standin_heartbeats_redundant_total" []
-        "Authentic heartbeat datagrams that told nothing new, such as those relayed by others.";
+        "Authentic heartbeat datagrams that told nothing new: second copies over another path, or relayed by others.";
     HEARTBEATS_RELAYED = "standin_heartbeats_relayed_total" [] "Heartbeat datagrams forwarded for others.";
+    PATH_UP = "standin_heartbeat_path_up" ["server", "path"] "1 while the member is heard straight over the path.";
+    PATH_LOSSES = "standin_heartbeat_path_losses_total" ["server", "path"]
+        "Times that a living member was no longer heard over the path.";
     OVERSLEPT = "standin_overslept_total" [] "Times that the daemon did not run for longer than the detection time.";
     ISOLATIONS = "standin_isolations_total" [] "Times that the partition policy made this server let go of everything.";
     SEND_ERRORS = "standin_heartbeat_send_errors_total" [] "Heartbeat datagrams that the kernel did not take.";
@@ -84,6 +90,8 @@ declare! {
         "1 for the verdict of the monitor on this server, 0 for the others.";
     MONITOR_FLIPS = "standin_monitor_flips_total" ["virtual_host", "monitor"]
         "Changes of the monitor's verdict on this server.";
+    HOOK_RUNS = "standin_hook_runs_total" ["moment", "outcome"] "Hooks run, or due and not run, by outcome.";
+    HOOK_DURATION = "standin_hook_duration_seconds" [] "How long hooks ran.";
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
     DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
     QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
@@ -110,6 +118,8 @@ pub(crate) struct Metrics {
     pub config_reloads: IntCounterVec,
     /// [`SEND_ERRORS`].
     pub send_errors: IntCounter,
+    /// [`PATH_LOSSES`].
+    pub path_losses: IntCounterVec,
     /// [`MOVES`].
     pub moves: IntCounterVec,
     /// [`MOVE_DURATION`].
@@ -124,6 +134,10 @@ pub(crate) struct Metrics {
     pub addresses_refused: IntCounterVec,
     /// [`MONITOR_FLIPS`].
     pub monitor_flips: IntCounterVec,
+    /// [`HOOK_RUNS`].
+    pub hook_runs: IntCounterVec,
+    /// [`HOOK_DURATION`].
+    pub hook_duration: Histogram,
     /// [`EVENTS`].
     pub events: IntCounterVec,
     /// [`DRIVER_LATENESS`].
@@ -145,6 +159,7 @@ impl Metrics {
         let this = Self {
             config_reloads: kept.counters(CONFIG_RELOADS),
             send_errors: kept.counter(SEND_ERRORS),
+            path_losses: kept.counters(PATH_LOSSES),
             moves: kept.counters(MOVES),
             move_duration: kept.histogram(MOVE_DURATION),
             release_duration: kept.histogram(RELEASE_DURATION),
@@ -152,6 +167,8 @@ impl Metrics {
             addresses_restored: kept.counters(ADDRESSES_RESTORED),
             addresses_refused: kept.counters(ADDRESSES_REFUSED),
             monitor_flips: kept.counters(MONITOR_FLIPS),
+            hook_runs: kept.counters(HOOK_RUNS),
+            hook_duration: kept.histogram(HOOK_DURATION),
             events: kept.counters(EVENTS),
             driver_lateness: kept.histogram(DRIVER_LATENESS),
             driver_dropped: queue_dropped.with_label_values(&["driver"]),
@@ -161,6 +178,9 @@ impl Metrics {
         };
         // A counter that appears only with its first increment hides that increment from `rate()`.
         ["applied", "refused"].iter().for_each(|result| drop(this.config_reloads.with_label_values(&[result])));
+        for moment in HookMoment::ALL {
+            HookOutcome::ALL.iter().for_each(|it| drop(this.hook_runs.with_label_values(&[moment.word(), it.word()])));
+        }
         this
     }
 }

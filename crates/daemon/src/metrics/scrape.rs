@@ -107,6 +107,7 @@ impl Page {
     fn core(&mut self, core: &Counters) {
         for (declaration, count) in [
             (super::HEARTBEATS_SENT, core.heartbeats_sent),
+            (super::HEARTBEATS_BROADCAST, core.heartbeats_broadcast),
             (super::HEARTBEATS_RECEIVED, core.heartbeats_received),
             (super::HEARTBEATS_REDUNDANT, core.heartbeats_redundant),
             (super::HEARTBEATS_RELAYED, core.heartbeats_relayed),
@@ -139,6 +140,10 @@ impl Page {
         let up = |state: &str| flag(matches!(state, "self" | "alive" | "suspect"));
         let rows = status.servers.iter().map(|server| (vec![server.name.as_str()], up(&server.state)));
         self.gauge(super::SERVER_UP, rows);
+        let rows = status.servers.iter().flat_map(|server| {
+            server.paths.iter().map(|path| (vec![server.name.as_str(), path.path.as_str()], flag(path.state == "up")))
+        });
+        self.gauge(super::PATH_UP, rows);
     }
 
     fn virtual_hosts(&mut self, status: &Status) {

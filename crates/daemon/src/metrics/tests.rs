@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use cluster::Counters;
 use model::{
     api::{
-        CandidateStatus, ConfigStatus, DnsStatus, MonitorStatus, PoolMemberStatus, PoolStatus, ServerStatus, Status,
-        VirtualHostStatus,
+        CandidateStatus, ConfigStatus, DnsStatus, EthernetStatus, MonitorStatus, PathStatus, PoolMemberStatus,
+        PoolStatus, ServerStatus, Status, VirtualHostStatus,
     },
     event::Refusal,
 };
@@ -16,6 +16,8 @@ use super::{
 
 fn status() -> Status {
     let address = "10.77.0.11".parse().unwrap();
+    let path =
+        |path: &str, state: &str| PathStatus { path: path.into(), state: state.into(), heard_ms: None, since_ms: None };
     let server = |name: &str, state: &str| ServerStatus {
         name: name.into(),
         address,
@@ -24,6 +26,7 @@ fn status() -> Status {
         heard_ms: None,
         hears_us_ms: None,
         config_agrees: None,
+        paths: vec![path("udp", "lost"), path("ethernet", "up")],
     };
     let monitor = |verdict: &str| MonitorStatus { name: "http-80".into(), verdict: verdict.into(), reason: None };
     let candidate = |name: &str, verdict: &str| CandidateStatus {
@@ -38,6 +41,7 @@ fn status() -> Status {
         state: "normal".into(),
         uptime_seconds: 7,
         guardian: "up".into(),
+        ethernet: EthernetStatus::default(),
         servers: vec![server("web1", "self"), server("web2", "dead")],
         virtual_hosts: vec![VirtualHostStatus {
             name: "v1".into(),
@@ -48,6 +52,7 @@ fn status() -> Status {
             term: 3,
             reason: None,
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
+            hooks: vec![],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
         config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },
@@ -62,6 +67,7 @@ fn full() -> String {
         vec.with_label_values(&["v1"]).inc();
     }
     metrics.moves.with_label_values(&["failback"]).inc();
+    metrics.path_losses.with_label_values(&["web2", "udp"]).inc();
     metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
     metrics.events.with_label_values(&["listened", "info"]).inc();
     let counts = |label: &str| [(label.to_owned(), 5)].into();
@@ -106,6 +112,9 @@ fn values_are_those_of_the_status() {
         "standin_servers{state=\"dead\"} 1",
         "standin_server_up{server=\"web1\"} 1",
         "standin_server_up{server=\"web2\"} 0",
+        "standin_heartbeat_path_up{path=\"udp\",server=\"web2\"} 0",
+        "standin_heartbeat_path_up{path=\"ethernet\",server=\"web2\"} 1",
+        "standin_heartbeat_path_losses_total{path=\"udp\",server=\"web2\"} 1",
         "standin_virtual_host_active{virtual_host=\"v1\"} 1",
         "standin_virtual_host_at_primary{virtual_host=\"v1\"} 0",
         "standin_virtual_host_term{virtual_host=\"v1\"} 3",

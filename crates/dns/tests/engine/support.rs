@@ -43,6 +43,7 @@ pub(crate) fn config() -> ClusterConfig {
         failback: Failback::Auto,
         failback_delay: std::time::Duration::from_secs(1),
         always_active: true,
+        hooks: BTreeMap::new(),
         monitors: Vec::new(),
     };
     let virtual_host = |n: usize| PoolMember::VirtualHost(VirtualHostName::new(&format!("virtual{n}")));

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
-use crate::wake::{poll, readable};
+use crate::wake::{pidfd, poll, readable};
 
 /// Signals that the guardian passes on.
 const PASSED_ON: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
@@ -78,15 +78,6 @@ impl Daemon {
     pub(super) fn wait(mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
-}
-
-/// A descriptor of the process `pid`, which must not have been waited for.
-pub(super) fn pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
-    // SAFETY: takes numbers only; returns a new descriptor (close-on-exec) or -1.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: `fd` was just opened and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Signals as something to poll.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    child::{Daemon, Signals, pidfd},
+    child::{Daemon, Signals},
     kernel::Kernel,
     page::Page,
 };
@@ -22,7 +22,7 @@ use crate::{
     clock,
     connections::Connections,
     schedule,
-    wake::{poll, readable},
+    wake::{pidfd, poll, readable},
 };
 
 /// The first pause before the daemon is started again; each further one is twice as long.

@@ -121,7 +121,8 @@ impl Ward {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::child::pidfd, *};
+    use super::*;
+    use crate::wake::pidfd;
 
     fn ward() -> (Ward, Page) {
         let page = Page::new().unwrap();

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     digest::digest64,
+    hook::HookMoment,
     id::{MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
     net::Prefix,
 };
@@ -127,6 +128,8 @@ pub struct VirtualHost {
     pub always_active: bool,
     /// Guards, in the order of the file.
     pub monitors: Vec<Monitor>,
+    /// Programs around taking and releasing, at most one for each moment.
+    pub hooks: BTreeMap<HookMoment, Hook>,
 }
 
 /// `failback` of a virtual host.
@@ -162,6 +165,22 @@ pub struct Monitor {
     pub fall: u32,
     /// 0 is the most important. Default 0.
     pub priority: u8,
+}
+
+/// `[[virtual-host.NAME.hook]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hook {
+    /// Its place in the file, from 0: for messages that can be made only on the machine where it would run.
+    pub position: usize,
+    /// The program: an absolute path. No shell is between.
+    pub program: Arc<str>,
+    /// Its arguments.
+    pub arguments: Vec<Arc<str>>,
+    /// As whom it runs. Default: `nobody` where the daemon is root, else the daemon's own user.
+    pub user: Option<Arc<str>>,
+    /// After so long it is killed, and whoever waits for it goes on: 10 ms to 10 s, default 500 ms, for `before-take`; 10 ms to
+    /// 60 s, default 5 s, for the others.
+    pub timeout: Duration,
 }
 
 /// What a probe does.

@@ -12,7 +12,7 @@ mod read;
 
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
-    AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, HttpProbe, Monitor, PartitionPolicy, Pool,
+    AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Hook, HttpProbe, Monitor, PartitionPolicy, Pool,
     PoolMember, ProbeKind, RateLimit, Server, UnknownPolicy, VirtualHost, ZoneSettings,
 };
 pub use key::decode_key;

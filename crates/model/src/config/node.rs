@@ -17,6 +17,8 @@ pub struct NodeConfig {
     pub socket: PathBuf,
     /// Where heartbeats are received and sent from.
     pub heartbeat_listen: SocketAddr,
+    /// Whether heartbeats also go as Ethernet broadcasts, on links that other servers are on. Default true.
+    pub heartbeat_ethernet: bool,
     /// The file that holds the cluster key, base64 of at least 32 bytes.
     pub key_file: PathBuf,
     /// DNS listening sockets. A specific address also brings the virtual addresses of its family, as they come and go.

@@ -66,7 +66,6 @@ impl World<'_> {
         for address in std::mem::take(&mut self.machines[machine].kernel) {
             self.trace.note(self.now, Some(&self.machines[machine].name), What::Expired(address));
         }
-        self.watch.lapsed(self.now);
         self.note_kernel();
     }
 

@@ -33,7 +33,7 @@ impl World<'_> {
             let host = &self.machines[other];
             let rivals = addresses.iter().filter(|address| host.link && host.powered && host.kernel.contains(*address));
             for address in rivals.copied().collect::<Vec<_>>() {
-                for after in self.network.carry(&mut self.random, announcer, other) {
+                for after in self.network.copies(&mut self.random, announcer, other) {
                     self.report(other, after, Input::Rival { address, mac });
                 }
             }

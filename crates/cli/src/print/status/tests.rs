@@ -1,11 +1,15 @@
 use std::net::IpAddr;
 
-use model::api::{ConfigStatus, DnsStatus, MonitorStatus, PoolStatus};
+use model::api::{ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, PoolStatus};
 
 use super::*;
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+fn path(path: &str, state: &str, ms: u64) -> PathStatus {
+    PathStatus { path: path.into(), state: state.into(), heard_ms: Some(ms), since_ms: Some(ms) }
 }
 
 fn server(name: &str, last: u8, state: &str, heard_ms: Option<u64>) -> ServerStatus {
@@ -17,6 +21,7 @@ fn server(name: &str, last: u8, state: &str, heard_ms: Option<u64>) -> ServerSta
         heard_ms,
         hears_us_ms: heard_ms.map(|ms| ms + 3),
         config_agrees: heard_ms.map(|_| true),
+        paths: heard_ms.map(|ms| vec![path("udp", "up", ms), path("ethernet", "up", ms)]).unwrap_or_default(),
     }
 }
 
@@ -40,6 +45,7 @@ fn healthy() -> Status {
         state: "normal".into(),
         uptime_seconds: 192,
         guardian: "up".into(),
+        ethernet: EthernetStatus { state: "on".into(), interfaces: vec!["eth0".into()], reason: None },
         servers: vec![server("web1", 11, "self", None), server("web2", 12, "alive", Some(12))],
         virtual_hosts: vec![VirtualHostStatus {
             name: "virtual1".into(),
@@ -53,6 +59,7 @@ fn healthy() -> Status {
                 candidate("web1", "active", Some(("up", None))),
                 candidate("web2", "backup", Some(("up", None))),
             ],
+            hooks: vec![],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member("virtual1", 101, true, "up")] }],
         config: ConfigStatus { version: 1, hash: "0123456789abcdef".into(), conflicts: vec![], refused: None },
@@ -64,6 +71,8 @@ fn broken() -> Status {
     let mut status = healthy();
     status.servers[1] = server("web2", 12, "dead", Some(4200));
     status.servers[1].config_agrees = Some(false);
+    status.servers[1].paths = vec![path("udp", "lost", 9_000), path("ethernet", "lost", 4_200)];
+    status.ethernet.reason = Some("eth1: Operation not permitted".into());
     status.servers[0].standby = true;
     let host = &mut status.virtual_hosts[0];
     host.state = "unheld".into();
@@ -120,6 +129,41 @@ fn a_down_monitor_at_the_holder_is_a_complaint() {
     let mut status = healthy();
     status.virtual_hosts[0].servers[0] = candidate("web1", "active", Some(("down", None)));
     assert_eq!(complaints(&status), ["virtual1/http-80 is down where it is active"]);
+}
+
+#[test]
+fn a_living_server_that_is_not_heard_over_a_path_is_a_complaint() {
+    let mut status = healthy();
+    let text = |status: &Status| render(status, Style::default());
+    status.servers[1].paths[0] = path("udp", "lost", 3_000);
+    assert_eq!(complaints(&status), ["web2 is not heard over udp"]);
+    assert!(text(&status).contains("udp lost 3 s ago, ethernet"), "{}", text(&status));
+    let never = |word: &str| PathStatus { heard_ms: None, since_ms: None, ..path(word, "never", 0) };
+    status.servers[1].paths = vec![never("udp"), path("ethernet", "up", 3)];
+    assert_eq!(complaints(&status), ["web2 is not heard over udp"]);
+    // It may be switched off there.
+    status.servers[1].paths = vec![path("udp", "up", 3), never("ethernet")];
+    assert!(complaints(&status).is_empty());
+    assert!(text(&status).contains("udp, ethernet never"), "{}", text(&status));
+}
+
+#[test]
+fn a_hook_that_did_not_succeed_is_a_complaint() {
+    let mut status = healthy();
+    let hook = |on: &str, outcome: Option<&str>| HookStatus {
+        on: on.into(),
+        program: "/usr/local/libexec/standin/mount-data".into(),
+        running: 0,
+        outcome: outcome.map(Into::into),
+        reason: None,
+        took_us: Some(7),
+    };
+    status.virtual_hosts[0].hooks = vec![
+        hook("before-take", Some("timed-out")),
+        hook("after-take", Some("succeeded")),
+        hook("after-release", None),
+    ];
+    assert_eq!(complaints(&status), ["the before-take hook of virtual1 ended as timed-out here"]);
 }
 
 #[test]

@@ -118,13 +118,18 @@ fn what_was_held_back_on_the_way_revives_nobody() {
 
 /// A recorded exchange in which both servers restart, one after the other, and one goes.
 fn recorded() -> (Link, Vec<(ServerName, Vec<u8>)>) {
+    recorded_with(false)
+}
+
+fn recorded_with(ethernet: bool) -> (Link, Vec<(ServerName, Vec<u8>)>) {
     let both = &["a", "b"];
-    let mut link = Link::new(both);
+    let mut link = if ethernet { Link::with_ethernet(both) } else { Link::new(both) };
     link.run(5);
-    link.start("b", both, 8);
-    link.run(5);
-    link.start("b", both, 9);
-    link.run(5);
+    for run in [8, 9] {
+        link.start("b", both, run);
+        link.node("b").set_broadcasts(ethernet);
+        link.run(5);
+    }
     let recording = link.wire.iter().map(|(_, to, datagram)| (to.clone(), datagram.clone())).collect();
     (link, recording)
 }
@@ -137,8 +142,9 @@ proptest! {
     fn replays_change_nothing(
         picks in prop::collection::vec(any::<prop::sample::Index>(), 1..80),
         dead in any::<bool>(),
+        ethernet in any::<bool>(),
     ) {
-        let (mut link, recording) = recorded();
+        let (mut link, recording) = recorded_with(ethernet);
         if dead {
             link.pass(INTERVAL * 5);
             prop_assert_eq!(link.state("b", "a"), ServerState::Dead);
@@ -146,7 +152,9 @@ proptest! {
         let (before, counted) = (link.beliefs("a"), total(&link, "a"));
         let to_a: Vec<_> = recording.iter().filter(|(to, _)| *to == name("a")).collect();
         for pick in &picks {
-            let (changed, effects) = link.replay("a", &pick.get(&to_a).1);
+            // Over either path, where both brought it.
+            let origin = if ethernet && pick.index(2) == 0 { frame_on(2) } else { from() };
+            let (changed, effects) = link.replay_from(origin, "a", &pick.get(&to_a).1);
             prop_assert_eq!(changed, None);
             let sent = effects.iter().filter(|effect| matches!(effect, Effect::Send { .. })).count();
             prop_assert_eq!(sent, 0);

@@ -50,11 +50,12 @@ fn node<'s>(source: &'s Source<'s>, root: &Fields<'s>) -> Option<NodeConfig> {
     }
     let heartbeat = root
         .require("heartbeat", "[heartbeat]` with `listen = \"10.77.0.11:7946\"")
-        .and_then(|value| value.fields("[heartbeat]", &["listen", "key-file"]));
+        .and_then(|value| value.fields("[heartbeat]", &["listen", "key-file", "ethernet"]));
     let heartbeat_listen = heartbeat
         .as_ref()
         .and_then(|fields| fields.require("listen", "listen = \"10.77.0.11:7946\""))
         .and_then(|value| value.socket("10.77.0.11:7946"));
+    let ethernet = heartbeat.as_ref().and_then(|fields| fields.get("ethernet")).and_then(|value| value.boolean());
     let key_file = heartbeat.as_ref().and_then(|fields| fields.get("key-file"));
     let mut tcp = Firsts::new(source);
     let (dns_listen, dns_threads) = dns(root, &mut tcp);
@@ -73,6 +74,7 @@ fn node<'s>(source: &'s Source<'s>, root: &Fields<'s>) -> Option<NodeConfig> {
         cluster_file,
         socket,
         heartbeat_listen: heartbeat_listen?,
+        heartbeat_ethernet: ethernet.unwrap_or(true),
         key_file: key_file
             .and_then(|value| value.text("/etc/standin/cluster.key"))
             .unwrap_or("/etc/standin/cluster.key")

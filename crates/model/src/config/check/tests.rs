@@ -7,11 +7,12 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit, UnknownPolicy,
-        locate,
+        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit,
+        UnknownPolicy, locate,
     },
     diagnostic::Diagnostic,
     digest::digest64,
+    hook::HookMoment,
 };
 
 /// The example of the design, with every setting that there is.
@@ -58,6 +59,14 @@ severity = "failover"
 name = "mail"
 type = "tcp"
 port = 25
+[[virtual-host.virtual1.hook]]
+on = "before-take"
+command = ["/usr/local/libexec/standin/mount-data", "--now"]
+user = "nobody"
+timeout = "200ms"
+[[virtual-host.virtual1.hook]]
+on = "after-release"
+command = ["/usr/local/libexec/standin/tell"]
 [virtual-host.virtual2]
 addresses = ["10.77.0.102"]
 servers = "all"
@@ -1179,12 +1188,47 @@ fn equal_wire_keys_are_refused() {
 }
 
 #[test]
+fn hooks_have_a_moment_each_and_limits_that_suit_it() {
+    let config = cluster(CLUSTER);
+    let hooks = &config.virtual_hosts[&VirtualHostName::new("virtual1")].hooks;
+    let expected = Hook {
+        position: 0,
+        program: "/usr/local/libexec/standin/mount-data".into(),
+        arguments: vec!["--now".into()],
+        user: Some("nobody".into()),
+        timeout: Duration::from_millis(200),
+    };
+    assert_eq!(hooks[&HookMoment::BeforeTake], expected);
+    let expected = Hook {
+        position: 1,
+        program: "/usr/local/libexec/standin/tell".into(),
+        arguments: Vec::new(),
+        user: None,
+        timeout: Duration::from_secs(5),
+    };
+    assert_eq!(hooks[&HookMoment::AfterRelease], expected);
+    assert_eq!(hooks.len(), 2);
+    let default = |on: &str| {
+        let host = "[virtual-host.v]\naddresses = [\"10.0.0.9\"]\nservers = [\"a\"]\n";
+        let hook = format!("[[virtual-host.v.hook]]\non = \"{on}\"\ncommand = [\"/bin/true\"]\n");
+        let config = cluster(&two_and(&format!("{host}{hook}")));
+        config.virtual_hosts[&VirtualHostName::new("v")].hooks.values().next().unwrap().timeout
+    };
+    assert_eq!(default("before-take"), Duration::from_millis(500));
+    assert_eq!(default("before-release"), Duration::from_secs(5));
+}
+
+#[test]
 fn later_mistakes_find_their_place() {
     let at = |path: &[&str]| &CLUSTER[locate(CLUSTER, path)];
     assert_eq!(at(&["zone", "lb.example.test", "template"]), "\"lb.zone\"");
     assert_eq!(at(&["zone", "lb.example.test"]), "\"LB.example.test.\"");
     assert_eq!(at(&["server", "web2", "nothing"]), "web2");
     assert_eq!(at(&["nothing"]), "");
+    let hook = |path: &[&str]| at(&[&["virtual-host", "virtual1", "hook"], path].concat());
+    assert_eq!(hook(&["1", "command", "0"]), "\"/usr/local/libexec/standin/tell\"");
+    assert_eq!(hook(&["0", "command", "1"]), "\"--now\"");
+    assert_eq!(hook(&["1", "timeout"]), "hook", "the list's name, where the field is not");
 }
 
 const EXAMPLE: &str = include_str!("../../../../../deploy/examples/three-servers/cluster.toml");

@@ -8,6 +8,7 @@ use super::{
         read::{Entry, Fields, Value},
     },
     cluster::{Draft, refuse_equal_keys},
+    hooks::hooks,
     is_declared, is_new,
     monitors::monitors,
     servers::is_link_local_v6,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::id::{MonitorId, ServerName, VirtualHostName};
 
-const KNOWN: &[&str] = &["addresses", "servers", "failback", "failback-delay", "always-active", "monitor"];
+const KNOWN: &[&str] = &["addresses", "servers", "failback", "failback-delay", "always-active", "monitor", "hook"];
 
 /// All virtual hosts; their addresses are noted in the draft.
 pub(super) fn virtual_hosts(draft: &mut Draft<'_>) -> BTreeMap<VirtualHostName, VirtualHost> {
@@ -37,6 +38,7 @@ pub(super) fn virtual_hosts(draft: &mut Draft<'_>) -> BTreeMap<VirtualHostName, 
                 .unwrap_or(Duration::from_secs(1)),
             always_active: fields.get("always-active").and_then(|value| value.boolean()).unwrap_or(true),
             monitors: fields.get("monitor").map(|value| monitors(draft.source, &value)).unwrap_or_default(),
+            hooks: fields.get("hook").map(|value| hooks(draft.source, &value)).unwrap_or_default(),
         };
         hosts.insert(VirtualHostName::new(entry.name), host);
     }

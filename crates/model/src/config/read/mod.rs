@@ -179,13 +179,20 @@ impl<'s, K: Ord> Firsts<'s, K> {
 }
 
 /// Where the value at `path` stands in `text`, or the longest part of the path that exists: for mistakes that only show
-/// once other files have been read. Letter case and a final dot don't matter, as in names of zones.
+/// once other files have been read. A number is the place in a list, from 0. Letter case and a final dot don't matter, as in
+/// names of zones.
 pub fn locate(text: &str, path: &[&str]) -> Range<usize> {
     let (tree, _) = DeTable::parse_recoverable(text);
     let (mut table, mut place) = (tree.get_ref(), 0..0);
-    for label in path {
+    let mut path = path.iter();
+    while let Some(label) = path.next() {
         let same = |key: &str| key.trim_end_matches('.').eq_ignore_ascii_case(label);
-        let Some((key, value)) = table.iter().find(|(key, _)| same(key.get_ref())) else { return place };
+        let Some((key, mut value)) = table.iter().find(|(key, _)| same(key.get_ref())) else { return place };
+        while let DeValue::Array(list) = value.get_ref() {
+            let element = path.next().and_then(|index| list.get(index.parse::<usize>().ok()?));
+            let Some(element) = element else { break };
+            value = element;
+        }
         match value.get_ref() {
             DeValue::Table(inner) => (table, place) = (inner, key.span()),
             _ => return value.span(),

@@ -1,0 +1,46 @@
+//! What only this machine can say of its hooks: whether each program is there, and who could have changed it.
+//!
+//! The cluster file is the same on every server, and what is amiss with a program is so on one of them, and may be mended
+//! without a word to the daemon. So none of it keeps a daemon from starting or a configuration from coming into force: an
+//! address with a bad hook is better than no address (design R8), and `host::hook` looks again before each run, and refuses.
+//! `standin check` is where it is a mistake: a program that others could change, always; one that is not there is a
+//! warning, for it may be about to be installed. Servers that cannot hold the virtual host are not asked.
+
+use std::path::Path;
+
+use host::hook::{Distrust, examine};
+use model::{ServerName, config::ClusterConfig, diagnostic::Diagnostic};
+
+use super::Text;
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Programs that are not run as they are.
+    pub(super) mistakes: Vec<Diagnostic>,
+    /// Programs that are not there.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks at every program that server `this` may have to run.
+pub(super) fn look(cluster: &ClusterConfig, text: &Text, this: &ServerName) -> Found {
+    let mut found = Found::default();
+    for (name, host) in cluster.virtual_hosts.iter().filter(|(_, host)| host.servers.contains(this)) {
+        for (moment, hook) in &host.hooks {
+            let Err(distrust) = examine(Path::new(&*hook.program)) else { continue };
+            let message = format!("{} hook of virtual host `{name}`: {distrust}", moment.word());
+            let position = hook.position.to_string();
+            let path = ["virtual-host", name.as_str(), "hook", &position, "command", "0"];
+            let help = "a hook runs only if root or the daemon's user alone can change it and every directory above it";
+            let mistake = text.mistake(&path, message.clone(), help);
+            match distrust {
+                Distrust::Unsafe(_) => found.mistakes.push(mistake),
+                Distrust::Missing(_) => {
+                    found.warnings.push(format!("{}:{}:{}: {message}", mistake.file, mistake.line, mistake.column));
+                }
+            }
+        }
+    }
+    found.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    found
+}
