@@ -12,7 +12,7 @@ use model::{Health, ZoneName, api::PoolStatus};
 use crate::{
     compile::Zones,
     pool::{Evaluated, PoolState},
-    wire::{HEADER, IN, rtype},
+    wire::{ExtendedError, HEADER, IN, rtype},
 };
 
 /// What is answered now. See [`crate::respond()`].
@@ -22,8 +22,8 @@ pub struct View {
     pub(crate) serial: u32,
     identity: Box<[u8]>,
     evaluated: Vec<Evaluated>,
-    /// For each use of a pool, its records.
-    uses: Vec<Records>,
+    /// For each use of a pool, its records, and why they are not what they might be.
+    uses: Vec<(Records, Option<ExtendedError>)>,
 }
 
 /// A pool's records with some TTL.
@@ -60,7 +60,8 @@ impl View {
                 Ring::of(addresses.iter().filter(|address| address.is_ipv6()), ttl, *at_most),
             ]),
         };
-        let uses = zones.uses.iter().map(|used| records(&evaluated[used.pool].state, used.ttl)).collect();
+        let used = |pool: &Evaluated, ttl| (records(&pool.state, ttl), pool.degraded());
+        let uses = zones.uses.iter().map(|each| used(&evaluated[each.pool], each.ttl)).collect();
         let identity = &identity.as_bytes()[..identity.len().min(255)];
         Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses }
     }
@@ -85,8 +86,9 @@ impl View {
         Some(&*self.identity).filter(|identity| self.zones.tell_identity && !identity.is_empty())
     }
 
-    pub(crate) fn records(&self, used: u32) -> &Records {
-        &self.uses[used as usize]
+    pub(crate) fn records(&self, used: u32) -> (&Records, Option<ExtendedError>) {
+        let (records, degraded) = &self.uses[used as usize];
+        (records, *degraded)
     }
 }
 

@@ -4,6 +4,7 @@
 mod agree;
 mod corpus;
 mod malformed;
+mod manners;
 mod oracle;
 mod pools;
 mod rules;

@@ -13,7 +13,7 @@ mod read;
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Hook, HttpProbe, Monitor, PartitionPolicy, Pool,
-    PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+    PoolMember, ProbeKind, RateLimit, Server, UnknownPolicy, VirtualHost, ZoneSettings,
 };
 pub use key::decode_key;
 pub use node::NodeConfig;

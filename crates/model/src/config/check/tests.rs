@@ -7,8 +7,8 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, UnknownPolicy,
-        locate,
+        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit,
+        UnknownPolicy, locate,
     },
     diagnostic::Diagnostic,
     digest::digest64,
@@ -146,6 +146,7 @@ fn a_cluster_file_with_every_setting() {
     let witness = ["10.77.0.254", "fd00:77::1"].map(|address| address.parse().unwrap());
     assert_eq!(config.partition, PartitionPolicy::Gateway { witness: witness.into() });
     assert_eq!((config.dns.max_udp_size, config.dns.identity), (1400, false));
+    assert_eq!(config.dns.rate_limit, None);
 
     let web2 = &config.servers[&ServerName::new("web2")];
     assert_eq!(web2.addresses().count(), 2);
@@ -1001,27 +1002,20 @@ fn monitors_are_checked() {
 #[test]
 fn what_comes_later_says_so() {
     let text = two_and(
-        "[dns]\nrate-limit = { enabled = true }\n[pool.p]\nmembers = [\"e1\"]\npolicy = \"weighted\"\n\
+        "[pool.p]\nmembers = [\"e1\"]\npolicy = \"weighted\"\n\
          [endpoint.e1]\naddresses = [\"10.0.0.40\"]\n[endpoint.e2]\naddresses = [\"10.0.0.41\"]\n",
     );
     assert_snapshot!(mistakes(&text), @r#"
-    cluster.toml:8:1: response rate limiting is not supported yet
+    cluster.toml:9:10: only the policy "round-robin" is supported yet
       |
-    8 | rate-limit = { enabled = true }
-      | ^^^^^^^^^^
+    9 | policy = "weighted"
+      |          ^^^^^^^^^^
       |
-      = help: remove `rate-limit`, or write `rate-limit = { enabled = false }`
+      = help: remove `policy`
 
-    cluster.toml:11:10: only the policy "round-robin" is supported yet
+    cluster.toml:10:11: endpoints are not supported yet
        |
-    11 | policy = "weighted"
-       |          ^^^^^^^^^^
-       |
-       = help: remove `policy`
-
-    cluster.toml:12:11: endpoints are not supported yet
-       |
-    12 | [endpoint.e1]
+    10 | [endpoint.e1]
        |           ^^
        |
        = help: remove the [endpoint.*] sections; members of a pool are virtual hosts and servers
@@ -1286,4 +1280,16 @@ proptest! {
             positions_are_valid(&text, &mistakes)?;
         }
     }
+}
+
+#[test]
+fn replies_are_limited_unless_the_file_says_otherwise() {
+    let limit = |dns: &str| cluster(&two_and(dns)).dns.rate_limit;
+    assert_eq!(limit(""), Some(RateLimit::default()));
+    assert_eq!(limit("[dns]\nrate-limit = { enabled = false, slip = 3 }\n"), None);
+    let allow = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    assert_eq!(
+        limit("[dns]\nrate-limit = { per-second = 50, slip = 0, allow = [\"10.0.0.0/8\", \"fd00::/8\"] }\n"),
+        Some(RateLimit { per_second: 50, slip: 0, allow })
+    );
 }
