@@ -132,7 +132,7 @@ fn ask(view: &View, question: &Question) -> (Vec<u8>, &'static str) {
         let mut out = [0; 4096];
         match respond(view, client, &question.message, &mut out, &mut turn) {
             Outcome::Reply(length) => return (out[..length].to_vec(), ""),
-            Outcome::Drop => return (Vec::new(), ""),
+            Outcome::Drop | Outcome::Limited => return (Vec::new(), ""),
             Outcome::Defer => {}
         }
     }

@@ -71,6 +71,14 @@ fn view_build(bencher: Bencher<'_, '_>, names: usize) {
     bencher.bench_local(|| View::build(black_box(&zones), black_box(&health), "web1"));
 }
 
+/// A hundred pools of ten members in a zone of a million names.
+#[divan::bench]
+fn view_build_of_a_hundred_pools(bencher: Bencher<'_, '_>) {
+    let zones = standin_bench::zones_with(100, 1_000_000);
+    let health = standin_bench::healthy();
+    bencher.bench_local(|| View::build(black_box(&zones), black_box(&health), "web1"));
+}
+
 /// A zone read from its template.
 #[divan::bench(args = SIZES, sample_count = 5, sample_size = 1)]
 fn load(bencher: Bencher<'_, '_>, names: usize) {

@@ -16,14 +16,21 @@ pub const COUNT: usize = 10;
 
 /// Ten servers with a virtual host each, IPv4 and IPv6, and pools `pool1` to `pool10` of all of them.
 pub fn config() -> ClusterConfig {
+    config_with(COUNT)
+}
+
+/// The same with more pools.
+pub fn config_with(pools: usize) -> ClusterConfig {
     let mut text = "[cluster]\nname = \"bench\"\n".to_owned();
     let members: Vec<_> = (1..=COUNT).map(|n| format!("\"virtual{n}\"")).collect();
     for n in 1..=COUNT {
         let server = format!("[server.web{n}]\naddress = \"10.77.0.{n}\"\n");
         let addresses = format!("\"10.77.0.{}\", \"fd00:77::{}\"", 100 + n, 100 + n);
         let host = format!("[virtual-host.virtual{n}]\naddresses = [{addresses}]\nservers = [\"web{n}\"]\n");
-        let pool = format!("[pool.pool{n}]\nmembers = [{}]\n", members.join(", "));
-        text += &(server + &host + &pool);
+        text += &(server + &host);
+    }
+    for n in 1..=pools {
+        write!(text, "[pool.pool{n}]\nmembers = [{}]\n", members.join(", ")).expect("text grows");
     }
     parse_cluster("cluster.toml", &text).expect("a valid cluster file")
 }
@@ -47,8 +54,13 @@ pub fn healthy() -> Health {
 
 /// The template of `lb.example.test` with `www` and the other pools, and `names` hosts with two addresses each.
 pub fn template(names: usize) -> String {
+    template_with(COUNT, names)
+}
+
+/// The same with more pools.
+pub fn template_with(pools: usize, names: usize) -> String {
     let mut text = "$TTL 5\n@ SOA ns1 hostmaster 0 1h 15m 1w 5\n@ NAMESERVERS ns1=virtual1 ns2=virtual2\n".to_owned();
-    for n in 1..=COUNT {
+    for n in 1..=pools {
         let name = if n == 1 { "www".to_owned() } else { format!("www{n}") };
         writeln!(text, "{name} POOL pool{n}").expect("text grows");
     }
@@ -61,14 +73,24 @@ pub fn template(names: usize) -> String {
 
 /// Reads such a template.
 pub fn load(text: &str) -> Zone {
+    load_for(&config(), text)
+}
+
+fn load_for(config: &ClusterConfig, text: &str) -> Zone {
     let name = ZoneName::new("lb.example.test");
-    let zone = dns::zone::load(&name, "lb.zone", text, &BTreeMap::new(), &config(), &mut |_| Err(String::new()));
+    let zone = dns::zone::load(&name, "lb.zone", text, &BTreeMap::new(), config, &mut |_| Err(String::new()));
     zone.expect("a valid zone")
 }
 
 /// That zone, compiled.
 pub fn zones(names: usize) -> Arc<Zones> {
     Arc::new(Zones::compile(vec![load(&template(names))], &config()))
+}
+
+/// A zone with as many pools.
+pub fn zones_with(pools: usize, names: usize) -> Arc<Zones> {
+    let config = config_with(pools);
+    Arc::new(Zones::compile(vec![load_for(&config, &template_with(pools, names))], &config))
 }
 
 /// That zone with everything up.

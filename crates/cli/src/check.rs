@@ -164,7 +164,7 @@ fn zones(loaded: &Loaded, style: Style) -> Option<String> {
     let mut table = style.table(&["ZONE", "TEMPLATE", "NAMES", "OF POOLS"]);
     for zone in loaded.zones.iter().take(ROWS) {
         let template = loaded.cluster.zones.get(&zone.name).map(|settings| settings.template.display().to_string());
-        let pooled = zone.owners.values().filter(|owner| owner.pool.is_some()).count();
+        let pooled = zone.owners.iter().filter(|owner| owner.pool().is_some()).count();
         let names = zone.owners.len().to_string();
         table.add_row([zone.name.to_string(), template.unwrap_or_default(), names, pooled.to_string()]);
     }

@@ -54,7 +54,8 @@ impl Reload {
 
 fn read(config: &Path) -> Read {
     let mut loaded = load::load(config).map_err(|error| error.to_string())?;
-    let zones = Arc::new(Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster));
+    let zones = Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster);
+    let zones = Arc::new(zones.with_cookies(loaded.key.cookie_secret()));
     Ok((loaded, zones))
 }
 

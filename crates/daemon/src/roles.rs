@@ -131,7 +131,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         .map_err(|error| StartError::new("start the threads for input and output", error))?;
     let metrics = Arc::new(Metrics::new());
     let history = History::default();
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster));
+    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.key.cookie_secret()));
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());

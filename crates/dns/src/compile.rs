@@ -21,11 +21,12 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use model::{
     ZoneName,
-    config::{ClusterConfig, Ttl},
+    config::{ClusterConfig, RateLimit, Ttl},
 };
 
 use self::block::{Block, Fix};
 use crate::{
+    cookie::Secret,
     pool::Pools,
     wire::{NameBuf, rtype},
     zone::{Follower, Zone},
@@ -56,6 +57,10 @@ pub struct Zones {
     pub(crate) max_udp_size: u16,
     /// Whether we tell our identity (RFC 4892, RFC 5001).
     pub(crate) tell_identity: bool,
+    /// How many replies a network gets.
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// What DNS cookies are made with; none: no cookies.
+    pub(crate) cookies: Option<Secret>,
 }
 
 /// Stands for "there is none" in an index.
@@ -126,7 +131,7 @@ pub(crate) struct ZoneInfo {
     pub(crate) denial: Option<Block>,
     /// The serial that is served is the cluster's.
     pub(crate) live_serial: bool,
-    /// The delegation of this zone in the zone above, if that is ours too and has one.
+    /// What the zone above says of this one's apex, if that is ours too: a node of its own, or the cut above.
     parent_side: u32,
 }
 
@@ -165,6 +170,12 @@ impl Zones {
         build::build(zones, config)
     }
 
+    /// With DNS cookies (RFC 7873), which every server that has this secret makes and knows.
+    pub fn with_cookies(mut self, secret: [u8; 16]) -> Self {
+        self.cookies = Some(Secret(secret));
+        self
+    }
+
     fn empty(config: &ClusterConfig) -> Self {
         Self {
             arena: Vec::new(),
@@ -183,6 +194,8 @@ impl Zones {
             highest: usize::MAX,
             max_udp_size: config.dns.max_udp_size,
             tell_identity: config.dns.identity,
+            rate_limit: config.dns.rate_limit.clone(),
+            cookies: None,
         }
     }
 
@@ -214,7 +227,11 @@ impl Zones {
             let node = &self.nodes[index as usize];
             let parent_side = self.zones[usize::from(node.zone)].parent_side;
             let at_cut = asked == rtype::DS && parent_side != NONE && self.zones[usize::from(node.zone)].apex == index;
-            return Found::Exact(if at_cut { parent_side } else { index });
+            return match at_cut {
+                true if self.nodes[parent_side as usize].name_length < node.name_length => Found::Below(parent_side),
+                true => Found::Exact(parent_side),
+                false => Found::Exact(index),
+            };
         }
         let mut labels = all.saturating_sub(1).min(self.deepest);
         while labels >= self.highest {

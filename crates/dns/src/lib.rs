@@ -8,7 +8,10 @@
 //! Deliberately not here: sockets and the general server (`host`), who holds which address (`cluster`).
 
 mod compile;
+mod cookie;
+mod limit;
 mod lookup;
+mod name;
 mod pool;
 mod respond;
 mod ring;
@@ -18,7 +21,8 @@ mod wire;
 pub mod zone;
 
 pub use compile::Zones;
+pub use limit::Limiter;
 pub use lookup::{Answer, Transport};
-pub use respond::{Outcome, respond};
+pub use respond::{Client, Outcome, respond, respond_limited};
 pub use view::View;
 pub use zone::Zone;

@@ -15,10 +15,14 @@ use hickory_proto::{
 };
 
 use crate::{
-    compile::block::wire as wire_name,
-    respond::{Outcome, compose, udp_limit},
+    cookie,
+    name::wire as wire_name,
+    respond::{Client, Outcome, compose, cookie_for, udp_limit},
     view::View,
-    wire::{self, CH, CLASSIC_UDP, Edns, HEADER, IN, NameBuf, OPT, Query, Reply, Section, rcode, rtype, u16_at},
+    wire::{
+        self, CH, CLASSIC_UDP, Edns, ExtendedError, HEADER, IN, NameBuf, OPT, Query, Reply, Section, extended, rcode,
+        rtype, u16_at,
+    },
 };
 
 /// How a query came, and hence how large its reply may be.
@@ -66,7 +70,7 @@ impl View {
     /// defers.
     pub fn answer_any(
         &self,
-        _client: IpAddr,
+        client: impl Into<Client>,
         query: &[u8],
         transport: Transport,
         out: &mut Vec<u8>,
@@ -90,8 +94,10 @@ impl View {
             Ok(request) => request.query.end,
             Err(refusal) => refusal.end,
         };
-        let reply = Reply::to(query, end, edns, limit, out);
-        let mut reply = reply.expect("the question is part of the query, and 512 bytes hold any question and an OPT");
+        let (cookie, _) = cookie_for(self, client.into(), edns);
+        let reply = Reply::to(query, end, edns, cookie, limit, out);
+        let mut reply =
+            reply.expect("the question is part of the query, and 512 bytes hold any question and an OPT with a cookie");
         match request {
             Ok(request) => self.fill(&request, &mut reply, turn),
             Err(refusal) => reply.rcode = refusal.rcode,
@@ -135,12 +141,12 @@ impl View {
 
     fn fill(&self, request: &Request<'_>, reply: &mut Reply<'_>, turn: &mut u32) {
         match (request.class, request.query.rtype) {
-            (IN, rtype::AXFR | rtype::IXFR) => reply.rcode = rcode::REFUSED,
+            (IN, rtype::AXFR | rtype::IXFR) => refuse(reply, rcode::REFUSED, extended::PROHIBITED),
             // TKEY, TSIG, MAILB and MAILA ask for services that we don't offer.
-            (IN, 249..=254) => reply.rcode = rcode::NOTIMP,
+            (IN, 249..=254) => refuse(reply, rcode::NOTIMP, extended::NOT_SUPPORTED),
             (IN, _) => compose(self, &request.query, reply, turn),
             (CH, _) => self.chaos(&request.query, reply),
-            _ => reply.rcode = rcode::REFUSED,
+            _ => refuse(reply, rcode::REFUSED, extended::NOT_AUTHORITATIVE),
         }
     }
 
@@ -152,8 +158,7 @@ impl View {
             _ => None,
         };
         let Some(text) = text else {
-            reply.rcode = rcode::REFUSED;
-            return;
+            return refuse(reply, rcode::REFUSED, extended::NOT_AUTHORITATIVE);
         };
         reply.authoritative = true;
         if query.rtype != rtype::TXT && query.rtype != rtype::ANY {
@@ -168,6 +173,11 @@ impl View {
         let placed = reply.put(Section::Answer, &record[..13 + text.len()], 1);
         reply.truncated = placed.records == 0;
     }
+}
+
+fn refuse(reply: &mut Reply<'_>, rcode: u16, why: ExtendedError) {
+    reply.rcode = rcode;
+    reply.extended = Some(why);
 }
 
 /// Reads a message that is a query and has a header.
@@ -233,4 +243,4 @@ fn name_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-const _: () = assert!(CLASSIC_UDP >= HEADER + 255 + 4 + OPT);
+const _: () = assert!(CLASSIC_UDP >= HEADER + 255 + 4 + OPT + 4 + cookie::WHOLE);

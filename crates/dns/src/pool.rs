@@ -18,6 +18,8 @@ use model::{
     health::{ServerState, Verdict},
 };
 
+use crate::wire::{ExtendedError, extended};
+
 /// The pools of a configuration, members by index.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
@@ -139,6 +141,18 @@ enum HostState {
     Held { by: usize, at_primary: bool },
     Unheld,
     ServiceDown { by: usize },
+}
+
+impl Evaluated {
+    /// What clients that care are told when the answers are not those of a healthy pool (RFC 8914).
+    pub(crate) fn degraded(&self) -> Option<ExtendedError> {
+        match self.mode {
+            Mode::Normal => None,
+            Mode::AllDown(_) => Some(extended::ALL_DOWN),
+            Mode::Unknown(_) => Some(extended::NOT_READY),
+            Mode::Isolated => Some(extended::ISOLATED),
+        }
+    }
 }
 
 impl Pools {

@@ -11,13 +11,17 @@
 
 use std::net::IpAddr;
 
+use model::config::RateLimit;
+
 use crate::{
     compile::{
         Found, Link, NONE, Node, Set,
         block::{APEX, Block, OWNER},
     },
+    cookie,
+    limit::{Kind, Limiter, Verdict},
     view::{Records, View},
-    wire::{self, CLASSIC_UDP, HEADER, NameBuf, Other, Placed, Query, Reply, Section, rcode, rtype},
+    wire::{self, CLASSIC_UDP, Edns, HEADER, NameBuf, Other, Placed, Query, Reply, Section, extended, rcode, rtype},
 };
 
 /// What became of a query.
@@ -29,6 +33,24 @@ pub enum Outcome {
     Defer,
     /// Deserves no reply: it is a response itself, or shorter than a header.
     Drop,
+    /// Would get a reply, but there have been too many of that kind to its network ([`Limiter`]).
+    Limited,
+}
+
+/// Who asks, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// Where the query says that it comes from.
+    pub address: IpAddr,
+    /// Microseconds since 1970 by this machine's clock, as good as it is: for cookies and rate limiting alone.
+    pub now: u64,
+}
+
+/// At no particular time: cookies are made for 1970 then.
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        Self { address, now: 0 }
+    }
 }
 
 /// At most so many aliases are followed; who gets that far asks again for the last one.
@@ -44,20 +66,89 @@ const MAX_ALIASES: usize = 8;
 ///     let mut out = [0; 4096];
 ///     match dns::respond(view, client, query, &mut out, turn) {
 ///         Outcome::Reply(length) => Some(out[..length].to_vec()),
-///         Outcome::Defer | Outcome::Drop => None,
+///         Outcome::Defer | Outcome::Drop | Outcome::Limited => None,
 ///     }
 /// }
 /// ```
-pub fn respond(view: &View, _client: IpAddr, query: &[u8], out: &mut [u8], turn: &mut u32) -> Outcome {
+pub fn respond(view: &View, client: impl Into<Client>, query: &[u8], out: &mut [u8], turn: &mut u32) -> Outcome {
+    answer(view, client.into(), query, out, turn, None)
+}
+
+/// The same within the limits of the configuration, as `limiter` counts. What it defers has been counted too.
+pub fn respond_limited(
+    view: &View,
+    client: Client,
+    query: &[u8],
+    out: &mut [u8],
+    turn: &mut u32,
+    limiter: &mut Limiter,
+) -> Outcome {
+    let limits = view.zones.rate_limit.as_ref().map(|limit| (limit, limiter));
+    answer(view, client, query, out, turn, limits)
+}
+
+#[inline]
+fn answer(
+    view: &View,
+    client: Client,
+    query: &[u8],
+    out: &mut [u8],
+    turn: &mut u32,
+    limits: Option<(&RateLimit, &mut Limiter)>,
+) -> Outcome {
     let query = match wire::plain_query(query) {
         Ok(query) => query,
-        Err(Other::Odd) => return Outcome::Defer,
+        Err(Other::Odd) => {
+            let count =
+                |(limit, limiter): (&_, &mut Limiter)| limiter.count(limit, client.address, Kind::Error, client.now);
+            return if limits.map_or(Verdict::Send, count) == Verdict::Send {
+                Outcome::Defer
+            } else {
+                Outcome::Limited
+            };
+        }
         Err(Other::NoQuery) => return Outcome::Drop,
     };
-    let limit = udp_limit(view, query.edns.map(|edns| edns.size));
-    let Some(mut reply) = Reply::to(query.message, query.end, query.edns, limit, out) else { return Outcome::Defer };
+    let size = udp_limit(view, query.edns.map(|edns| edns.size));
+    let (cookie, shown) = cookie_for(view, client, query.edns);
+    let reply = Reply::to(query.message, query.end, query.edns, cookie, size, out);
+    let Some(mut reply) = reply else { return Outcome::Defer };
     compose(view, &query, &mut reply, turn);
+    if let Some((limit, limiter)) = limits.filter(|_| !shown) {
+        match limiter.count(limit, client.address, kind_of(&reply), client.now) {
+            Verdict::Send => {}
+            Verdict::Slip => slip(&mut reply, cookie.is_some()),
+            Verdict::Drop => return Outcome::Limited,
+        }
+    }
     Outcome::Reply(reply.finish(view.zones.max_udp_size, None))
+}
+
+/// The cookie that a client gets, if it speaks of cookies and we do; and whether it has shown a good one.
+pub(crate) fn cookie_for(view: &View, client: Client, edns: Option<Edns>) -> (Option<[u8; cookie::WHOLE]>, bool) {
+    let cookie = edns.and_then(|edns| edns.cookie);
+    let Some((secret, cookie)) = view.zones.cookies.as_ref().zip(cookie) else { return (None, false) };
+    let seconds = client.now / 1_000_000;
+    let (whole, shown) = secret.answer(&cookie, client.address, seconds as u32);
+    (Some(whole), shown)
+}
+
+fn kind_of(reply: &Reply<'_>) -> Kind {
+    match reply.rcode {
+        rcode::NOERROR if reply.count(Section::Answer) > 0 => Kind::Answer,
+        rcode::NOERROR if !reply.authoritative => Kind::Referral,
+        rcode::NOERROR | rcode::NXDOMAIN => Kind::Denial,
+        _ => Kind::Error,
+    }
+}
+
+/// Makes a reply short, so that a true client comes back: with the cookie that it gets (RFC 7873 section 5.2.3), else by
+/// TCP.
+fn slip(reply: &mut Reply<'_>, cookie: bool) {
+    reply.clear();
+    reply.authoritative = false;
+    reply.extended = None;
+    (reply.rcode, reply.truncated) = if cookie { (rcode::BADCOOKIE, false) } else { (rcode::NOERROR, true) };
 }
 
 /// The largest UDP reply to a client that offers `size` bytes (RFC 6891 sections 6.2.3 to 6.2.5).
@@ -127,6 +218,7 @@ impl Walk<'_, '_> {
             Found::Outside => {
                 if self.aliases == 0 {
                     self.reply.rcode = rcode::REFUSED;
+                    self.reply.extended = Some(extended::NOT_AUTHORITATIVE);
                 }
                 return None;
             }
@@ -146,7 +238,7 @@ impl Walk<'_, '_> {
                 None
             }
             Link::Alias(alias) if self.rtype != rtype::CNAME && self.rtype != rtype::ANY => {
-                self.follow(node, alias, index, seen)
+                self.follow(name, node, alias, index, seen)
             }
             Link::Alias(_) | Link::Referral(_) | Link::Tree(_) | Link::Nowhere => {
                 self.data(index, exact);
@@ -176,7 +268,9 @@ impl Walk<'_, '_> {
 
     /// A pool's records of the type asked for; false if it has none now.
     fn pool(&mut self, used: u32) -> bool {
-        let rings = match self.view.records(used) {
+        let (records, degraded) = self.view.records(used);
+        self.reply.extended = degraded;
+        let rings = match records {
             Records::Rings(rings) => rings,
             Records::Servfail => {
                 self.fail();
@@ -210,7 +304,9 @@ impl Walk<'_, '_> {
     /// Records that follow a pool; false if there are none of the type asked for now.
     fn follows(&mut self, index: u32) -> bool {
         let Some(follower) = self.view.zones.follower(index, self.rtype) else { return false };
-        let Some((bytes, records)) = self.view.followed(follower) else {
+        let (records, degraded) = self.view.followed(follower);
+        self.reply.extended = degraded;
+        let Some((bytes, records)) = records else {
             self.fail();
             return true;
         };
@@ -230,22 +326,31 @@ impl Walk<'_, '_> {
     }
 
     /// A CNAME record, and the name that it leads to.
-    fn follow(&mut self, node: &Node, alias: u32, index: u32, seen: &mut [u32; MAX_ALIASES]) -> Option<NameBuf> {
+    fn follow(
+        &mut self,
+        name: &NameBuf,
+        node: &Node,
+        alias: u32,
+        index: u32,
+        seen: &mut [u32; MAX_ALIASES],
+    ) -> Option<NameBuf> {
         self.authoritative();
-        if self.aliases == MAX_ALIASES || seen[..self.aliases].contains(&index) {
+        let zones = &*self.view.zones;
+        let alias = zones.alias(alias);
+        let target = NameBuf::read(zones.target(alias), 0)?;
+        // A wildcard may stand for any name first, and then once more for its own target.
+        let step = index << 1 | u32::from(target.as_bytes() == name.as_bytes());
+        if self.aliases == MAX_ALIASES || seen[..self.aliases].contains(&step) {
             return None;
         }
-        let zones = &*self.view.zones;
         let set = zones.sets(node).iter().find(|set| set.rtype == rtype::CNAME)?;
         let placed = self.set(Section::Answer, node, set, false);
         if placed.records == 0 {
             return None;
         }
-        let alias = zones.alias(alias);
-        let target = NameBuf::read(zones.target(alias), 0)?;
         let rest = self.spot.suffix(zones.zone(node).apex_length).at;
         self.spot = Spot { at: placed.start + 12, length: target.len(), spelled: alias.spelled, rest };
-        seen[self.aliases] = index;
+        seen[self.aliases] = step;
         self.aliases += 1;
         Some(target)
     }

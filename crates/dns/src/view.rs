@@ -16,7 +16,7 @@ use crate::{
     compile::{Followed, Use, Zones},
     pool::{Evaluated, PoolState},
     ring::Ring,
-    wire::{HEADER, IN},
+    wire::{ExtendedError, HEADER, IN},
 };
 
 /// What is answered now. See [`crate::respond()`].
@@ -26,8 +26,8 @@ pub struct View {
     pub(crate) serial: u32,
     identity: Box<[u8]>,
     evaluated: Vec<Evaluated>,
-    /// For each use of a pool, its records.
-    uses: Vec<Records>,
+    /// For each use of a pool, its records, and why they are not what they might be.
+    uses: Vec<(Records, Option<ExtendedError>)>,
     /// For each set that follows a pool, its records; none: we do not know.
     followers: Vec<Option<(Box<[u8]>, u16)>>,
 }
@@ -53,7 +53,7 @@ impl View {
                 Records::Rings([false, true].map(|six| Ring::of(answered, six, ttl, *at_most)))
             }
         };
-        let uses = zones.uses.iter().map(records).collect();
+        let uses = zones.uses.iter().map(|used| (records(used), evaluated[used.pool].degraded())).collect();
         let followers = zones.followers.iter().map(|one| follow(zones, &evaluated[one.pool], one)).collect();
         let identity = &identity.as_bytes()[..identity.len().min(255)];
         Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses, followers }
@@ -91,13 +91,16 @@ impl View {
         self.zones.pools.why(one.pool, &self.evaluated[one.pool], one.follower.ttl)
     }
 
-    /// The records of a set that follows a pool, owned by the question's name, and how many; none: we do not know.
-    pub(crate) fn followed(&self, follower: u32) -> Option<(&[u8], u16)> {
-        self.followers[follower as usize].as_ref().map(|(bytes, records)| (&**bytes, *records))
+    /// The records of a set that follows a pool, owned by the question's name, and how many; none: we do not know. With
+    /// them why they are not what they might be.
+    pub(crate) fn followed(&self, follower: u32) -> (Option<(&[u8], u16)>, Option<ExtendedError>) {
+        let records = self.followers[follower as usize].as_ref().map(|(bytes, records)| (&**bytes, *records));
+        (records, self.evaluated[self.zones.followers[follower as usize].pool].degraded())
     }
 
-    pub(crate) fn records(&self, used: u32) -> &Records {
-        &self.uses[used as usize]
+    pub(crate) fn records(&self, used: u32) -> (&Records, Option<ExtendedError>) {
+        let (records, degraded) = &self.uses[used as usize];
+        (records, *degraded)
     }
 }
 

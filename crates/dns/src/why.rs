@@ -9,7 +9,8 @@ use hickory_proto::{
 use model::api::Why;
 
 use crate::{
-    compile::{Found, Link, NONE, Node, block::wire},
+    compile::{Found, Link, NONE, Node},
+    name::wire,
     view::View,
     wire::{NameBuf, rtype},
     zone::record_line,

@@ -5,6 +5,8 @@
 //!
 //! Deliberately not here: what a name means ([`crate::compile`]) and which answer it gets ([`crate::respond()`]).
 
+use crate::cookie::{self, Cookie};
+
 /// Bytes of a message's header.
 pub(crate) const HEADER: usize = 12;
 /// Bytes of an OPT record without options.
@@ -19,13 +21,19 @@ pub(crate) const CH: u16 = 3;
 /// Record types that the engine treats in a special way.
 pub(crate) mod rtype {
     pub(crate) const A: u16 = 1;
+    pub(crate) const NS: u16 = 2;
     pub(crate) const CNAME: u16 = 5;
     pub(crate) const SOA: u16 = 6;
+    pub(crate) const PTR: u16 = 12;
+    pub(crate) const MX: u16 = 15;
     pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
+    pub(crate) const SRV: u16 = 33;
     pub(crate) const DNAME: u16 = 39;
     pub(crate) const OPT: u16 = 41;
     pub(crate) const DS: u16 = 43;
+    pub(crate) const SVCB: u16 = 64;
+    pub(crate) const HTTPS: u16 = 65;
     pub(crate) const IXFR: u16 = 251;
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;
@@ -41,6 +49,33 @@ pub(crate) mod rcode {
     pub(crate) const REFUSED: u16 = 5;
     pub(crate) const YXDOMAIN: u16 = 6;
     pub(crate) const BADVERS: u16 = 16;
+    pub(crate) const BADCOOKIE: u16 = 23;
+}
+
+/// EDNS options that the engine knows (RFC 5001, RFC 7873, RFC 8914).
+mod option {
+    pub(super) const NSID: u16 = 3;
+    pub(super) const COOKIE: u16 = 10;
+    pub(super) const EXTENDED_ERROR: u16 = 15;
+}
+
+/// Why an answer is not what it might be, for people (RFC 8914).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ExtendedError {
+    pub(crate) code: u16,
+    pub(crate) text: &'static str,
+}
+
+/// Extended errors by their registered codes.
+pub(crate) mod extended {
+    use super::ExtendedError;
+
+    pub(crate) const ALL_DOWN: ExtendedError = ExtendedError { code: 0, text: "every member of the pool is down" };
+    pub(crate) const NOT_READY: ExtendedError = ExtendedError { code: 14, text: "health is not known yet" };
+    pub(crate) const PROHIBITED: ExtendedError = ExtendedError { code: 18, text: "" };
+    pub(crate) const NOT_AUTHORITATIVE: ExtendedError = ExtendedError { code: 20, text: "" };
+    pub(crate) const NOT_SUPPORTED: ExtendedError = ExtendedError { code: 21, text: "" };
+    pub(crate) const ISOLATED: ExtendedError = ExtendedError { code: 23, text: "this server hears no other one" };
 }
 
 /// Two bytes as a number, where there are two.
@@ -120,6 +155,8 @@ pub(crate) struct Edns {
     pub(crate) version: u8,
     /// It asks for the server's identifier (RFC 5001).
     pub(crate) nsid: bool,
+    /// It has a cookie (RFC 7873).
+    pub(crate) cookie: Option<Cookie>,
 }
 
 /// A query of the plain kind.
@@ -183,20 +220,27 @@ fn plain(message: &[u8], extended: bool) -> Option<Query<'_>> {
 }
 
 /// An OPT record (RFC 6891 section 6.1.2) and what follows it; none where there is no well-formed one. Options other
-/// than NSID are ignored, as section 6.1.2 wants it.
+/// than NSID and COOKIE are ignored, as section 6.1.2 wants it; a COOKIE of no allowed length makes the query malformed
+/// (RFC 7873 section 5.2.2).
 pub(crate) fn read_opt(bytes: &[u8]) -> Option<(Edns, &[u8])> {
     let fixed = bytes.first_chunk::<OPT>()?;
     if fixed[..3] != [0, 0, rtype::OPT as u8] {
         return None;
     }
     let (mut options, rest) = bytes[OPT..].split_at_checked(usize::from(u16::from_be_bytes([fixed[9], fixed[10]])))?;
-    let mut nsid = false;
+    let (mut nsid, mut cookie) = (false, None);
     while let Some((head, tail)) = options.split_first_chunk::<4>() {
-        nsid |= head[..2] == [0, 3];
-        options = tail.get(usize::from(u16::from_be_bytes([head[2], head[3]]))..)?;
+        let (data, rest) = tail.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
+        match u16::from_be_bytes([head[0], head[1]]) {
+            option::NSID => nsid = true,
+            // Of several the first one counts (RFC 7873 section 5.2).
+            option::COOKIE if cookie.is_none() => cookie = Some(cookie::read(data)?),
+            _ => {}
+        }
+        options = rest;
     }
     let size = u16::from_be_bytes([fixed[3], fixed[4]]);
-    let edns = Edns { size, dnssec_ok: fixed[7] & 0x80 != 0, version: fixed[6], nsid };
+    let edns = Edns { size, dnssec_ok: fixed[7] & 0x80 != 0, version: fixed[6], nsid, cookie };
     options.is_empty().then_some((edns, rest))
 }
 
@@ -229,6 +273,10 @@ pub(crate) struct Reply<'a> {
     question: usize,
     counts: [u16; 3],
     edns: Option<Edns>,
+    /// The cookie that goes with it; there is room for it.
+    cookie: Option<[u8; cookie::WHOLE]>,
+    /// Why the answer is not what it might be, told where there is room.
+    pub(crate) extended: Option<ExtendedError>,
     /// The response code.
     pub(crate) rcode: u16,
     /// AA: the first name of the answer is ours.
@@ -240,8 +288,15 @@ pub(crate) struct Reply<'a> {
 impl<'a> Reply<'a> {
     /// Begins with the question, `message` from the header to `end`, letter case kept. The reply grows to at most `limit`
     /// bytes and `out`. None where not even the question and an OPT fit.
-    pub(crate) fn to(message: &[u8], end: usize, edns: Option<Edns>, limit: usize, out: &'a mut [u8]) -> Option<Self> {
-        let limit = limit.min(out.len()).checked_sub(if edns.is_some() { OPT } else { 0 })?;
+    pub(crate) fn to(
+        message: &[u8],
+        end: usize,
+        edns: Option<Edns>,
+        cookie: Option<[u8; cookie::WHOLE]>,
+        limit: usize,
+        out: &'a mut [u8],
+    ) -> Option<Self> {
+        let limit = limit.min(out.len()).checked_sub(reserve(edns.is_some(), cookie.is_some()))?;
         if end < HEADER || limit < end {
             return None;
         }
@@ -253,10 +308,17 @@ impl<'a> Reply<'a> {
             question: end,
             counts: [0; 3],
             edns,
+            cookie,
+            extended: None,
             rcode: rcode::NOERROR,
             authoritative: false,
             truncated: false,
         })
+    }
+
+    /// How many records a section has.
+    pub(crate) fn count(&self, section: Section) -> u16 {
+        self.counts[section as usize]
     }
 
     /// Takes every record out again.
@@ -305,21 +367,7 @@ impl<'a> Reply<'a> {
     /// the whole reply.
     pub(crate) fn finish(mut self, max_udp_size: u16, nsid: Option<&[u8]>) -> usize {
         if let Some(edns) = self.edns {
-            let nsid = nsid.filter(|id| self.at + OPT + 4 + id.len() <= self.limit + OPT);
-            let options = nsid.map_or(0, |id| 4 + id.len());
-            let [size, length] = [max_udp_size, options as u16].map(u16::to_be_bytes);
-            let extended = (self.rcode >> 4) as u8;
-            let flags = if edns.dnssec_ok { 0x80 } else { 0 };
-            let opt = [0, 0, rtype::OPT as u8, size[0], size[1], extended, 0, flags, 0, length[0], length[1]];
-            self.out[self.at..self.at + OPT].copy_from_slice(&opt);
-            self.at += OPT;
-            if let Some(id) = nsid {
-                self.set_u16(self.at, 3);
-                self.set_u16(self.at + 2, id.len() as u16);
-                self.out[self.at + 4..self.at + options].copy_from_slice(id);
-                self.at += options;
-            }
-            self.counts[Section::Additional as usize] += 1;
+            self.opt(edns, max_udp_size, nsid);
         }
         // Opcode and RD as they came (RFC 1035 section 4.1.1); RA, Z, AD and CD clear.
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -330,6 +378,52 @@ impl<'a> Reply<'a> {
             self.set_u16(6 + 2 * section, count);
         }
         self.at
+    }
+}
+
+/// Bytes that the end of a reply needs.
+fn reserve(edns: bool, cookie: bool) -> usize {
+    if edns { OPT + if cookie { OPTION + cookie::WHOLE } else { 0 } } else { 0 }
+}
+
+/// Bytes of an option without its data.
+const OPTION: usize = 4;
+
+impl Reply<'_> {
+    /// Writes the OPT record (RFC 6891 section 6.1.2).
+    fn opt(&mut self, edns: Edns, max_udp_size: u16, nsid: Option<&[u8]>) {
+        let end = self.limit + reserve(true, self.cookie.is_some());
+        let size = max_udp_size.to_be_bytes();
+        let extended = (self.rcode >> 4) as u8;
+        let flags = if edns.dnssec_ok { 0x80 } else { 0 };
+        let opt = [0, 0, rtype::OPT as u8, size[0], size[1], extended, 0, flags, 0, 0, 0];
+        self.out[self.at..self.at + OPT].copy_from_slice(&opt);
+        self.at += OPT;
+        let begin = self.at;
+        if let Some(cookie) = self.cookie {
+            self.option(option::COOKIE, &[&cookie]);
+        }
+        if let Some(ExtendedError { code, text }) = self.extended
+            && self.at + OPTION + 2 + text.len() <= end
+        {
+            self.option(option::EXTENDED_ERROR, &[&code.to_be_bytes(), text.as_bytes()]);
+        }
+        if let Some(id) = nsid.filter(|id| self.at + OPTION + id.len() <= end) {
+            self.option(option::NSID, &[id]);
+        }
+        self.set_u16(begin - 2, (self.at - begin) as u16);
+        self.counts[Section::Additional as usize] += 1;
+    }
+
+    fn option(&mut self, code: u16, parts: &[&[u8]]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.set_u16(self.at, code);
+        self.set_u16(self.at + 2, length as u16);
+        self.at += OPTION;
+        for part in parts {
+            self.out[self.at..self.at + part.len()].copy_from_slice(part);
+            self.at += part.len();
+        }
     }
 }
 

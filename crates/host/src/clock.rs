@@ -32,6 +32,12 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// The same in microseconds since 1970, for cookies and rate limiting of DNS, which a wrong clock hardly hurts.
+pub(crate) fn wall_micros() -> u64 {
+    let since = read(libc::CLOCK_REALTIME_COARSE);
+    u64::try_from(since.as_micros()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

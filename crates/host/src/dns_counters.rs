@@ -24,11 +24,21 @@ pub enum Dropped {
     Fault,
     /// A TCP connection over the limit in total or of its client.
     Connections,
+    /// Too many replies of its kind to its network.
+    Limited,
 }
 
 impl Dropped {
-    const ALL: [Self; 7] =
-        [Self::NotAQuery, Self::TooLong, Self::Source, Self::QueueFull, Self::Send, Self::Fault, Self::Connections];
+    const ALL: [Self; 8] = [
+        Self::NotAQuery,
+        Self::TooLong,
+        Self::Source,
+        Self::QueueFull,
+        Self::Send,
+        Self::Fault,
+        Self::Connections,
+        Self::Limited,
+    ];
 
     /// The reason as a label.
     pub fn label(self) -> &'static str {
@@ -40,6 +50,7 @@ impl Dropped {
             Self::Send => "send",
             Self::Fault => "fault",
             Self::Connections => "connections",
+            Self::Limited => "rate-limit",
         }
     }
 }

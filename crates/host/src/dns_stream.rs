@@ -29,7 +29,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dns::{Outcome, Transport, View};
+use dns::{Client, Outcome, Transport, View};
 use futures_util::StreamExt;
 use hickory_server::{
     net::{BufDnsStreamHandle, DnsStreamHandle, runtime::iocompat::AsyncIoTokioAsStd, tcp::TcpStream},
@@ -46,6 +46,7 @@ use tokio::{
 
 use self::limits::{Limits, Ticket};
 use crate::{
+    clock,
     dns_counters::{Cell, DnsCounts, Dropped, Writers::Many},
     dns_socket::{self, Place, bound_address, places},
     dns_udp::Deferred,
@@ -91,14 +92,15 @@ impl Answerer {
     fn answer(&self, client: IpAddr, query: &[u8], transport: Transport, turn: &mut u32) -> Option<Vec<u8>> {
         let mut reply = Vec::new();
         let view = self.views.load();
-        let respond = || view.answer_any(client.to_canonical(), query, transport, &mut reply, turn);
+        let client = Client { address: client.to_canonical(), now: clock::wall_micros() };
+        let respond = || view.answer_any(client, query, transport, &mut reply, turn);
         // The hook has printed what went wrong.
         match catch_unwind(AssertUnwindSafe(respond)) {
             Ok(Outcome::Reply(_)) => {
                 self.cell.reply(Many, &reply);
                 return Some(reply);
             }
-            Ok(Outcome::Defer | Outcome::Drop) => self.cell.dropped(Many, Dropped::NotAQuery),
+            Ok(Outcome::Defer | Outcome::Drop | Outcome::Limited) => self.cell.dropped(Many, Dropped::NotAQuery),
             Err(_) => self.cell.dropped(Many, Dropped::Fault),
         }
         None

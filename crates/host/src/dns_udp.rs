@@ -21,7 +21,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dns::View;
+use dns::{Limiter, View};
 use socket2::Socket;
 use tokio::sync::mpsc;
 
@@ -109,7 +109,9 @@ impl DnsUdp {
             let (orders, cell) = (Arc::<Orders>::default(), Arc::<Cell>::default());
             // Threads begin their rotations in different places, so that few clients see the same first answer.
             let turn = entropy::spread() as u32;
-            let worker = Worker::new(Arc::clone(&orders), Arc::clone(&cell), Arc::clone(views), defer.clone(), turn);
+            let limiter = Limiter::new(threads, entropy::spread());
+            let worker =
+                Worker::new(Arc::clone(&orders), Arc::clone(&cell), Arc::clone(views), defer.clone(), turn, limiter);
             this.threads.push(Thread { orders, cell, handle: None });
             this.hand_out_sockets();
             let started = thread::Builder::new().name(format!("dns-{number}")).spawn(|| worker.run());

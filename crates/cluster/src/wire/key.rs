@@ -10,6 +10,7 @@ const MIN_SECRET: usize = 32;
 /// What the derived keys are for: another use of the same secret would say something else here.
 const PURPOSE: &[u8] = b"standin heartbeat v1";
 const PURPOSE_OF_ID: &[u8] = b"standin key id v1";
+const PURPOSE_OF_COOKIES: &[u8] = b"standin dns cookies v1";
 
 /// The secret that all servers of a cluster share. Erased from memory when dropped; never printed.
 #[derive(Clone)]
@@ -48,6 +49,13 @@ impl Key {
     /// keys; two keys may have the same one, then both are tried.
     pub fn id(&self) -> u8 {
         self.id
+    }
+
+    /// The secret of DNS cookies (RFC 9018), the same on every server.
+    pub fn cookie_secret(&self) -> [u8; 16] {
+        let mut secret = [0; 16];
+        fill(&self.secret, &[PURPOSE_OF_COOKIES], &mut secret);
+        secret
     }
 
     /// The key that seals the heartbeats of one run of one server.

@@ -130,9 +130,7 @@ pub fn sentence(event: &Event) -> String {
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
-        Event::HookOverdue { virtual_host, waited_ms } => {
-            format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
-        }
+        Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on: true } => format!("{server} is on standby"),
         Event::Standby { server, on: false } => format!("{server} is off standby"),
     }
@@ -152,6 +150,10 @@ fn judged(endpoint: &EndpointName, verdict: Verdict, up: u32, down: u32) -> Stri
 fn ran(virtual_host: &VirtualHostName, moment: HookMoment, reason: &str, took_us: u64) -> String {
     let after = if took_us > 0 { format!(" after {}", span(took_us)) } else { String::new() };
     format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
+}
+
+fn overdue(virtual_host: &VirtualHostName, waited_ms: u64) -> String {
+    format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
 }
 
 fn who(server: &Option<ServerName>) -> &str {

@@ -59,7 +59,7 @@ fn everything_is_loaded_and_paths_are_resolved() {
     assert_eq!(loaded.node.socket, Path::new("/run/s.sock"));
     assert_eq!(loaded.zones.len(), 1);
     assert_eq!(loaded.zones[0].name.as_str(), "lb.example");
-    assert_eq!(loaded.zones[0].owners.values().filter(|owner| owner.pool.is_some()).count(), 1);
+    assert_eq!(loaded.zones[0].owners.iter().filter(|owner| owner.pool().is_some()).count(), 1);
     assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 

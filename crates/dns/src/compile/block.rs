@@ -7,13 +7,10 @@
 //! Invariants: every owner is a pointer of two bytes; names are compressed only in the types of RFC 1035, as RFC 3597
 //! section 4 demands; no pointer reaches beyond the first 16,384 bytes of a message.
 
-use hickory_proto::{
-    ProtoError,
-    rr::{Name, RData},
-    serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
+use crate::{
+    name,
+    wire::{HEADER, IN, rtype},
 };
-
-use crate::wire::{HEADER, IN};
 
 /// A block's bytes in the arena, and its pointers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,65 +74,58 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends a record of the block's owner. Returns where the name in its data, if there is one that may be compressed,
-    /// can be pointed at. Data that has no wire form is left out: the zone's check refuses it, so there is none.
-    pub(crate) fn record(&mut self, ttl: u32, data: &RData) -> Option<u16> {
-        let whole = self.arena.len();
+    /// can be pointed at.
+    pub(crate) fn record(&mut self, rtype: u16, ttl: u32, data: &[u8]) -> Option<u16> {
         self.arena.extend_from_slice(&(0xC000 | HEADER as u16).to_be_bytes());
-        self.record_of(whole, ttl, data)
+        self.record_of(rtype, ttl, data)
     }
 
     /// Appends a record of another owner: a name in the data of an earlier record, as [`Self::record`] returned it.
-    pub(crate) fn glue(&mut self, owner: u16, ttl: u32, data: &RData) {
-        let whole = self.arena.len();
+    pub(crate) fn glue(&mut self, owner: u16, rtype: u16, ttl: u32, data: &[u8]) {
         self.pointer(owner);
-        self.record_of(whole, ttl, data);
+        self.record_of(rtype, ttl, data);
     }
 
-    fn record_of(&mut self, whole: usize, ttl: u32, data: &RData) -> Option<u16> {
-        let [rtype, class] = [u16::from(data.record_type()), IN].map(u16::to_be_bytes);
-        self.arena.extend_from_slice(&rtype);
-        self.arena.extend_from_slice(&class);
-        self.arena.extend_from_slice(&ttl.min(MAX_TTL).to_be_bytes());
-        self.arena.extend_from_slice(&[0, 0]);
+    fn record_of(&mut self, rtype: u16, ttl: u32, data: &[u8]) -> Option<u16> {
+        let mut head = [0; 10];
+        head[..2].copy_from_slice(&rtype.to_be_bytes());
+        head[2..4].copy_from_slice(&IN.to_be_bytes());
+        head[4..8].copy_from_slice(&ttl.min(MAX_TTL).to_be_bytes());
+        self.arena.extend_from_slice(&head);
         let begin = self.arena.len();
-        let Ok(place) = self.data(data) else {
-            self.arena.truncate(whole);
-            return None;
-        };
-        let length = u16::try_from(self.arena.len() - begin).expect("record data was encoded within 65,535 bytes");
+        let place = self.data(rtype, data);
+        let length = u16::try_from(self.arena.len() - begin).expect("data is at most 65,535 bytes, also uncompressed");
         self.arena[begin - 2..begin].copy_from_slice(&length.to_be_bytes());
         self.records += 1;
         place
     }
 
-    fn data(&mut self, data: &RData) -> Result<Option<u16>, ProtoError> {
-        Ok(match data {
-            RData::NS(name) => self.name(&name.0),
-            RData::CNAME(name) => self.name(&name.0),
-            RData::PTR(name) => self.name(&name.0),
-            RData::MX(mx) => {
-                self.arena.extend_from_slice(&mx.preference.to_be_bytes());
-                self.name(&mx.exchange)
+    /// Names are compressed where RFC 1035 itself has the type.
+    fn data(&mut self, rtype: u16, data: &[u8]) -> Option<u16> {
+        match rtype {
+            rtype::NS | rtype::CNAME | rtype::PTR => self.name(data),
+            rtype::MX => {
+                let (preference, exchange) = data.split_at(2);
+                self.arena.extend_from_slice(preference);
+                self.name(exchange)
             }
-            RData::SOA(soa) => {
-                self.name(&soa.mname);
-                self.name(&soa.rname);
-                let signed = [soa.refresh, soa.retry, soa.expire].map(i32::cast_unsigned);
-                for number in [soa.serial, signed[0], signed[1], signed[2], soa.minimum] {
-                    self.arena.extend_from_slice(&number.to_be_bytes());
-                }
+            rtype::SOA => {
+                let mname = name::first(data);
+                let rname = name::first(&data[mname.len()..]);
+                self.name(mname);
+                self.name(rname);
+                self.arena.extend_from_slice(&data[mname.len() + rname.len()..]);
                 None
             }
-            other => {
-                self.arena.extend_from_slice(&encode(other)?);
+            _ => {
+                self.arena.extend_from_slice(data);
                 None
             }
-        })
+        }
     }
 
     /// Writes a name as short as it can be, and says where it can be pointed at.
-    fn name(&mut self, name: &Name) -> Option<u16> {
-        let spelled = wire(name);
+    fn name(&mut self, spelled: &[u8]) -> Option<u16> {
         let lower = spelled.to_ascii_lowercase();
         let begin = self.arena.len() - self.start;
         let place = self.target(&lower).or_else(|| u16::try_from(begin).ok().filter(|_| begin < FARTHEST));
@@ -202,24 +192,4 @@ impl<'a> Writer<'a> {
             records: self.records,
         }
     }
-}
-
-/// A name in wire form, letter case kept.
-pub(crate) fn wire(name: &Name) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(name.len() + 1);
-    for label in name.iter() {
-        bytes.push(u8::try_from(label.len()).expect("a label of at most 63 bytes"));
-        bytes.extend_from_slice(label);
-    }
-    bytes.push(0);
-    bytes
-}
-
-/// Record data in wire form, uncompressed. An error where the data has none: a character string above 255 bytes, say.
-pub(crate) fn encode(data: &RData) -> Result<Vec<u8>, ProtoError> {
-    let mut bytes = Vec::new();
-    let mut encoder = BinEncoder::new(&mut bytes);
-    encoder.set_name_encoding(NameEncoding::Uncompressed);
-    data.emit(&mut encoder)?;
-    Ok(bytes)
 }

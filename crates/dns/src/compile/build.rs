@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use hickory_proto::rr::{LowerName, RData, RecordType};
+use hashbrown::HashTable;
+use hickory_proto::rr::RecordType;
 use model::config::{ClusterConfig, Ttl};
 
 use super::{
     Alias, Followed, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
-    block::{Block, Frame, Writer, encode, wire},
+    block::{Block, Frame, Writer},
     hash,
 };
 use crate::{
-    wire::{NameBuf, rtype},
+    name::{ancestors, is_below, is_wildcard, lower},
+    wire::rtype,
     zone::{Follower, Owner, PoolUse, RecordSet, Zone},
 };
 
@@ -23,14 +25,23 @@ const LARGEST_BLOCK: usize = 65_535;
 pub(super) fn build(zones: Vec<Zone>, config: &ClusterConfig) -> Zones {
     let mut builder = Builder { zones: Zones::empty(config), apexes: BTreeMap::new(), uses: BTreeMap::new() };
     for (index, zone) in (0..).zip(&zones) {
-        builder.apexes.insert(lower(&LowerName::from(&zone.origin)), index);
+        builder.apexes.insert(lower(&zone.origin), index);
     }
+    let names: usize = zones.iter().map(|zone| zone.owners.len()).sum();
+    builder.zones.table = HashTable::with_capacity(names);
+    builder.zones.nodes.reserve(names);
+    builder.zones.sets.reserve(names);
     for zone in &zones {
         builder.apex(zone);
     }
-    for (index, zone) in (0..).zip(&zones) {
-        builder.zone(zone, index);
+    for (index, zone) in (0..).zip(zones) {
+        builder.zone(&zone, index);
     }
+    let Zones { arena, nodes, sets, fixes, .. } = &mut builder.zones;
+    arena.shrink_to_fit();
+    nodes.shrink_to_fit();
+    sets.shrink_to_fit();
+    fixes.shrink_to_fit();
     builder.zones
 }
 
@@ -45,7 +56,7 @@ struct Builder {
 impl Builder {
     /// The zone itself, with the node of its apex.
     fn apex(&mut self, zone: &Zone) {
-        let name = lower(&LowerName::from(&zone.origin));
+        let name = lower(&zone.origin);
         let index = u16::try_from(self.zones.zones.len()).expect("fewer than 65,536 zones");
         let apex = self.insert(&name, index);
         self.zones.zones.push(ZoneInfo {
@@ -60,41 +71,35 @@ impl Builder {
     }
 
     fn zone(&mut self, zone: &Zone, index: u16) {
-        let apex = lower(&LowerName::from(&zone.origin));
-        let mut cut: Option<Vec<u8>> = None;
-        for (name, owner) in &zone.owners {
-            let name = lower(name);
-            let hidden = cut.as_ref().is_some_and(|cut| is_below(&name, cut)) || self.belongs_deeper(&name, &apex);
-            if hidden || !(name == apex || is_below(&name, &apex)) {
+        let apex = lower(&zone.origin);
+        let mut cut: Option<&[u8]> = None;
+        for owner in zone.owners.iter() {
+            let name = owner.wire_name();
+            let hidden = cut.is_some_and(|cut| is_below(name, cut)) || self.belongs_deeper(name, &apex);
+            if hidden || !(name == apex || is_below(name, &apex)) {
                 continue;
             }
-            if let Some(child) = self.apexes.get(&name).copied().filter(|_| name != apex) {
-                self.parent_side(zone, owner, &name, index, child);
-            } else if self.owner(zone, owner, &name, index) {
+            if (name == apex || !self.apexes.contains_key(name)) && self.owner(zone, owner, name, index) {
                 cut = Some(name);
             }
         }
         self.denial(zone, &apex, index);
         zone.followers.iter().for_each(|follower| self.follower(follower, &apex, index));
-        // A zone below this one makes the names between them exist, delegated or not.
-        let children = self.apexes.keys().filter(|name| is_below(name, &apex) && !self.belongs_deeper(name, &apex));
-        for child in children.cloned().collect::<Vec<_>>() {
-            self.ancestors(&child, &apex, index);
-        }
+        self.parent_sides(zone, &apex, index);
     }
 
     /// Records that follow a pool: their owner's node, be it there already or not.
     fn follower(&mut self, follower: &Follower, apex: &[u8], index: u16) {
-        let name = lower(&follower.owner);
-        if self.belongs_deeper(&name, apex) || (self.apexes.contains_key(&name) && name != apex) {
+        let name = &*follower.owner;
+        if self.belongs_deeper(name, apex) || (self.apexes.contains_key(name) && name != apex) {
             return;
         }
-        self.ancestors(&name, apex, index);
-        let cut = ancestors(&name)
+        self.ancestors(name, apex, index);
+        let cut = ancestors(name)
             .filter_map(|above| self.zones.get(above))
             .any(|above| matches!(self.zones.nodes[above as usize].link, Link::Referral(_) | Link::Tree(_)));
         let Some(pool) = self.zones.pools.index(&follower.pool).filter(|_| !cut) else { return };
-        let node = self.insert(&name, index);
+        let node = self.insert(name, index);
         let number = narrow(self.zones.followers.len());
         self.zones.followers.push(Followed { pool, follower: follower.clone() });
         self.zones.following.insert((node, follower.rtype.into()), number);
@@ -107,72 +112,77 @@ impl Builder {
     }
 
     /// A name of the zone itself; true if it is a cut, below which nothing exists.
-    fn owner(&mut self, zone: &Zone, owner: &Owner, name: &[u8], index: u16) -> bool {
+    fn owner(&mut self, zone: &Zone, owner: Owner<'_>, name: &[u8], index: u16) -> bool {
         let apex_length = self.zones.zones[usize::from(index)].apex_length;
         self.ancestors(name, &name[name.len() - apex_length..], index);
         let node = self.insert(name, index);
-        let wildcard = name.starts_with(b"\x01*");
+        let wildcard = is_wildcard(name);
         let at_apex = name.len() == apex_length;
-        let link = if wildcard || at_apex { None } else { owner.sets.get(&RecordType::NS) };
+        let link = if wildcard || at_apex { None } else { owner.set(RecordType::NS) };
         let link = match link {
             Some(servers) => self.delegate(zone, servers, name, apex_length),
             None => self.link(owner, name, apex_length, wildcard),
         };
         let cut = matches!(link, Link::Referral(_));
-        let sets = owner.sets.iter().filter(|(kind, _)| !cut || **kind == RecordType::DS);
+        let sets = owner.sets().filter(|set| !cut || set.code() == rtype::DS);
         let (first_set, set_count) = self.sets(sets, Frame { owner: name, apex: apex_length, owner_known: !wildcard });
-        let pool = owner.pool.as_ref().filter(|_| !cut).map_or(NONE, |pool| self.pool(pool));
+        let pool = owner.pool().filter(|_| !cut).map_or(NONE, |pool| self.pool(pool));
         let node = &mut self.zones.nodes[node as usize];
         *node = Node { first_set, set_count, pool, link, ..*node };
         matches!(link, Link::Referral(_) | Link::Tree(_))
     }
 
-    /// What the zone says at the apex of a zone below it that is ours too: only DS is ever asked of it.
-    fn parent_side(&mut self, zone: &Zone, owner: &Owner, name: &[u8], index: u16, child: u16) {
-        if !owner.sets.contains_key(&RecordType::NS) {
-            return;
-        }
-        let apex = lower(&LowerName::from(&zone.origin));
-        let sets = owner.sets.iter().filter(|(kind, _)| **kind == RecordType::DS);
-        let (first_set, set_count) = self.sets(sets, Frame { owner: name, apex: apex.len(), owner_known: true });
-        let node = Node { first_set, set_count, ..self.blank(name, index) };
+    /// What the zone says at the apex of a zone below it that is ours too: only DS is ever asked of it (RFC 4035 section
+    /// 3.1.4.1), also where nobody has delegated that zone.
+    fn parent_side(&mut self, owner: Option<Owner<'_>>, name: &[u8], apex: usize, index: u16, child: u16) {
+        let frame = Frame { owner: name, apex, owner_known: true };
+        let is_cut = owner.is_some_and(|owner| owner.set(RecordType::NS).is_some());
+        let sets = owner.into_iter().flat_map(Owner::sets).filter(|set| !is_cut || set.code() == rtype::DS);
+        let (first_set, set_count) = self.sets(sets, frame);
+        let link = owner.filter(|_| !is_cut).map_or(Link::Nowhere, |owner| self.link(owner, name, apex, false));
+        let node = Node { first_set, set_count, link, ..self.blank(name, index) };
         self.zones.zones[usize::from(child)].parent_side = self.push(node);
     }
 
-    fn sets<'a>(
-        &mut self,
-        sets: impl Iterator<Item = (&'a RecordType, &'a RecordSet)>,
-        frame: Frame<'_>,
-    ) -> (u32, u16) {
-        let first = self.zones.sets.len();
-        for (kind, set) in sets {
-            let rtype = u16::from(*kind);
-            let frame = Frame { owner_known: frame.owner_known && rtype != rtype::CNAME, ..frame };
-            let block = self.block(frame, set.ttl, &set.data);
-            if block.records > 0 {
-                self.zones.sets.push(Set { rtype, block });
+    /// The same for every zone right below this one; below a cut of this one, the cut is what it says.
+    fn parent_sides(&mut self, zone: &Zone, apex: &[u8], index: u16) {
+        let children = self.apexes.iter().filter(|(name, _)| is_below(name, apex) && !self.belongs_deeper(name, apex));
+        for (name, child) in children.map(|(name, child)| (name.clone(), *child)).collect::<Vec<_>>() {
+            // A zone below this one makes the names between them exist, delegated or not.
+            match self.ancestors(&name, apex, index) {
+                Some(cut) => self.zones.zones[usize::from(child)].parent_side = cut,
+                None => self.parent_side(zone.owners.find(&name), &name, apex.len(), index, child),
             }
         }
-        self.zones.sets[first..].sort_by_key(|set| set.rtype);
+    }
+
+    fn sets<'z>(&mut self, sets: impl Iterator<Item = RecordSet<'z>>, frame: Frame<'_>) -> (u32, u16) {
+        let first = self.zones.sets.len();
+        for set in sets {
+            let rtype = set.code();
+            let frame = Frame { owner_known: frame.owner_known && rtype != rtype::CNAME, ..frame };
+            let block = self.block(frame, rtype, set.ttl(), set.wire());
+            self.zones.sets.push(Set { rtype, block });
+        }
         let count = u16::try_from(self.zones.sets.len() - first).expect("there are 65,535 types");
         (narrow(first), count)
     }
 
-    fn block(&mut self, frame: Frame<'_>, ttl: u32, data: &[RData]) -> Block {
+    fn block<'d>(&mut self, frame: Frame<'_>, rtype: u16, ttl: u32, data: impl Iterator<Item = &'d [u8]>) -> Block {
         let mut writer = Writer::new(&mut self.zones.arena, &mut self.zones.fixes, frame);
         for data in data {
             if writer.length() > LARGEST_BLOCK {
                 break;
             }
-            writer.record(ttl, data);
+            writer.record(rtype, ttl, data);
         }
         writer.finish()
     }
 
     /// CNAME and DNAME. A wildcard DNAME leads nowhere (RFC 4592 section 4.4 leaves it undefined).
-    fn link(&mut self, owner: &Owner, name: &[u8], apex: usize, wildcard: bool) -> Link {
-        if let Some(RData::CNAME(target)) = first(owner, RecordType::CNAME) {
-            let target = wire(&target.0).to_ascii_lowercase();
+    fn link(&mut self, owner: Owner<'_>, name: &[u8], apex: usize, wildcard: bool) -> Link {
+        if let Some(target) = first(owner, RecordType::CNAME) {
+            let target = target.to_ascii_lowercase();
             let apex_name = &name[name.len() - apex..];
             let spelled =
                 if target == apex_name || is_below(&target, apex_name) { target.len() - apex } else { target.len() };
@@ -180,9 +190,8 @@ impl Builder {
             let spelled = if apex == 1 { target.len() } else { spelled };
             return Link::Alias(self.alias(&target, spelled));
         }
-        let target = first(owner, RecordType::DNAME).filter(|_| !wildcard).and_then(|data| encode(data).ok());
-        match target.and_then(|target| NameBuf::read(&target, 0)) {
-            Some(target) => Link::Tree(self.alias(target.as_bytes(), target.len())),
+        match first(owner, RecordType::DNAME).filter(|_| !wildcard) {
+            Some(target) => Link::Tree(self.alias(&target.to_ascii_lowercase(), target.len())),
             None => Link::Nowhere,
         }
     }
@@ -196,32 +205,29 @@ impl Builder {
 
     /// NS records and glue: in-domain first, without which nobody gets further, then that of sibling domains and of the
     /// zone itself (RFC 9471 sections 2 and 3).
-    fn delegate(&mut self, zone: &Zone, servers: &RecordSet, name: &[u8], apex: usize) -> Link {
+    fn delegate(&mut self, zone: &Zone, servers: RecordSet<'_>, name: &[u8], apex: usize) -> Link {
         let frame = Frame { owner: name, apex, owner_known: true };
         let apex = name[name.len() - apex..].to_vec();
         let glue: Vec<_> = servers
-            .data
-            .iter()
-            .map(|data| {
-                let RData::NS(target) = data else { return None };
-                let target = LowerName::from(&target.0);
-                let spelled = lower(&target);
-                let in_domain = spelled == name || is_below(&spelled, name);
+            .wire()
+            .map(|target| {
+                let target = target.to_ascii_lowercase();
+                let in_domain = target == name || is_below(&target, name);
                 let elsewhere =
-                    !in_domain && (self.apexes.contains_key(&spelled) || self.belongs_deeper(&spelled, &apex));
-                zone.owners.get(&target).filter(|_| !elsewhere).map(|owner| (in_domain, owner))
+                    !in_domain && (self.apexes.contains_key(&target) || self.belongs_deeper(&target, &apex));
+                zone.owners.find(&target).filter(|_| !elsewhere).map(|owner| (in_domain, owner))
             })
             .collect();
         let mut writer = Writer::new(&mut self.zones.arena, &mut self.zones.fixes, frame);
-        let places: Vec<_> = servers.data.iter().map(|data| writer.record(servers.ttl, data)).collect();
+        let places: Vec<_> = servers.wire().map(|data| writer.record(rtype::NS, servers.ttl(), data)).collect();
         let count = writer.records();
         let mut needed = count;
         for wanted in [true, false] {
             for (glue, place) in glue.iter().zip(&places) {
                 let (Some((in_domain, owner)), Some(place)) = (glue, place) else { continue };
                 for kind in [RecordType::A, RecordType::AAAA] {
-                    let Some(set) = owner.sets.get(&kind).filter(|_| *in_domain == wanted) else { continue };
-                    set.data.iter().for_each(|data| writer.glue(*place, set.ttl, data));
+                    let Some(set) = owner.set(kind).filter(|_| *in_domain == wanted) else { continue };
+                    set.wire().for_each(|data| writer.glue(*place, kind.into(), set.ttl(), data));
                 }
             }
             if wanted {
@@ -234,12 +240,13 @@ impl Builder {
 
     /// The SOA as denials carry it: its TTL is the smaller of its own and its last field (RFC 2308 section 5).
     fn denial(&mut self, zone: &Zone, apex: &[u8], index: u16) {
-        let soa = zone.owners.get(&LowerName::from(&zone.origin)).and_then(|owner| owner.sets.get(&RecordType::SOA));
-        let Some((RData::SOA(soa), ttl)) = soa.and_then(|set| Some((set.data.first()?, set.ttl))) else { return };
-        let dynamic = !zone.followers.is_empty() || zone.owners.values().any(|owner| owner.pool.is_some());
-        let ttl = ttl.min(soa.minimum).min(if dynamic { DYNAMIC_DENIAL_TTL } else { u32::MAX });
+        let soa = zone.owners.find(apex).and_then(|owner| owner.set(RecordType::SOA));
+        let Some((soa, ttl)) = soa.and_then(|set| Some((set.wire().next()?, set.ttl()))) else { return };
+        let minimum = soa.last_chunk().map_or(0, |minimum| u32::from_be_bytes(*minimum));
+        let dynamic = zone.owners.use_pools() || !zone.followers.is_empty();
+        let ttl = ttl.min(minimum).min(if dynamic { DYNAMIC_DENIAL_TTL } else { u32::MAX });
         let frame = Frame { owner: apex, apex: apex.len(), owner_known: true };
-        let block = self.block(frame, ttl, &[RData::SOA(soa.clone())]);
+        let block = self.block(frame, rtype::SOA, ttl, [soa].into_iter());
         self.zones.zones[usize::from(index)].denial = Some(block);
     }
 
@@ -251,15 +258,22 @@ impl Builder {
         })
     }
 
-    /// Makes every name from `apex` down to the one above `name` exist, unless a cut is in the way.
-    fn ancestors(&mut self, name: &[u8], apex: &[u8], zone: u16) {
-        let between: Vec<_> = ancestors(name).take_while(|above| above.len() >= apex.len()).collect();
-        for above in between.into_iter().rev() {
-            let node = self.insert(above, zone);
-            if matches!(self.zones.nodes[node as usize].link, Link::Referral(_) | Link::Tree(_)) {
-                return;
+    /// Makes every name from `apex` down to the one above `name` exist, unless a cut is in the way: that one then.
+    fn ancestors(&mut self, name: &[u8], apex: &[u8], zone: u16) -> Option<u32> {
+        // All names above one that exists do so too, and nothing below a cut does.
+        let within = || ancestors(name).take_while(|above| above.len() >= apex.len());
+        let missing = within().take_while(|above| self.zones.get(above).is_none()).count();
+        let lowest = within().nth(missing).and_then(|above| self.zones.get(above));
+        let is_cut = |node: u32| matches!(self.zones.nodes[node as usize].link, Link::Referral(_) | Link::Tree(_));
+        if let Some(cut) = lowest.filter(|node| is_cut(*node)) {
+            return Some(cut);
+        }
+        for number in (0..missing).rev() {
+            if let Some(above) = within().nth(number) {
+                self.insert(above, zone);
             }
         }
+        None
     }
 
     /// The node of `name`, made where there is none.
@@ -304,28 +318,10 @@ impl Builder {
     }
 }
 
-fn first(owner: &Owner, kind: RecordType) -> Option<&RData> {
-    owner.sets.get(&kind)?.data.first()
+fn first(owner: Owner<'_>, kind: RecordType) -> Option<&[u8]> {
+    owner.set(kind)?.wire().next()
 }
 
 fn narrow(number: usize) -> u32 {
     u32::try_from(number).expect("fewer than 4,294,967,296 of them")
-}
-
-fn lower(name: &LowerName) -> Vec<u8> {
-    wire(name).to_ascii_lowercase()
-}
-
-/// The names above a name in wire form, the root last.
-fn ancestors(name: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(name), |name| match name.first() {
-        Some(&label) if label > 0 => name.get(1 + usize::from(label)..),
-        _ => None,
-    })
-    .skip(1)
-}
-
-/// Whether a name in wire form lies strictly below another.
-fn is_below(name: &[u8], above: &[u8]) -> bool {
-    name.len() > above.len() && ancestors(name).any(|ancestor| ancestor == above)
 }

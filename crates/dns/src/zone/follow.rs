@@ -7,31 +7,29 @@
 //!
 //! Deliberately not here: who is answered (`View`).
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
-use hickory_proto::rr::{
-    LowerName, RData, RecordType,
-    rdata::{A, AAAA},
-};
+use hickory_proto::rr::RecordType;
 use model::{
     PoolName,
     config::{Policy, Pool, Ttl},
 };
 
 use super::{
-    Owner, params,
+    owners::Owners,
+    params,
     source::{Complaint, Place, Sources},
-    template::{Reader, Record, Wrong},
+    template::{Reader, Wrong},
     text,
     token::Token,
 };
-use crate::compile::block::wire;
+use crate::{name, wire::rtype};
 
 /// `OWNER SRV-POOL pool port *.names`, or `OWNER HTTPS-POOL pool *.names parameters...`, of a template.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Follower {
-    /// Whose records they are; no wildcard.
-    pub owner: LowerName,
+    /// Whose records they are, in lower-case wire form; no wildcard.
+    pub(crate) owner: Vec<u8>,
     /// SRV, HTTPS or SVCB.
     pub rtype: RecordType,
     /// Which pool; it exists in the cluster's configuration.
@@ -62,19 +60,19 @@ const FOLLOWING: [(&str, RecordType); 3] =
     [("SRV-POOL", RecordType::SRV), ("HTTPS-POOL", RecordType::HTTPS), ("SVCB-POOL", RecordType::SVCB)];
 
 /// What follows a pool under this name.
-pub(super) fn following(word: &Token) -> Option<RecordType> {
+pub(super) fn following(word: &Token<'_>) -> Option<RecordType> {
     FOLLOWING.iter().find(|(name, _)| word.is(name)).map(|(_, rtype)| *rtype)
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     /// One of the three pseudo-records. `ttl` is the record's own; plain records that go with it have that, else `$TTL`.
     pub(super) fn follow(
         &mut self,
-        owner: &LowerName,
+        owner: &[u8],
         rtype: RecordType,
         ttl: (Option<u32>, u32),
-        word: &Token,
-        words: &[Token],
+        word: &Token<'_>,
+        words: &[Token<'_>],
     ) -> Result<(), Wrong> {
         let line = words.last().map_or(word.place, |last| word.place.to(last.place));
         let srv = rtype == RecordType::SRV;
@@ -86,7 +84,7 @@ impl Reader<'_> {
                 return Err((line, Complaint::new(format!("{} is written `{form}`", word.text))));
             }
         };
-        if owner.is_wildcard() {
+        if name::is_wildcard(owner) {
             return Err((line, Complaint::new(format!("{} cannot belong to a wildcard", word.text))));
         }
         let (pool, settings) = self.pool_called(name)?;
@@ -105,7 +103,7 @@ impl Reader<'_> {
         let mut members = Vec::new();
         for member in &settings.members {
             let addresses = self.config.addresses_of(member);
-            let spelled = Token { text: pattern.text.replacen('*', member.name(), 1), ..pattern.clone() };
+            let spelled = Token { text: pattern.text.replacen('*', member.name(), 1).into(), ..pattern.clone() };
             let target = self.member(&spelled, &addresses, ttl.1)?;
             let mut data = port.map(u16::to_be_bytes).into_iter().flatten().collect::<Vec<u8>>();
             data.extend_from_slice(&target);
@@ -123,54 +121,54 @@ impl Reader<'_> {
             Policy::Failover => Some((place, 0)),
         });
         let well = well.collect();
-        self.out.followers.push(Follower { owner: owner.clone(), rtype, pool, ttl, members, well, place: line });
+        self.out.followers.push(Follower { owner: owner.to_vec(), rtype, pool, ttl, members, well, place: line });
         Ok(())
     }
 
     /// The pool of that name.
-    fn pool_called(&self, name: &Token) -> Result<(PoolName, Pool), Wrong> {
+    fn pool_called(&self, name: &Token<'_>) -> Result<(PoolName, Pool), Wrong> {
         let found = self.config.pools.get_key_value(&PoolName::new(&name.text));
         found.map(|(name, pool)| (name.clone(), pool.clone())).ok_or_else(|| self.no_pool(name))
     }
 
     /// A member's own name in wire form; its addresses are put there, once.
-    fn member(&mut self, token: &Token, addresses: &[IpAddr], ttl: u32) -> Result<Vec<u8>, Wrong> {
+    fn member(&mut self, token: &Token<'_>, addresses: &[IpAddr], ttl: u32) -> Result<Vec<u8>, Wrong> {
         let place = token.place;
-        let name = text::name(token, &self.origin).map_err(|complaint| (place, complaint))?;
-        if !self.apex.zone_of(&name) {
-            let message = format!("{} is out of the zone: its addresses cannot be given here", name.to_ascii());
+        let name = self.name(token)?;
+        let lower = name.to_ascii_lowercase();
+        if !name::is_within(&lower, self.apex) {
+            let message = format!("{} is out of the zone: its addresses cannot be given here", text::show(&name));
             return Err((place, Complaint::new(message)));
         }
-        let owner = LowerName::new(&name);
-        if self.out.members.insert(owner.clone()) {
+        if self.out.members.insert(lower) {
             for address in addresses {
-                let data = match address {
-                    IpAddr::V4(address) => RData::A(A(*address)),
-                    IpAddr::V6(address) => RData::AAAA(AAAA(*address)),
-                };
-                self.push(Record { owner: owner.clone(), ttl, data, place, target: place })?;
+                match address {
+                    IpAddr::V4(address) => self.push(&name, rtype::A, ttl, &address.octets(), (place, place))?,
+                    IpAddr::V6(address) => self.push(&name, rtype::AAAA, ttl, &address.octets(), (place, place))?,
+                }
             }
         }
-        Ok(wire(&name))
+        Ok(name)
     }
 }
 
 /// The parameters with the member's addresses as hints.
-fn hinted(parameters: &[Token], addresses: &[IpAddr], pattern: &Token) -> Vec<Token> {
+fn hinted<'t>(parameters: &[Token<'t>], addresses: &[IpAddr], pattern: &Token<'_>) -> Vec<Token<'t>> {
     let hint = |key: &str, six: bool| {
         let list: Vec<_> = addresses.iter().filter(|one| one.is_ipv6() == six).map(ToString::to_string).collect();
-        let token = Token { text: format!("{key}={}", list.join(",")), quoted: false, place: pattern.place };
+        let token = Token { text: format!("{key}={}", list.join(",")).into(), quoted: false, place: pattern.place };
         (!list.is_empty()).then_some(token)
     };
     parameters.iter().cloned().chain(hint("ipv4hint", false)).chain(hint("ipv6hint", true)).collect()
 }
 
 /// What stands beside them at their owners.
-pub(super) fn check(followers: &[Follower], owners: &BTreeMap<LowerName, Owner>, sources: &mut Sources) {
+pub(super) fn check(followers: &[Follower], owners: &Owners, sources: &mut Sources<'_>) {
     for (index, follower) in followers.iter().enumerate() {
         let Follower { owner, rtype, place, .. } = follower;
-        let sets = owners.get(owner).map(|owner| &owner.sets);
-        let has = |rtype: &RecordType| sets.is_some_and(|sets| sets.contains_key(rtype));
+        let there = owners.find(owner);
+        let has = |rtype: &RecordType| there.is_some_and(|there| there.set(*rtype).is_some());
+        let owner = text::show(owner);
         if has(&RecordType::CNAME) {
             sources.error(
                 *place,
@@ -179,7 +177,7 @@ pub(super) fn check(followers: &[Follower], owners: &BTreeMap<LowerName, Owner>,
         } else if has(rtype) {
             let message = format!("{owner} has {rtype} records of its own beside those of the pool");
             sources.error(*place, Complaint::new(message).help("keep one of the two"));
-        } else if followers[..index].iter().any(|other| other.owner == *owner && other.rtype == *rtype) {
+        } else if followers[..index].iter().any(|other| other.owner == follower.owner && other.rtype == *rtype) {
             sources.error(*place, Complaint::new(format!("the {rtype} records of {owner} follow a pool already")));
         }
     }

@@ -23,9 +23,9 @@ struct Range {
     step: u32,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     /// Makes the records. Of mistakes in them only the first is told: the others are the same.
-    pub(super) fn generate(&mut self, word: &Token, arguments: &[Token]) -> Result<(), Wrong> {
+    pub(super) fn generate(&mut self, word: &Token<'_>, arguments: &[Token<'_>]) -> Result<(), Wrong> {
         let [range, template @ ..] = arguments else {
             return Err((word.place, Complaint::new("$GENERATE needs a range, an owner, a type and data").help(FORM)));
         };
@@ -40,7 +40,7 @@ impl Reader<'_> {
             let mut tokens = Vec::with_capacity(template.len());
             for token in &template {
                 let text = expand(&token.text, number).map_err(|complaint| (token.place, complaint))?;
-                tokens.push(Token { text, ..token.clone() });
+                tokens.push(Token { text: text.into(), ..token.clone() });
             }
             self.record(false, &tokens)?;
             if self.stopped() || self.sources.errors() > before {
@@ -56,13 +56,13 @@ const FORM: &str = "such as `$GENERATE 1-20 host-$ A 10.0.0.$`";
 
 /// BIND takes the data as one word, in quotes where it has blanks: `$GENERATE 1-3 @ MX "10 mail$"`. Types whose data
 /// are texts keep their quotes.
-fn unquote(template: &[Token]) -> Vec<Token> {
+fn unquote<'t>(template: &[Token<'t>]) -> Vec<Token<'t>> {
     const TEXTS: [&str; 6] = ["TXT", "SPF", "CAA", "HINFO", "NAPTR", "URI"];
     let mut tokens = template.to_vec();
     let is_text = template.iter().any(|token| TEXTS.iter().any(|name| token.is(name)));
     if let Some(data) = tokens.pop_if(|last| last.quoted && !is_text) {
         let words = data.text.split([' ', '\t']).filter(|word| !word.is_empty());
-        tokens.extend(words.map(|word| Token { text: word.to_owned(), quoted: false, place: data.place }));
+        tokens.extend(words.map(|word| Token { text: word.to_owned().into(), quoted: false, place: data.place }));
     }
     tokens
 }

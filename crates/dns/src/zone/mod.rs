@@ -11,9 +11,11 @@
 mod check;
 mod follow;
 mod generate;
+mod owners;
 mod params;
 mod pseudo;
 mod rdata;
+mod records;
 mod render;
 mod shape;
 mod source;
@@ -27,9 +29,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use self::follow::Follower;
-pub(crate) use self::{render::record_line, text::print_name};
-use hickory_proto::rr::{LowerName, Name, RData, RecordType};
+use hickory_proto::rr::{Name, RecordType};
 use model::{
     PoolName, ZoneName,
     config::{ClusterConfig, Ttl},
@@ -37,10 +37,17 @@ use model::{
 };
 
 use self::{
-    source::{Complaint, Place, Sources},
+    source::{Complaint, Place, Sources, Text},
     template::Reader,
     token::Token,
 };
+use crate::name;
+
+pub use self::{
+    follow::Follower,
+    owners::{Owner, Owners, RecordSet},
+};
+pub(crate) use self::{render::record_line, text::print_name};
 
 /// The largest negative TTL in seconds of a zone that uses pools: an answer "no such address" must not outlive the
 /// outage that it came from.
@@ -55,29 +62,10 @@ pub struct Zone {
     pub origin: Name,
     /// The template's SOA serial is 0: the serial served is the cluster's.
     pub serial_from_cluster: bool,
-    /// Every name that owns records, in the canonical order of RFC 4034 section 6.1: an owner stands right before all
-    /// names below it. Empty non-terminals own nothing and are not listed.
-    pub owners: BTreeMap<LowerName, Owner>,
+    /// Every name that owns records.
+    pub owners: Owners,
     /// Records that follow a pool; their owners need not be among `owners`.
     pub followers: Vec<Follower>,
-}
-
-/// What one name owns.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Owner {
-    /// Its record sets by type. A and AAAA are absent where `pool` is set.
-    pub sets: BTreeMap<RecordType, RecordSet>,
-    /// Its A and AAAA records are those of a pool.
-    pub pool: Option<PoolUse>,
-}
-
-/// The records of one name and type, at least one.
-#[derive(Clone, PartialEq, Debug)]
-pub struct RecordSet {
-    /// Seconds that caches may keep it (RFC 2181 section 5.2: one TTL for the whole set).
-    pub ttl: u32,
-    /// The data, in the order of the template; all different.
-    pub data: Vec<RData>,
 }
 
 /// `NAME POOL pool` of a template.
@@ -109,40 +97,42 @@ pub fn load(
     include: &mut dyn FnMut(&str) -> Result<String, String>,
 ) -> Result<Zone, Vec<Diagnostic>> {
     let mut sources = Sources::default();
-    let absolute = Token { text: format!("{origin}."), quoted: true, place: Place::default() };
-    let apex = match text::name(&absolute, &Name::root()) {
-        Ok(apex) => apex.to_lowercase(),
-        Err(complaint) => {
-            sources.add(file, text);
-            sources.error(Place::default(), Complaint::new(format!("the zone's name: {}", complaint.message)));
-            return Err(sources.into_errors());
-        }
-    };
+    let absolute = Token { text: format!("{origin}.").into(), quoted: true, place: Place::default() };
+    let mut apex = Vec::new();
+    if let Err(complaint) = text::name(&absolute, b"\0", &mut apex) {
+        sources.add(file, Text::Borrowed(text));
+        sources.error(Place::default(), Complaint::new(format!("the zone's name: {}", complaint.message)));
+        return Err(sources.into_errors());
+    }
+    apex.make_ascii_lowercase();
     let mut all = BTreeMap::from([
         ("cluster".to_owned(), config.name.to_string()),
         ("zone".to_owned(), origin.as_str().to_owned()),
     ]);
     all.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
     let mut reader = Reader::new(&apex, config, &all, include, &mut sources);
-    reader.file(file, text);
+    reader.file(file, Text::Borrowed(text));
     let template = reader.out;
-    let mut owners = check::check(&apex, &template, &mut sources);
-    follow::check(&template.followers, &owners, &mut sources);
+    let mut template = template;
+    let followers = std::mem::take(&mut template.followers);
+    // They exist, though nothing else need stand there.
+    template.failed.extend(followers.iter().map(|one| one.owner.clone()).filter(|owner| *owner != apex));
+    let mut owners = check::check(&apex, template, &mut sources);
+    follow::check(&followers, &owners, &mut sources);
     if sources.errors() > 0 {
         return Err(sources.into_errors());
     }
-    let followers = template.followers;
     let serial_from_cluster = settle_soa(&apex, &mut owners, !followers.is_empty());
-    Ok(Zone { name: origin.clone(), origin: apex, serial_from_cluster, owners, followers })
+    let labels = Name::from_labels(name::labels(&apex)).expect("a name that was just read");
+    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners, followers })
 }
 
 /// Lowers the negative TTL where the zone uses pools; says whether the serial is the cluster's.
-fn settle_soa(apex: &Name, owners: &mut BTreeMap<LowerName, Owner>, follows: bool) -> bool {
-    let uses_pools = follows || owners.values().any(|owner| owner.pool.is_some());
-    let set = owners.get_mut(&LowerName::new(apex)).and_then(|owner| owner.sets.get_mut(&RecordType::SOA));
-    let Some(RData::SOA(soa)) = set.and_then(|set| set.data.first_mut()) else { return false };
-    if uses_pools {
-        soa.minimum = soa.minimum.min(LARGEST_NEGATIVE_TTL);
+fn settle_soa(apex: &[u8], owners: &mut Owners, follows: bool) -> bool {
+    if follows || owners.use_pools() {
+        owners.lower_negative_ttl(apex, LARGEST_NEGATIVE_TTL);
     }
-    soa.serial == 0
+    let soa = owners.find(apex).and_then(|owner| owner.set(RecordType::SOA));
+    let serial = soa.and_then(|soa| soa.wire().next()?.last_chunk::<20>()?.first_chunk::<4>());
+    serial == Some(&[0; 4])
 }

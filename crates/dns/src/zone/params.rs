@@ -27,13 +27,13 @@ const IPV6_HINT: u16 = 6;
 const OHTTP: u16 = 8;
 
 /// Reads the parameters, and writes them in the order of their numbers (RFC 9460 section 2.2).
-pub(super) fn put(words: &[Token], wire: &mut Vec<u8>) -> Result<(), (Place, Complaint)> {
+pub(super) fn put(words: &[Token<'_>], wire: &mut Vec<u8>) -> Result<(), (Place, Complaint)> {
     let mut all: BTreeMap<u16, (Vec<u8>, Place)> = BTreeMap::new();
     for word in words {
         let here = |complaint| (word.place, complaint);
         let (name, value) = match word.text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
-            None => (word.text.as_str(), None),
+            None => (&*word.text, None),
         };
         let key = key(name).map_err(here)?;
         let bytes = value_bytes(key, name, value).map_err(here)?;

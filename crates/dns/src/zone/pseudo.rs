@@ -3,27 +3,25 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::rr::{
-    LowerName, RData,
-    rdata::{A, AAAA, NS},
-};
 use model::{PoolName, ServerName, VirtualHostName, config::Ttl, nearest};
 
 use super::{
+    PoolUse,
     source::{Complaint, Place},
-    template::{PoolRecord, Reader, Record, Wrong},
+    template::{Reader, Wrong},
     text,
     token::Token,
 };
+use crate::{name, wire::rtype};
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     /// `NAME [TTL] [IN] POOL pool`.
     pub(super) fn pool(
         &mut self,
-        owner: &LowerName,
+        owner: &[u8],
         ttl: Option<u32>,
-        word: &Token,
-        words: &[Token],
+        word: &Token<'_>,
+        words: &[Token<'_>],
     ) -> Result<(), Wrong> {
         let [name] = words else {
             let place = words.get(1).map_or(word.place, |extra| extra.place);
@@ -32,18 +30,15 @@ impl Reader<'_> {
         let Some((pool, settings)) = self.config.pools.get_key_value(&PoolName::new(&name.text)) else {
             return Err(self.no_pool(name));
         };
-        let record = PoolRecord {
-            owner: owner.clone(),
-            pool: pool.clone(),
-            ttl: ttl.map_or(settings.ttl, Ttl::fixed),
-            place: word.place.to(name.place),
-        };
-        self.out.pools.push(record);
+        let place = word.place.to(name.place);
+        let used = PoolUse { pool: pool.clone(), ttl: ttl.map_or(settings.ttl, Ttl::fixed) };
+        self.check_room(place)?;
+        self.out.records.push_pool(owner, used, place);
         Ok(())
     }
 
     /// There is no pool of that name.
-    pub(super) fn no_pool(&self, name: &Token) -> Wrong {
+    pub(super) fn no_pool(&self, name: &Token<'_>) -> Wrong {
         let complaint = Complaint::new(format!("no pool is called `{}`", name.text));
         let complaint = match nearest(&name.text, self.config.pools.keys().map(PoolName::as_str)) {
             Some(known) => complaint.help(format!("did you mean `{known}`?")),
@@ -55,15 +50,15 @@ impl Reader<'_> {
     /// `@ [TTL] [IN] NAMESERVERS ns1=host ...`; without arguments every server, as ns1, ns2, ...
     pub(super) fn nameservers(
         &mut self,
-        owner: &LowerName,
+        owner: &[u8],
         ttl: u32,
-        word: &Token,
-        words: &[Token],
+        word: &Token<'_>,
+        words: &[Token<'_>],
     ) -> Result<(), Wrong> {
         let line = words.last().map_or(word.place, |last| word.place.to(last.place));
-        if *owner != LowerName::new(self.apex) {
+        if owner != self.apex {
             let complaint = Complaint::new("NAMESERVERS belongs at the apex of the zone");
-            return Err((line, complaint.help(format!("write `{} NAMESERVERS ...`", self.apex.to_ascii()))));
+            return Err((line, complaint.help(format!("write `{} NAMESERVERS ...`", text::show(self.apex)))));
         }
         if let Some(first) = self.nameservers.replace(line) {
             let message = format!("NAMESERVERS is already in {}", self.sources.name_of(first, line));
@@ -72,7 +67,7 @@ impl Reader<'_> {
         if words.is_empty() {
             let servers: Vec<ServerName> = self.config.servers.keys().cloned().collect();
             for (index, server) in servers.iter().enumerate() {
-                let name = Token { text: format!("ns{}", index + 1), quoted: false, place: word.place };
+                let name = Token { text: format!("ns{}", index + 1).into(), quoted: false, place: word.place };
                 self.nameserver(owner, ttl, &name, server.as_str())?;
             }
             return Ok(());
@@ -87,28 +82,26 @@ impl Reader<'_> {
             if words[..index].iter().any(|other| other.text.split_once('=').is_some_and(|(other, _)| other == name)) {
                 return Err((pair.place, Complaint::new(format!("`{name}` is named twice"))));
             }
-            self.nameserver(owner, ttl, &Token { text: name.to_owned(), ..pair.clone() }, host)?;
+            self.nameserver(owner, ttl, &Token { text: name.to_owned().into(), ..pair.clone() }, host)?;
         }
         Ok(())
     }
 
     /// One NS record at the apex and its glue.
-    fn nameserver(&mut self, apex: &LowerName, ttl: u32, token: &Token, host: &str) -> Result<(), Wrong> {
+    fn nameserver(&mut self, apex: &[u8], ttl: u32, token: &Token<'_>, host: &str) -> Result<(), Wrong> {
         let place = token.place;
-        let name = text::name(token, &self.origin).map_err(|complaint| (place, complaint))?;
-        if !self.apex.zone_of(&name) {
-            let message = format!("{} is out of the zone: its addresses cannot be given here", name.to_ascii());
+        let name = self.name(token)?;
+        if !name::is_within(&name.to_ascii_lowercase(), self.apex) {
+            let message = format!("{} is out of the zone: its addresses cannot be given here", text::show(&name));
             return Err((place, Complaint::new(message).help("write a plain NS record for it")));
         }
         let addresses = self.addresses_of(host, place)?;
-        let glue = LowerName::new(&name);
-        self.push(Record { owner: apex.clone(), ttl, data: RData::NS(NS(name)), place, target: place })?;
+        self.push(apex, rtype::NS, ttl, &name, (place, place))?;
         for address in addresses {
-            let data = match address {
-                IpAddr::V4(address) => RData::A(A(address)),
-                IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-            };
-            self.push(Record { owner: glue.clone(), ttl, data, place, target: place })?;
+            match address {
+                IpAddr::V4(address) => self.push(&name, rtype::A, ttl, &address.octets(), (place, place))?,
+                IpAddr::V6(address) => self.push(&name, rtype::AAAA, ttl, &address.octets(), (place, place))?,
+            }
         }
         Ok(())
     }

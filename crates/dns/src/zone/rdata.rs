@@ -1,14 +1,7 @@
-//! Record data: from words to bytes to hickory's `RData`, and back to words.
+//! Record data: from words to wire form, and back to words, by the table in [`shape`](super::shape).
 //!
-//! Words become wire format by the table in [`shape`](super::shape), hickory-proto decodes that, and a second encoding
-//! must give the same bytes; where it does not, the bytes themselves are kept. So nothing that an operator wrote is
-//! lost in a type's own idea of its content, and every mistake has the place of one word.
-
-use data_encoding::{BASE64, HEXLOWER_PERMISSIVE, HEXUPPER};
-use hickory_proto::{
-    rr::{Name, RData, RecordType, rdata::NULL},
-    serialize::binary::{BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict},
-};
+//! Data is bytes for us, in a zone and in its answers: nothing that an operator wrote is lost in a type's own idea of its
+//! content, and every mistake has the place of one word.
 
 use super::{
     params,
@@ -17,20 +10,31 @@ use super::{
     text,
     token::Token,
 };
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE, HEXUPPER};
 
 /// A mistake and its place.
 type Wrong = (Place, Complaint);
 
-/// Reads the words of a record of a type with a text form, or its RFC 3597 form. `head` is the place of the type.
-pub(super) fn parse(shape: &Shape, head: Place, words: &[Token], origin: &Name) -> Result<RData, Wrong> {
+/// Reads the words of a record of a type with a text form, or its RFC 3597 form, and writes its data. `head` is the place
+/// of the type.
+pub(super) fn parse(
+    shape: &Shape,
+    head: Place,
+    words: &[Token<'_>],
+    origin: &[u8],
+    wire: &mut Vec<u8>,
+) -> Result<(), Wrong> {
     let whole = words.first().zip(words.last()).map_or(head, |(first, last)| first.place.to(last.place));
     if words.first().is_some_and(|word| !word.quoted && word.text == "\\#") {
-        let wire = generic_bytes(head, words)?;
-        return decode(shape.code, &wire).filter(|_| print(shape.code, &wire).is_some()).ok_or_else(|| {
-            (whole, Complaint::new(format!("these bytes are no {} data", shape.mnemonic)).help(needs(shape)))
-        });
+        wire.extend(generic_bytes(head, words)?);
+        return match print(shape.code, wire) {
+            Some(_) => Ok(()),
+            None => {
+                let complaint = Complaint::new(format!("these bytes are no {} data", shape.mnemonic));
+                Err((whole, complaint.help(needs(shape))))
+            }
+        };
     }
-    let mut wire = Vec::new();
     let mut rest = words;
     for field in shape.fields {
         if rest.is_empty() && !field.optional() {
@@ -40,7 +44,7 @@ pub(super) fn parse(shape: &Shape, head: Place, words: &[Token], origin: &Name) 
         }
         let count = if field.takes_rest() { rest.len() } else { 1 };
         let (these, others) = rest.split_at(count);
-        put(*field, these, origin, &mut wire).map_err(|(place, complaint)| match complaint.help {
+        put(*field, these, origin, wire).map_err(|(place, complaint)| match complaint.help {
             Some(_) => (place, complaint),
             None => (place, complaint.help(needs(shape))),
         })?;
@@ -53,20 +57,19 @@ pub(super) fn parse(shape: &Shape, head: Place, words: &[Token], origin: &Name) 
     if wire.len() > usize::from(u16::MAX) {
         return Err((whole, Complaint::new(format!("{} bytes of data: a record holds 65535", wire.len()))));
     }
-    decode(shape.code, &wire)
-        .ok_or_else(|| (whole, Complaint::new(format!("this is no valid {} data", shape.mnemonic))))
+    Ok(())
 }
 
 /// Reads `\# length hex` (RFC 3597 section 5) of a type without a text form here.
-pub(super) fn parse_opaque(code: u16, head: Place, words: &[Token]) -> Result<RData, Wrong> {
+pub(super) fn parse_opaque(code: u16, head: Place, words: &[Token<'_>], wire: &mut Vec<u8>) -> Result<(), Wrong> {
     let generic = words.first().is_some_and(|word| !word.quoted && word.text == "\\#");
     if !generic {
         let complaint = Complaint::new(format!("the text form of {} is not known here", type_name(code)))
             .help(format!("write it as `TYPE{code} \\# length hex` (RFC 3597)"));
         return Err((head, complaint));
     }
-    let wire = generic_bytes(head, words)?;
-    decode(code, &wire).ok_or_else(|| (head, Complaint::new(format!("these bytes are no {} data", type_name(code)))))
+    wire.extend(generic_bytes(head, words)?);
+    Ok(())
 }
 
 /// `MX needs: preference exchange`.
@@ -75,7 +78,7 @@ fn needs(shape: &Shape) -> String {
 }
 
 /// The bytes of `\# length hex`.
-fn generic_bytes(head: Place, words: &[Token]) -> Result<Vec<u8>, Wrong> {
+fn generic_bytes(head: Place, words: &[Token<'_>]) -> Result<Vec<u8>, Wrong> {
     const FORM: &str = "write `\\# length hex`: the number of bytes, then the bytes in hexadecimal (RFC 3597)";
     let [mark, length, hex @ ..] = words else {
         let place = words.first().map_or(head, |word| word.place);
@@ -97,10 +100,10 @@ fn generic_bytes(head: Place, words: &[Token]) -> Result<Vec<u8>, Wrong> {
 }
 
 /// Writes one field.
-fn put(field: Field, words: &[Token], origin: &Name, wire: &mut Vec<u8>) -> Result<(), Wrong> {
+fn put(field: Field, words: &[Token<'_>], origin: &[u8], wire: &mut Vec<u8>) -> Result<(), Wrong> {
     let Some(first) = words.first() else { return Ok(()) };
     let here = |complaint| (first.place, complaint);
-    let word = first.text.as_str();
+    let word = &*first.text;
     let named =
         |complaint: Complaint| Complaint { message: format!("{}: {}", field.word(), complaint.message), ..complaint };
     let number = |most| text::number(word, most).map_err(|complaint| here(named(complaint)));
@@ -116,7 +119,7 @@ fn put(field: Field, words: &[Token], origin: &Name, wire: &mut Vec<u8>) -> Resu
             let complaint = Complaint::new(format!("{}: `{word}` is written with a dot for the `@`", field.word()));
             return Err(here(complaint.help(format!("write `{dotted}.`; a dot before the `@` becomes `\\.`"))));
         }
-        Field::Name(_) | Field::Mailbox(_) => put_name(&text::name(first, origin).map_err(here)?, wire),
+        Field::Name(_) | Field::Mailbox(_) => text::name(first, origin, wire).map_err(here)?,
         Field::Ipv4(_) => wire.extend(address::<std::net::Ipv4Addr>(word, "IPv4").map_err(here)?.octets()),
         Field::Ipv6(_) => wire.extend(address::<std::net::Ipv6Addr>(word, "IPv6").map_err(here)?.octets()),
         Field::Text(_) => put_string(first, wire)?,
@@ -133,7 +136,7 @@ fn put(field: Field, words: &[Token], origin: &Name, wire: &mut Vec<u8>) -> Resu
         Field::Bytes(_) => wire.extend(text::unescape(word).map_err(here)?),
         Field::Hex(_) => wire.extend(hexadecimal(words)?),
         Field::Base64(_) => {
-            let joined: String = words.iter().map(|word| word.text.as_str()).collect();
+            let joined: String = words.iter().map(|word| &*word.text).collect();
             let bytes = BASE64.decode(joined.as_bytes());
             wire.extend(bytes.map_err(|error| here(Complaint::new(format!("{}: no base64: {error}", field.word()))))?);
         }
@@ -141,15 +144,6 @@ fn put(field: Field, words: &[Token], origin: &Name, wire: &mut Vec<u8>) -> Resu
         Field::Params(_) => params::put(words, wire)?,
     }
     Ok(())
-}
-
-/// Writes a name, uncompressed, its case kept.
-pub(super) fn put_name(name: &Name, wire: &mut Vec<u8>) {
-    for label in name.iter() {
-        wire.push(u8::try_from(label.len()).expect("a label has at most 63 bytes"));
-        wire.extend(label);
-    }
-    wire.push(0);
 }
 
 fn address<A: std::str::FromStr>(word: &str, family: &str) -> Result<A, Complaint> {
@@ -164,7 +158,7 @@ fn address<A: std::str::FromStr>(word: &str, family: &str) -> Result<A, Complain
 }
 
 /// A character-string: its length, its bytes.
-fn put_string(word: &Token, wire: &mut Vec<u8>) -> Result<(), Wrong> {
+fn put_string(word: &Token<'_>, wire: &mut Vec<u8>) -> Result<(), Wrong> {
     let bytes = text::unescape(&word.text).map_err(|complaint| (word.place, complaint))?;
     let Ok(length) = u8::try_from(bytes.len()) else {
         let complaint = Complaint::new(format!("a text of {} bytes: 255 at most in one pair of quotes", bytes.len()))
@@ -176,13 +170,13 @@ fn put_string(word: &Token, wire: &mut Vec<u8>) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn hexadecimal(words: &[Token]) -> Result<Vec<u8>, Wrong> {
+fn hexadecimal(words: &[Token<'_>]) -> Result<Vec<u8>, Wrong> {
     for word in words {
         if let Some(bad) = word.text.chars().find(|c| !c.is_ascii_hexdigit()) {
             return Err((word.place, Complaint::new(format!("`{}` is no hexadecimal digit", bad.escape_debug()))));
         }
     }
-    let joined: String = words.iter().map(|word| word.text.as_str()).collect();
+    let joined: String = words.iter().map(|word| &*word.text).collect();
     let place = words.first().zip(words.last()).map_or(Place::default(), |(first, last)| first.place.to(last.place));
     HEXLOWER_PERMISSIVE
         .decode(joined.as_bytes())
@@ -190,7 +184,7 @@ fn hexadecimal(words: &[Token]) -> Result<Vec<u8>, Wrong> {
 }
 
 /// A bitmap of types in windows of 256 (RFC 4034 section 4.1.2).
-fn put_types(words: &[Token], wire: &mut Vec<u8>) -> Result<(), Wrong> {
+fn put_types(words: &[Token<'_>], wire: &mut Vec<u8>) -> Result<(), Wrong> {
     let mut codes = std::collections::BTreeSet::new();
     for word in words {
         codes.insert(match kind(&word.text) {
@@ -214,41 +208,25 @@ fn put_types(words: &[Token], wire: &mut Vec<u8>) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// hickory's reading of `wire`, or the bytes as they are where its reading would say something else.
-pub(super) fn decode(code: u16, wire: &[u8]) -> Option<RData> {
-    let rtype = RecordType::from(code);
-    let length = Restrict::new(u16::try_from(wire.len()).ok()?);
-    let decoded = RData::read(&mut BinDecoder::new(wire), rtype, length).ok();
-    if let Some(decoded) = decoded
-        && encode(&decoded).is_some_and(|again| again == wire)
-    {
-        return Some(decoded);
-    }
-    // These are looked into when answers are built; of the others only the bytes matter.
-    let essential =
-        matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::NS | RecordType::CNAME | RecordType::SOA);
-    // hickory's opaque data may not be empty.
-    (!essential && !wire.is_empty()).then(|| RData::Unknown { code: rtype, rdata: NULL::with(wire.to_vec()) })
-}
-
-/// The data's bytes, names uncompressed (RFC 3597 section 4); none where it cannot be encoded.
-pub(super) fn encode(data: &RData) -> Option<Vec<u8>> {
-    let mut wire = Vec::new();
-    let mut encoder = BinEncoder::new(&mut wire);
-    encoder.set_name_encoding(NameEncoding::Uncompressed);
-    data.emit(&mut encoder).ok()?;
-    Some(wire)
-}
-
 /// The data's bytes for comparison: names in lower case (RFC 4034 section 6.2).
-pub(super) fn canonical(data: &RData) -> Vec<u8> {
-    let mut wire = Vec::new();
-    let mut encoder = BinEncoder::new(&mut wire);
-    encoder.set_canonical_form(true);
-    encoder.set_name_encoding(NameEncoding::Uncompressed);
-    // What was decoded can be encoded; a failure leaves a prefix, and two of those may count as the same record.
-    let _ = data.emit(&mut encoder);
-    wire
+pub(super) fn canonical(code: u16, wire: &[u8]) -> Vec<u8> {
+    let mut out = wire.to_vec();
+    let (mut rest, fields) = (wire, shape_of(code).map_or(&[][..], |shape| shape.fields));
+    for field in fields {
+        let begin = wire.len() - rest.len();
+        if take(*field, &mut rest, &mut Vec::new()).is_none() {
+            break;
+        }
+        if matches!(field, Field::Name(_) | Field::Mailbox(_)) {
+            out[begin..wire.len() - rest.len()].make_ascii_lowercase();
+        }
+    }
+    out
+}
+
+/// Whether two records of one type have the same data.
+pub(super) fn same(code: u16, a: &[u8], b: &[u8]) -> bool {
+    a == b || (a.eq_ignore_ascii_case(b) && canonical(code, a) == canonical(code, b))
 }
 
 /// The data's text form; none where the bytes are no data of that type.

@@ -1,16 +1,18 @@
 //! A zone as a plain master file that other servers load: nothing but RFC 1035 and RFC 3597.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
 
-use hickory_proto::rr::{LowerName, RData, Record, RecordType};
+use hickory_proto::rr::{Record, RecordType};
 use model::PoolName;
 
 use super::{
     Zone,
-    rdata::{encode, print},
+    owners::encode,
+    rdata::print,
     shape::type_name,
-    text::print_name,
+    text::{print_name, show},
 };
+use crate::{name, wire::rtype};
 
 impl Zone {
     /// Prints the zone, one record a line, every name absolute. `pools` gives the addresses of a pool as they should
@@ -18,58 +20,55 @@ impl Zone {
     pub fn render(&self, pools: &dyn Fn(&PoolName) -> Vec<IpAddr>, serial: u32) -> String {
         let mut out = format!("$ORIGIN {}\n", print_name(self.origin.iter()));
         // Servers such as NSD want the SOA first.
-        let apex = LowerName::new(&self.origin);
-        if let Some(soa) = self.owners.get(&apex).and_then(|owner| owner.sets.get(&RecordType::SOA)) {
-            for data in &soa.data {
-                line(&mut out, &apex, soa.ttl, &self.with_serial(data, serial));
+        let apex = name::lower(&self.origin);
+        if let Some(soa) = self.owners.find(&apex).and_then(|owner| owner.set(RecordType::SOA)) {
+            for data in soa.wire() {
+                line(&mut out, &apex, soa.ttl(), soa.code(), &self.with_serial(data, serial));
             }
         }
-        for (name, owner) in &self.owners {
-            for (_, set) in owner.sets.iter().filter(|(rtype, _)| **rtype != RecordType::SOA) {
-                for data in &set.data {
-                    line(&mut out, name, set.ttl, data);
+        for owner in self.owners.iter() {
+            let name = owner.wire_name();
+            for set in owner.sets().filter(|set| set.code() != rtype::SOA) {
+                for data in set.wire() {
+                    line(&mut out, name, set.ttl(), set.code(), data);
                 }
             }
-            let Some(used) = &owner.pool else { continue };
+            let Some(used) = owner.pool() else { continue };
             let mut addresses = pools(&used.pool);
             addresses.sort_unstable();
             addresses.dedup();
             if addresses.is_empty() {
-                writeln!(out, "; {} is the pool {}, which has no address", print_name(name.iter()), used.pool)
+                writeln!(out, "; {} is the pool {}, which has no address", show(name), used.pool)
                     .expect("writing to a string cannot fail");
             }
             for address in addresses {
-                let data = match address {
-                    IpAddr::V4(address) => RData::A(address.into()),
-                    IpAddr::V6(address) => RData::AAAA(address.into()),
-                };
-                line(&mut out, name, used.ttl.max, &data);
+                match address {
+                    IpAddr::V4(address) => line(&mut out, name, used.ttl.max, rtype::A, &address.octets()),
+                    IpAddr::V6(address) => line(&mut out, name, used.ttl.max, rtype::AAAA, &address.octets()),
+                }
             }
         }
         for follower in &self.followers {
             for (member, well) in follower.well.iter().enumerate() {
                 let Some((priority, weight)) = *well else { continue };
                 let data = follower.data(member, priority, weight);
-                let code = follower.rtype.into();
-                let text = print(code, &data).expect("what was made from text can be printed");
-                let (owner, rtype) = (print_name(follower.owner.iter()), type_name_or_number(code));
-                writeln!(out, "{owner}\t{}\tIN\t{rtype}\t{text}", follower.ttl.max)
-                    .expect("writing to a string cannot fail");
+                line(&mut out, &follower.owner, follower.ttl.max, follower.rtype.into(), &data);
             }
         }
         out
     }
 
     /// The SOA as it is served.
-    fn with_serial(&self, data: &RData, serial: u32) -> RData {
-        match data {
-            RData::SOA(soa) if self.serial_from_cluster => {
-                let mut soa = soa.clone();
-                soa.serial = serial;
-                RData::SOA(soa)
-            }
-            other => other.clone(),
+    fn with_serial<'d>(&self, data: &'d [u8], serial: u32) -> Cow<'d, [u8]> {
+        if !self.serial_from_cluster {
+            return data.into();
         }
+        let mut data = data.to_vec();
+        // Five numbers end an SOA (RFC 1035 section 3.3.13), the serial first.
+        if let Some(numbers) = data.last_chunk_mut::<20>() {
+            numbers[..4].copy_from_slice(&serial.to_be_bytes());
+        }
+        data.into()
     }
 }
 
@@ -83,11 +82,9 @@ pub(crate) fn record_line(record: &Record) -> Option<String> {
     Some(out)
 }
 
-fn line(out: &mut String, owner: &LowerName, ttl: u32, data: &RData) {
-    let code = data.record_type().into();
-    let wire = encode(data).expect("what was decoded can be encoded");
-    let text = print(code, &wire).expect("what was read can be printed");
-    writeln!(out, "{}\t{ttl}\tIN\t{}\t{text}", print_name(owner.iter()), type_name_or_number(code))
+fn line(out: &mut String, owner: &[u8], ttl: u32, code: u16, data: &[u8]) {
+    let text = print(code, data).expect("what was read can be printed");
+    writeln!(out, "{}\t{ttl}\tIN\t{}\t{text}", show(owner), type_name_or_number(code))
         .expect("writing to a string cannot fail");
 }
 

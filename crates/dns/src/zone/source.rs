@@ -52,25 +52,41 @@ impl Complaint {
     }
 }
 
-/// One file's text.
-struct Source {
+/// One file's text: the template's is borrowed, for it may be large; included ones are kept.
+#[derive(Clone)]
+pub(super) enum Text<'t> {
+    Borrowed(&'t str),
+    Kept(Arc<str>),
+}
+
+impl Text<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Kept(text) => text,
+        }
+    }
+}
+
+/// One file.
+struct Source<'t> {
     file: Arc<str>,
-    text: Arc<str>,
+    text: Text<'t>,
 }
 
 /// Every text of a zone, the template first, and the mistakes in them.
 #[derive(Default)]
-pub(super) struct Sources {
-    list: Vec<Source>,
+pub(super) struct Sources<'t> {
+    list: Vec<Source<'t>>,
     errors: Vec<(Place, Diagnostic)>,
     /// A mistake hid records whose owners are not known: what seems to be missing may be there.
     pub(super) incomplete: bool,
 }
 
-impl Sources {
+impl<'t> Sources<'t> {
     /// Adds a text; the number is for its [`Place`]s.
-    pub(super) fn add(&mut self, file: &str, text: &str) -> u32 {
-        self.list.push(Source { file: file.into(), text: text.into() });
+    pub(super) fn add(&mut self, file: &str, text: Text<'t>) -> u32 {
+        self.list.push(Source { file: file.into(), text });
         u32::try_from(self.list.len() - 1).expect("the number of included files is limited")
     }
 
@@ -87,7 +103,7 @@ impl Sources {
         let source = &self.list[place.source as usize];
         let span = place.start as usize..place.end as usize;
         let message: String = complaint.message.chars().take(LONGEST_MESSAGE).collect();
-        let mut diagnostic = Diagnostic::at(&source.file, &source.text, span, message);
+        let mut diagnostic = Diagnostic::at(&source.file, source.text.as_str(), span, message);
         if let Some(help) = complaint.help {
             diagnostic = diagnostic.help(help);
         }
@@ -107,13 +123,14 @@ impl Sources {
     /// Names `place` for the words of a mistake at `beside`: `line 12`, or `other.zone:12` in another file.
     pub(super) fn name_of(&self, place: Place, beside: Place) -> String {
         let source = &self.list[place.source as usize];
-        let line = source.text.as_bytes()[..place.start as usize].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line =
+            source.text.as_str().as_bytes()[..place.start as usize].iter().filter(|byte| **byte == b'\n').count() + 1;
         if place.source == beside.source { format!("line {line}") } else { format!("{}:{line}", source.file) }
     }
 
     /// What is written at `place`.
     pub(super) fn written(&self, place: Place) -> &str {
-        let text = &self.list[place.source as usize].text;
+        let text = self.list[place.source as usize].text.as_str();
         text.get(place.start as usize..place.end as usize).unwrap_or_default()
     }
 

@@ -5,75 +5,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hickory_proto::rr::{LowerName, Name, RData};
-use model::{
-    PoolName,
-    config::{ClusterConfig, Ttl},
-    nearest,
-};
+use model::{config::ClusterConfig, nearest};
 
 use super::{
     follow::{Follower, following},
     rdata,
+    records::Records,
     shape::{Field, Kind, SHAPES, Shape, kind, type_name},
-    source::{Complaint, Place, Sources},
+    source::{Complaint, Place, Sources, Text},
     text,
     token::{Entry, Token, Tokenizer},
 };
+use crate::name;
 
 /// A zone of more records is refused.
-const MOST_RECORDS: usize = 1_000_000;
+const MOST_RECORDS: usize = 10_000_000;
 /// Files within files.
 const DEEPEST_INCLUDE: usize = 16;
 /// Files of one zone.
 const MOST_FILES: usize = 1_000;
 /// Bytes of one file.
-const LARGEST_FILE: usize = 64 * 1024 * 1024;
+const LARGEST_FILE: usize = 1024 * 1024 * 1024;
 
 /// A mistake and its place.
 pub(super) type Wrong = (Place, Complaint);
-
-/// One record, and where its parts were written.
-#[derive(Debug)]
-pub(super) struct Record {
-    /// Its owner.
-    pub(super) owner: LowerName,
-    /// Its TTL in seconds.
-    pub(super) ttl: u32,
-    /// Its data.
-    pub(super) data: RData,
-    /// Where the type and the data stand.
-    pub(super) place: Place,
-    /// Where the name stands that the data points to.
-    pub(super) target: Place,
-}
-
-/// One `POOL` pseudo-record.
-#[derive(Debug)]
-pub(super) struct PoolRecord {
-    /// Its owner.
-    pub(super) owner: LowerName,
-    /// Which pool.
-    pub(super) pool: PoolName,
-    /// Its TTL in seconds.
-    pub(super) ttl: Ttl,
-    /// Where it stands.
-    pub(super) place: Place,
-}
 
 /// What a template says, unchecked but for each record's own form.
 #[derive(Default)]
 pub(super) struct Template {
     /// The records, in the order of the file.
-    pub(super) records: Vec<Record>,
-    /// The `POOL` records.
-    pub(super) pools: Vec<PoolRecord>,
+    pub(super) records: Records,
     /// The records that follow a pool.
     pub(super) followers: Vec<Follower>,
     /// Names made for members of pools.
-    pub(super) members: BTreeSet<LowerName>,
+    pub(super) members: BTreeSet<Vec<u8>>,
     /// Owners of records that had a mistake.
-    pub(super) failed: BTreeSet<LowerName>,
+    pub(super) failed: BTreeSet<Vec<u8>>,
 }
 
 /// The owner that a line without one has.
@@ -82,14 +49,14 @@ enum LastOwner {
     None,
     /// It had a mistake, which has been said.
     Lost,
-    /// This one.
-    Name(Name),
+    /// This one, in lower case.
+    Name(Vec<u8>),
 }
 
 /// Reads a template and what it includes.
-pub(super) struct Reader<'a> {
-    /// The zone's apex.
-    pub(super) apex: &'a Name,
+pub(super) struct Reader<'a, 't> {
+    /// The zone's apex, in lower-case wire form as all names here are.
+    pub(super) apex: &'a [u8],
     /// Pools, servers and virtual hosts.
     pub(super) config: &'a ClusterConfig,
     /// `${variables}`, the built-in ones too.
@@ -97,13 +64,15 @@ pub(super) struct Reader<'a> {
     /// Gets the text of an included file.
     pub(super) include: &'a mut dyn FnMut(&str) -> Result<String, String>,
     /// Texts and mistakes.
-    pub(super) sources: &'a mut Sources,
+    pub(super) sources: &'a mut Sources<'t>,
     /// What has been read.
     pub(super) out: Template,
     /// What relative names are relative to.
-    pub(super) origin: Name,
+    pub(super) origin: Vec<u8>,
     /// A zone of more records is refused.
     pub(super) most_records: usize,
+    /// A larger file is refused.
+    pub(super) largest_file: usize,
     /// The first `NAMESERVERS`.
     pub(super) nameservers: Option<Place>,
     owner: LastOwner,
@@ -111,23 +80,25 @@ pub(super) struct Reader<'a> {
     last_ttl: Option<u32>,
     open_files: Vec<String>,
     stopped: bool,
+    /// Data being written.
+    data: Vec<u8>,
 }
 
 /// A record's words before its data.
-struct Head<'t> {
+struct Head<'e, 't> {
     ttl: Option<u32>,
-    rtype: &'t Token,
-    words: &'t [Token],
+    rtype: &'e Token<'t>,
+    words: &'e [Token<'t>],
 }
 
-impl<'a> Reader<'a> {
+impl<'a, 't> Reader<'a, 't> {
     /// A reader at the start of the template.
     pub(super) fn new(
-        apex: &'a Name,
+        apex: &'a [u8],
         config: &'a ClusterConfig,
         variables: &'a BTreeMap<String, String>,
         include: &'a mut dyn FnMut(&str) -> Result<String, String>,
-        sources: &'a mut Sources,
+        sources: &'a mut Sources<'t>,
     ) -> Self {
         Self {
             apex,
@@ -136,29 +107,31 @@ impl<'a> Reader<'a> {
             include,
             sources,
             out: Template::default(),
-            origin: apex.clone(),
+            origin: apex.to_vec(),
             most_records: MOST_RECORDS,
+            largest_file: LARGEST_FILE,
             nameservers: None,
             owner: LastOwner::None,
             default_ttl: None,
             last_ttl: None,
             open_files: Vec::new(),
             stopped: false,
+            data: Vec::new(),
         }
     }
 
     /// Reads one file to its end.
-    pub(super) fn file(&mut self, name: &str, content: &str) {
-        let source = self.sources.add(name, content);
-        if content.len() > LARGEST_FILE {
-            let message = format!("the file has {} bytes; {LARGEST_FILE} are the most", content.len());
+    pub(super) fn file(&mut self, name: &str, text: Text<'t>) {
+        let source = self.sources.add(name, text.clone());
+        let content = text.as_str();
+        if content.len() > self.largest_file {
+            let message = format!("the file has {} bytes; {} are the most", content.len(), self.largest_file);
             return self.fail((Place { source, ..Place::default() }, Complaint::new(message)));
         }
         self.open_files.push(name.to_owned());
         let mut tokenizer = Tokenizer::new(content, source, self.variables);
-        while !self.stopped
-            && let Some(entry) = tokenizer.next(self.sources)
-        {
+        let mut entry = Entry::default();
+        while !self.stopped && tokenizer.next(&mut entry, self.sources) {
             self.entry(&entry);
         }
         self.open_files.pop();
@@ -170,7 +143,7 @@ impl<'a> Reader<'a> {
         self.sources.error(place, complaint);
     }
 
-    fn entry(&mut self, entry: &Entry) {
+    fn entry(&mut self, entry: &Entry<'_>) {
         if entry.broken {
             return self.broken(entry);
         }
@@ -185,10 +158,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Learns from an entry that cannot be read whose record is lost.
-    fn broken(&mut self, entry: &Entry) {
+    fn broken(&mut self, entry: &Entry<'_>) {
         let first = entry.tokens.first();
         let owner = match (&self.owner, first) {
-            (_, Some(first)) if !entry.indented && !is_directive(first) => self.owner_name(first).ok(),
+            (_, Some(first)) if !entry.indented && !is_directive(first) => self.owner_name(first, Vec::new()).ok(),
             (LastOwner::Name(name), _) if entry.indented => Some(name.clone()),
             _ => None,
         };
@@ -197,16 +170,16 @@ impl<'a> Reader<'a> {
             self.owner = LastOwner::Lost;
             return;
         };
-        self.out.failed.insert(LowerName::new(&owner));
+        self.out.failed.insert(owner.clone());
         self.owner = LastOwner::Name(owner);
     }
 
-    fn directive(&mut self, word: &Token, arguments: &[Token]) -> Result<(), Wrong> {
+    fn directive(&mut self, word: &Token<'_>, arguments: &[Token<'_>]) -> Result<(), Wrong> {
         const DIRECTIVES: [&str; 4] = ["$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"];
         match DIRECTIVES.iter().position(|known| word.is(known)) {
             Some(0) => {
                 let [name] = arguments else { return Err((word.place, Complaint::new("$ORIGIN needs one name"))) };
-                self.origin = text::name(name, &self.origin).map_err(|complaint| (name.place, complaint))?;
+                self.origin = self.name(name)?;
                 Ok(())
             }
             Some(1) => {
@@ -225,10 +198,10 @@ impl<'a> Reader<'a> {
     }
 
     /// `$INCLUDE file [origin]`: origin and owner are afterwards what they were before; a `$TTL` in it stays.
-    fn include(&mut self, word: &Token, arguments: &[Token]) -> Result<(), Wrong> {
+    fn include(&mut self, word: &Token<'_>, arguments: &[Token<'_>]) -> Result<(), Wrong> {
         let (file, origin) = match arguments {
             [file] => (file, self.origin.clone()),
-            [file, origin] => (file, text::name(origin, &self.origin).map_err(|complaint| (origin.place, complaint))?),
+            [file, origin] => (file, self.name(origin)?),
             _ => return Err((word.place, Complaint::new("$INCLUDE needs a file, and may have an origin after it"))),
         };
         let here = |message: String| (file.place, Complaint::new(message));
@@ -250,51 +223,65 @@ impl<'a> Reader<'a> {
         if let LastOwner::Name(owner) = &before.1 {
             self.owner = LastOwner::Name(owner.clone());
         }
-        self.file(&name, &content);
+        self.file(&name, Text::Kept(content.into()));
         (self.origin, self.owner) = before;
         Ok(())
     }
 
+    /// A name that is relative to the origin of the moment.
+    pub(super) fn name(&self, token: &Token<'_>) -> Result<Vec<u8>, Wrong> {
+        let mut wire = Vec::new();
+        text::name(token, &self.origin, &mut wire).map_err(|complaint| (token.place, complaint))?;
+        Ok(wire)
+    }
+
     /// Reads one record's words. Mistakes before its owner is known are recorded here as hiding anything.
-    pub(super) fn record(&mut self, indented: bool, tokens: &[Token]) -> Result<(), Wrong> {
+    pub(super) fn record(&mut self, indented: bool, tokens: &[Token<'_>]) -> Result<(), Wrong> {
         let (first, words) = tokens.split_first().expect("an entry has at least one token");
-        if !indented {
-            self.owner = LastOwner::Lost;
-            match self.owner_name(first) {
-                Ok(name) => self.owner = LastOwner::Name(name),
-                Err(wrong) => {
-                    self.fail(wrong);
-                    return Ok(());
-                }
-            }
-        }
-        let owner = match &self.owner {
-            LastOwner::Name(name) => LowerName::new(name),
-            LastOwner::Lost => return Ok(()),
-            LastOwner::None => {
+        let before = std::mem::replace(&mut self.owner, LastOwner::Lost);
+        let owner = match before {
+            LastOwner::Name(name) if indented => name,
+            LastOwner::Lost if indented => return Ok(()),
+            LastOwner::None if indented => {
+                self.owner = LastOwner::None;
                 let complaint = Complaint::new("this line begins with a blank, but no record before it has an owner");
                 self.fail((first.place, complaint));
                 return Ok(());
+            }
+            LastOwner::Name(_) | LastOwner::Lost | LastOwner::None => {
+                let room = if let LastOwner::Name(name) = before { name } else { Vec::new() };
+                match self.owner_name(first, room) {
+                    Ok(name) => name,
+                    Err(wrong) => {
+                        self.fail(wrong);
+                        return Ok(());
+                    }
+                }
             }
         };
         let words = if indented { tokens } else { words };
         let result = self.owned(&owner, first, indented, words);
         if result.is_err() {
-            self.out.failed.insert(owner);
+            self.out.failed.insert(owner.clone());
         }
+        self.owner = LastOwner::Name(owner);
         result
     }
 
-    fn owner_name(&self, token: &Token) -> Result<Name, Wrong> {
-        let name = text::name(token, &self.origin).map_err(|complaint| (token.place, complaint))?;
-        if self.apex.zone_of(&name) {
-            return Ok(name);
+    /// The owner that a line begins with, in lower case; `room` is memory to use.
+    fn owner_name(&self, token: &Token<'_>, mut room: Vec<u8>) -> Result<Vec<u8>, Wrong> {
+        room.clear();
+        text::name(token, &self.origin, &mut room).map_err(|complaint| (token.place, complaint))?;
+        let written = room.len();
+        room.make_ascii_lowercase();
+        if name::is_within(&room[..written], self.apex) {
+            return Ok(room);
         }
-        let message = format!("{} is out of the zone {}", name.to_ascii(), self.apex.to_ascii());
+        let message = format!("{} is out of the zone {}", text::show(&self.name(token)?), text::show(self.apex));
         Err((token.place, Complaint::new(message)))
     }
 
-    fn owned(&mut self, owner: &LowerName, first: &Token, indented: bool, words: &[Token]) -> Result<(), Wrong> {
+    fn owned(&mut self, owner: &[u8], first: &Token<'_>, indented: bool, words: &[Token<'_>]) -> Result<(), Wrong> {
         let head = head(first, words)?;
         if head.rtype.is("POOL") {
             return self.pool(owner, head.ttl, head.rtype, head.words);
@@ -307,12 +294,32 @@ impl<'a> Reader<'a> {
             let ttl = self.ttl(head.ttl, head.rtype)?;
             return self.nameservers(owner, ttl, head.rtype, head.words);
         }
+        let mut data = std::mem::take(&mut self.data);
+        data.clear();
+        let result = self.plain(owner, first, indented, &head, &mut data);
+        self.data = data;
+        result
+    }
+
+    /// A record as every master file has it.
+    fn plain(
+        &mut self,
+        owner: &[u8],
+        first: &Token<'_>,
+        indented: bool,
+        head: &Head<'_, '_>,
+        data: &mut Vec<u8>,
+    ) -> Result<(), Wrong> {
         let place = head.words.last().map_or(head.rtype.place, |last| head.rtype.place.to(last.place));
-        let (data, target) = match kind(&head.rtype.text) {
+        let (code, target) = match kind(&head.rtype.text) {
             Kind::Known(shape) => {
-                (rdata::parse(shape, head.rtype.place, head.words, &self.origin)?, target_place(shape, head.words))
+                rdata::parse(shape, head.rtype.place, head.words, &self.origin, data)?;
+                (shape.code, target_place(shape, head.words))
             }
-            Kind::Opaque(code) => (rdata::parse_opaque(code, head.rtype.place, head.words)?, None),
+            Kind::Opaque(code) => {
+                rdata::parse_opaque(code, head.rtype.place, head.words, data)?;
+                (code, None)
+            }
             Kind::Never(code) => {
                 let message = format!("a zone template holds no {} records", type_name(code));
                 return Err((head.rtype.place, Complaint::new(message)));
@@ -320,11 +327,11 @@ impl<'a> Reader<'a> {
             Kind::Unknown => return Err((head.rtype.place, unknown_type(&head.rtype.text, first, indented))),
         };
         let ttl = self.ttl(head.ttl, head.rtype)?;
-        self.push(Record { owner: owner.clone(), ttl, data, place, target: target.unwrap_or(place) })
+        self.push(owner, code, ttl, data, (place, target.unwrap_or(place)))
     }
 
     /// The record's own TTL, else `$TTL` (RFC 2308 section 4), else that of the record before (RFC 1035 section 5.1).
-    fn ttl(&mut self, own: Option<u32>, rtype: &Token) -> Result<u32, Wrong> {
+    fn ttl(&mut self, own: Option<u32>, rtype: &Token<'_>) -> Result<u32, Wrong> {
         if own.is_some() {
             self.last_ttl = own;
         }
@@ -334,15 +341,28 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Keeps a record, up to the limit.
-    pub(super) fn push(&mut self, record: Record) -> Result<(), Wrong> {
-        if self.out.records.len() >= self.most_records {
-            self.stopped = true;
-            self.sources.incomplete = true;
-            return Err((record.place, Complaint::new(format!("more than {} records", self.most_records))));
-        }
-        self.out.records.push(record);
+    /// Keeps a record, up to the limit. `places` are its own and its target's.
+    pub(super) fn push(
+        &mut self,
+        owner: &[u8],
+        code: u16,
+        ttl: u32,
+        data: &[u8],
+        places: (Place, Place),
+    ) -> Result<(), Wrong> {
+        self.check_room(places.0)?;
+        self.out.records.push(owner, code, ttl, data, places.0, places.1);
         Ok(())
+    }
+
+    /// Whether one more record may follow.
+    pub(super) fn check_room(&mut self, place: Place) -> Result<(), Wrong> {
+        if self.out.records.len() < self.most_records {
+            return Ok(());
+        }
+        self.stopped = true;
+        self.sources.incomplete = true;
+        Err((place, Complaint::new(format!("more than {} records", self.most_records))))
     }
 
     /// Reading has been given up.
@@ -351,12 +371,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn is_directive(first: &Token) -> bool {
+fn is_directive(first: &Token<'_>) -> bool {
     !first.quoted && first.text.strip_prefix('$').is_some_and(|rest| rest.starts_with(char::is_alphabetic))
 }
 
 /// `[TTL] [class] type`, TTL and class in any order.
-fn head<'t>(first: &Token, words: &'t [Token]) -> Result<Head<'t>, Wrong> {
+fn head<'e, 't>(first: &Token<'_>, words: &'e [Token<'t>]) -> Result<Head<'e, 't>, Wrong> {
     let (mut ttl, mut class) = (None, false);
     for (index, word) in words.iter().enumerate() {
         if !word.quoted && ttl.is_none() && word.text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -372,7 +392,7 @@ fn head<'t>(first: &Token, words: &'t [Token]) -> Result<Head<'t>, Wrong> {
 }
 
 /// Whether the word is a class; any but IN is a mistake.
-fn is_class(word: &Token) -> Result<bool, Wrong> {
+fn is_class(word: &Token<'_>) -> Result<bool, Wrong> {
     let others = ["CH", "HS", "CS", "NONE", "CHAOS", "HESIOD"];
     let numbered = word.text.len() > 5 && word.text.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("CLASS"));
     if word.is("IN") || word.is("CLASS1") {
@@ -384,7 +404,7 @@ fn is_class(word: &Token) -> Result<bool, Wrong> {
     }
 }
 
-fn unknown_type(word: &str, first: &Token, indented: bool) -> Complaint {
+fn unknown_type(word: &str, first: &Token<'_>, indented: bool) -> Complaint {
     let complaint = Complaint::new(format!("`{word}` is no record type"));
     if !indented && matches!(kind(&first.text), Kind::Known(_)) {
         let help = format!("`{}` begins the line, so it is taken for the owner: put a blank before it", first.text);
@@ -399,7 +419,7 @@ fn unknown_type(word: &str, first: &Token, indented: bool) -> Complaint {
 }
 
 /// Where the name stands that a record points to: the first one among its data.
-fn target_place(shape: &Shape, words: &[Token]) -> Option<Place> {
+fn target_place(shape: &Shape, words: &[Token<'_>]) -> Option<Place> {
     let index = shape.fields.iter().position(|field| matches!(field, Field::Name(_)))?;
     words.get(index).filter(|_| words[0].text != "\\#").map(|word| word.place)
 }

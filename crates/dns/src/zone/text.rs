@@ -4,9 +4,8 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use hickory_proto::rr::Name;
-
 use super::{source::Complaint, token::Token};
+use crate::name;
 
 /// The largest TTL (RFC 2181 section 8).
 const LARGEST_TTL: u64 = 0x7fff_ffff;
@@ -49,9 +48,11 @@ pub(super) fn unescape(text: &str) -> Result<Vec<u8>, Complaint> {
     Ok(bytes)
 }
 
-/// The labels of a name, and whether it ends with a dot.
-fn labels(text: &str) -> Result<(Vec<Vec<u8>>, bool), Complaint> {
-    let (mut labels, mut label, mut rest, mut dot) = (Vec::new(), Vec::new(), text.as_bytes(), false);
+/// Writes the labels of a name; how many, and whether it ends with a dot.
+fn labels(text: &str, wire: &mut Vec<u8>) -> Result<(usize, bool), Complaint> {
+    let (mut rest, mut dot, mut count) = (text.as_bytes(), false, 0);
+    let mut length_at = wire.len();
+    wire.push(0);
     while let Some((byte, escaped, next)) = unescape_one(rest)? {
         dot = byte == b'.' && !escaped;
         if !escaped && (byte <= b' ' || byte == 0x7f) {
@@ -61,58 +62,77 @@ fn labels(text: &str) -> Result<(Vec<Vec<u8>>, bool), Complaint> {
             return Err(Complaint::new(format!("`{text}` has characters beyond ASCII"))
                 .help("write international names in their `xn--` form"));
         }
-        if dot && label.is_empty() {
+        let length = wire.len() - length_at - 1;
+        if dot && length == 0 {
             return Err(Complaint::new(format!("`{text}` has an empty label: nothing before a dot")));
         }
         if dot {
-            labels.push(std::mem::take(&mut label));
-        } else {
-            label.push(byte);
-        }
-        if label.len() > LONGEST_LABEL {
+            (length_at, count) = (wire.len(), count + 1);
+            wire.push(0);
+        } else if length == LONGEST_LABEL {
             return Err(Complaint::new(format!("a label has more than {LONGEST_LABEL} bytes")));
+        } else {
+            wire.push(byte);
+            wire[length_at] += 1;
         }
         rest = next;
     }
-    if !dot {
-        labels.push(label);
+    if dot {
+        wire.pop();
+    } else {
+        count += 1;
     }
-    Ok((labels, dot))
+    Ok((count, dot))
 }
 
-/// A name: absolute with a final dot, else relative to `origin`; `@` is `origin`.
-pub(super) fn name(token: &Token, origin: &Name) -> Result<Name, Complaint> {
-    let text = token.text.as_str();
+/// Writes a name in wire form: absolute with a final dot, else relative to `origin`; `@` is `origin`.
+pub(super) fn name(token: &Token<'_>, origin: &[u8], wire: &mut Vec<u8>) -> Result<(), Complaint> {
+    let text = &*token.text;
     if text == "@" && !token.quoted {
-        return Ok(origin.clone());
+        wire.extend_from_slice(origin);
+        return Ok(());
     }
     if text == "." {
-        return Ok(Name::root());
+        wire.push(0);
+        return Ok(());
     }
     if text.is_empty() {
         return Err(Complaint::new("a name is expected here, but this is empty"));
     }
-    if text.trim_end_matches('.').parse::<IpAddr>().is_ok() {
+    if text.contains([':', '.']) && text.trim_end_matches('.').parse::<IpAddr>().is_ok() {
         return Err(Complaint::new(format!("`{text}` is an address; a name belongs here"))
             .help("give the address a name with an A or AAAA record, and write that name here"));
     }
-    let (mut labels, absolute) = labels(text)?;
-    let parent: Vec<&[u8]> = origin.iter().collect();
-    // `www.example.test` without its dot is the commonest slip in zone files, and nobody means what it says.
-    let same = |(a, b): (&Vec<u8>, &&[u8])| a.eq_ignore_ascii_case(b);
-    let repeats =
-        labels.len() >= 2 && parent.len() >= 2 && labels.iter().rev().zip(parent.iter().rev()).take(2).all(same);
-    if repeats && !absolute {
-        let message = format!("`{text}` without a final dot means {text}.{}", origin.to_ascii());
-        return Err(Complaint::new(message).help(format!("write `{text}.`, or only the part before the zone's name")));
+    let start = wire.len();
+    let (count, absolute) = labels(text, wire)?;
+    if absolute {
+        wire.push(0);
+    } else {
+        check_repeats(text, &wire[start..], count, origin)?;
+        wire.extend_from_slice(origin);
     }
-    if !absolute {
-        labels.extend(parent.iter().map(|label| label.to_vec()));
-    }
-    if labels.iter().map(|label| label.len() + 1).sum::<usize>() + 1 > LONGEST_NAME {
+    if wire.len() - start > LONGEST_NAME {
         return Err(Complaint::new(format!("the name is longer than {LONGEST_NAME} bytes")));
     }
-    Name::from_labels(labels).map_err(|error| Complaint::new(format!("`{text}` is no name: {error}")))
+    Ok(())
+}
+
+/// `www.example.test` without its dot is the commonest slip in zone files, and nobody means what it says.
+fn check_repeats(text: &str, written: &[u8], count: usize, origin: &[u8]) -> Result<(), Complaint> {
+    let parents = name::labels(origin).count();
+    if count < 2 || parents < 2 {
+        return Ok(());
+    }
+    let parent = name::suffix(origin, 2);
+    let mut own = written;
+    for _ in 2..count {
+        own = &own[1 + usize::from(own[0])..];
+    }
+    if !own.eq_ignore_ascii_case(&parent[..parent.len() - 1]) {
+        return Ok(());
+    }
+    let message = format!("`{text}` without a final dot means {text}.{}", print_name(name::labels(origin)));
+    Err(Complaint::new(message).help(format!("write `{text}.`, or only the part before the zone's name")))
 }
 
 /// Seconds, plain or with units: `300`, `1h30m` (RFC 2308 section 4 calls the plain form; BIND's units are customary).
@@ -181,6 +201,11 @@ pub(crate) fn print_name<'l>(labels: impl Iterator<Item = &'l [u8]>) -> String {
         out.push('.');
     }
     out
+}
+
+/// A name in wire form for people.
+pub(super) fn show(wire: &[u8]) -> String {
+    print_name(name::labels(wire))
 }
 
 /// Bytes as a quoted string of a master file.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: every call makes progress, and each mistake costs one entry, not the file.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::nearest;
 
@@ -17,16 +17,16 @@ const LONGEST_ENTRY: usize = 300_000;
 
 /// One word.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
+pub(super) struct Token<'t> {
     /// Its text: variables replaced, quotes removed, escapes kept.
-    pub(super) text: String,
+    pub(super) text: Cow<'t, str>,
     /// It was written in quotes: `"@"` and `"\#"` mean nothing special.
     pub(super) quoted: bool,
     /// Where it stands.
     pub(super) place: Place,
 }
 
-impl Token {
+impl Token<'_> {
     /// Whether this is the bare word `word`, in any case.
     pub(super) fn is(&self, word: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(word)
@@ -34,13 +34,14 @@ impl Token {
 }
 
 /// The words up to the end of a line, or of several within parentheses; at least one word unless it is broken.
-pub(super) struct Entry {
+#[derive(Default)]
+pub(super) struct Entry<'t> {
     /// It has a mistake, which has been recorded; the words are those before it.
     pub(super) broken: bool,
     /// The line begins with a blank: the owner is that of the record before.
     pub(super) indented: bool,
     /// The words.
-    pub(super) tokens: Vec<Token>,
+    pub(super) tokens: Vec<Token<'t>>,
 }
 
 /// Cuts one text into entries.
@@ -53,8 +54,8 @@ pub(super) struct Tokenizer<'t> {
 
 /// One entry in the making.
 #[derive(Default)]
-struct Draft {
-    tokens: Vec<Token>,
+struct Draft<'t> {
+    tokens: Vec<Token<'t>>,
     open: Vec<usize>,
     size: usize,
     broken: bool,
@@ -66,17 +67,21 @@ impl<'t> Tokenizer<'t> {
         Self { text, source, at: 0, variables }
     }
 
-    /// The next entry; none at the end.
-    pub(super) fn next(&mut self, sources: &mut Sources) -> Option<Entry> {
+    /// The next entry, in the place of the one before; false at the end.
+    pub(super) fn next(&mut self, entry: &mut Entry<'t>, sources: &mut Sources<'_>) -> bool {
+        let mut draft = Draft { tokens: std::mem::take(&mut entry.tokens), ..Draft::default() };
         while self.at < self.text.len() && !sources.full() {
             let indented = matches!(self.peek(), Some(b' ' | b'\t'));
-            let mut draft = Draft::default();
+            draft.tokens.clear();
+            (draft.size, draft.broken) = (0, false);
+            draft.open.clear();
             self.entry(&mut draft, sources);
             if draft.broken || !draft.tokens.is_empty() {
-                return Some(Entry { broken: draft.broken, indented, tokens: draft.tokens });
+                *entry = Entry { broken: draft.broken, indented, tokens: draft.tokens };
+                return true;
             }
         }
-        None
+        false
     }
 
     fn peek(&self) -> Option<u8> {
@@ -89,14 +94,14 @@ impl<'t> Tokenizer<'t> {
         Place { source: self.source, start: narrow(start), end: narrow(end) }
     }
 
-    fn fail(&self, draft: &mut Draft, sources: &mut Sources, start: usize, end: usize, complaint: Complaint) {
+    fn fail(&self, draft: &mut Draft<'t>, sources: &mut Sources<'_>, start: usize, end: usize, complaint: Complaint) {
         if !draft.broken {
             sources.error(self.place(start, end), complaint);
         }
         draft.broken = true;
     }
 
-    fn entry(&mut self, draft: &mut Draft, sources: &mut Sources) {
+    fn entry(&mut self, draft: &mut Draft<'t>, sources: &mut Sources<'_>) {
         while let Some(byte) = self.peek() {
             let start = self.at;
             match byte {
@@ -149,15 +154,21 @@ impl<'t> Tokenizer<'t> {
         self.at = self.text[self.at..].find('\n').map_or(self.text.len(), |length| self.at + length);
     }
 
-    fn token(&mut self, draft: &mut Draft, sources: &mut Sources) {
+    fn token(&mut self, draft: &mut Draft<'t>, sources: &mut Sources<'_>) {
         let start = self.at;
-        let mut token = Token { text: String::new(), quoted: self.peek() == Some(b'"'), place: Place::default() };
-        if token.quoted {
-            self.quoted(&mut token.text, draft, sources);
+        let quoted = self.peek() == Some(b'"');
+        let text = if quoted {
+            let mut text = String::new();
+            self.quoted(&mut text, draft, sources);
+            Cow::Owned(text)
+        } else if let Some(plain) = self.plain() {
+            Cow::Borrowed(plain)
         } else {
-            self.bare(&mut token.text, draft, sources);
-        }
-        token.place = self.place(start, self.at);
+            let mut text = String::new();
+            self.bare(&mut text, draft, sources);
+            Cow::Owned(text)
+        };
+        let token = Token { text, quoted, place: self.place(start, self.at) };
         draft.size += token.text.len() + 1;
         if draft.size > LONGEST_ENTRY {
             let message = format!("more than {LONGEST_ENTRY} characters: too long for any record");
@@ -168,7 +179,19 @@ impl<'t> Tokenizer<'t> {
         }
     }
 
-    fn bare(&mut self, text: &mut String, draft: &mut Draft, sources: &mut Sources) {
+    /// A bare word that means what it says: without escapes, quotes, variables.
+    fn plain(&mut self) -> Option<&'t str> {
+        let rest = &self.text[self.at..];
+        let ends = |byte: &u8| matches!(byte, b' ' | b';' | b'(' | b')' | b'"' | b'\\' | b'$' | 0..=0x1f | 0x7f);
+        let length = rest.bytes().position(|byte| ends(&byte)).unwrap_or(rest.len());
+        if matches!(rest.as_bytes().get(length), Some(b'"' | b'\\' | b'$')) {
+            return None;
+        }
+        self.at += length;
+        Some(&rest[..length])
+    }
+
+    fn bare(&mut self, text: &mut String, draft: &mut Draft<'t>, sources: &mut Sources<'_>) {
         while let Some(byte) = self.peek() {
             match byte {
                 b'"' if text.ends_with('=') => self.quoted(text, draft, sources),
@@ -179,7 +202,7 @@ impl<'t> Tokenizer<'t> {
     }
 
     /// From the opening quote to behind the closing one.
-    fn quoted(&mut self, text: &mut String, draft: &mut Draft, sources: &mut Sources) {
+    fn quoted(&mut self, text: &mut String, draft: &mut Draft<'t>, sources: &mut Sources<'_>) {
         let open = self.at;
         self.at += 1;
         loop {
@@ -207,7 +230,7 @@ impl<'t> Tokenizer<'t> {
     }
 
     /// One character with its escape, or a variable.
-    fn character(&mut self, text: &mut String, draft: &mut Draft, sources: &mut Sources) {
+    fn character(&mut self, text: &mut String, draft: &mut Draft<'t>, sources: &mut Sources<'_>) {
         let start = self.at;
         let rest = &self.text[start..];
         if rest.starts_with("${") && !is_generate_modifier(&rest[2..], draft) {
@@ -224,7 +247,7 @@ impl<'t> Tokenizer<'t> {
     }
 
     /// `rest` begins behind `${`.
-    fn variable(&mut self, rest: &str, text: &mut String, draft: &mut Draft, sources: &mut Sources) {
+    fn variable(&mut self, rest: &str, text: &mut String, draft: &mut Draft<'t>, sources: &mut Sources<'_>) {
         let start = self.at;
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
@@ -253,7 +276,7 @@ impl<'t> Tokenizer<'t> {
 }
 
 /// In a `$GENERATE`, `${` also begins a modifier such as `${0,3,d}`, told from a variable by its first character.
-fn is_generate_modifier(rest: &str, draft: &Draft) -> bool {
+fn is_generate_modifier(rest: &str, draft: &Draft<'_>) -> bool {
     rest.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+'))
         && draft.tokens.first().is_some_and(|first| first.is("$GENERATE"))
 }

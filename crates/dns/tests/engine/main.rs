@@ -5,6 +5,7 @@ mod agree;
 mod corpus;
 mod following;
 mod malformed;
+mod manners;
 mod oracle;
 mod policies;
 mod pools;

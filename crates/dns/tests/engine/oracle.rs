@@ -1,11 +1,8 @@
 //! RFC 1034 section 4.3.2 written down naively over the zones' own maps: slow, plain, and independent of the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dns::{
-    Zone,
-    zone::{Owner, RecordSet},
-};
+use dns::{Zone, zone::PoolUse};
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType, rdata::CNAME};
 
 use crate::support::sorted;
@@ -20,11 +17,40 @@ pub(crate) struct Expected {
     pub(crate) additional: Vec<String>,
 }
 
+/// A zone as maps of hickory's types.
+pub(crate) struct Plain {
+    origin: Name,
+    owners: BTreeMap<LowerName, Owner>,
+}
+
+#[derive(Default)]
+struct Owner {
+    sets: BTreeMap<RecordType, RecordSet>,
+    pool: Option<PoolUse>,
+}
+
+#[derive(Clone)]
+struct RecordSet {
+    ttl: u32,
+    data: Vec<RData>,
+}
+
+impl Plain {
+    pub(crate) fn of(zone: &Zone) -> Self {
+        let owner = |owner: dns::zone::Owner<'_>| Owner {
+            sets: owner.sets().map(|set| (set.rtype(), RecordSet { ttl: set.ttl(), data: set.data() })).collect(),
+            pool: owner.pool().cloned(),
+        };
+        let owners = zone.owners.iter().map(|each| (each.name(), owner(each))).collect();
+        Self { origin: zone.origin.clone(), owners }
+    }
+}
+
 /// The addresses that a pool answers, or none for SERVFAIL.
 pub(crate) type PoolAnswers<'a> = &'a dyn Fn(&str) -> Option<Vec<std::net::IpAddr>>;
 
 pub(crate) struct Oracle<'a> {
-    pub(crate) zones: &'a [Zone],
+    pub(crate) zones: &'a [Plain],
     pub(crate) pools: PoolAnswers<'a>,
     pub(crate) serial: u32,
 }
@@ -53,7 +79,7 @@ fn is_wildcard(name: &Name) -> bool {
 }
 
 /// Whether an owner is delegated. A wildcard's NS records are data (RFC 4592 section 4.2 leaves it open).
-fn is_cut(zone: &Zone, name: &Name, owner: &Owner) -> bool {
+fn is_cut(zone: &Plain, name: &Name, owner: &Owner) -> bool {
     *name != zone.origin && !is_wildcard(name) && owner.sets.contains_key(&RecordType::NS)
 }
 
@@ -90,30 +116,26 @@ impl Oracle<'_> {
         }
     }
 
-    fn zone_for(&self, name: &Name, kind: RecordType) -> Option<&Zone> {
+    fn zone_for(&self, name: &Name, kind: RecordType) -> Option<&Plain> {
         let enclosing = |strictly: bool| {
             self.zones
                 .iter()
                 .filter(|zone| zone.origin.zone_of(name) && !(strictly && zone.origin == *name))
                 .max_by_key(|zone| labels(&zone.origin))
         };
-        let parent = enclosing(true).filter(|parent| {
-            let owner = parent.owners.get(&LowerName::from(name));
-            kind == RecordType::DS
-                && owner.is_some_and(|owner| owner.sets.contains_key(&RecordType::NS))
-                && self.cut_above(parent, name).is_none()
-        });
+        // RFC 4035 section 3.1.4.1: DS is the parent's.
+        let parent = enclosing(true).filter(|_| kind == RecordType::DS);
         let child = enclosing(false)?;
         if child.origin == *name { parent.or(Some(child)) } else { Some(child) }
     }
 
     fn step(
         &self,
-        zone: &Zone,
+        zone: &Plain,
         name: &Name,
         kind: RecordType,
         link: usize,
-        seen: &mut BTreeSet<Name>,
+        seen: &mut BTreeSet<(Name, bool)>,
         out: &mut Sections,
     ) -> Next {
         if let Some((above, owner)) = self.cut_above(zone, name) {
@@ -140,7 +162,7 @@ impl Oracle<'_> {
     }
 
     /// The first delegation or DNAME on the way from the apex down to above `name`.
-    fn cut_above<'a>(&self, zone: &'a Zone, name: &Name) -> Option<(Name, &'a Owner)> {
+    fn cut_above<'a>(&self, zone: &'a Plain, name: &Name) -> Option<(Name, &'a Owner)> {
         (labels(&zone.origin)..labels(name)).map(|count| name.trim_to(count)).find_map(|above| {
             let owner = zone.owners.get(&LowerName::from(&above))?;
             let tree = owner.sets.contains_key(&RecordType::DNAME) && !is_wildcard(&above);
@@ -149,7 +171,7 @@ impl Oracle<'_> {
     }
 
     /// The owner or the wildcard that stands for it; an empty owner for an empty non-terminal; none for NXDOMAIN.
-    fn owner<'a>(&'a self, zone: &'a Zone, name: &Name) -> Option<(Name, Option<&'a Owner>)> {
+    fn owner<'a>(&'a self, zone: &'a Plain, name: &Name) -> Option<(Name, Option<&'a Owner>)> {
         if self.exists(zone, name) {
             return Some((name.clone(), zone.owners.get(&LowerName::from(name))));
         }
@@ -161,7 +183,7 @@ impl Oracle<'_> {
         self.exists(zone, &wildcard).then(|| (wildcard.clone(), zone.owners.get(&LowerName::from(&wildcard))))
     }
 
-    fn exists(&self, zone: &Zone, name: &Name) -> bool {
+    fn exists(&self, zone: &Plain, name: &Name) -> bool {
         zone.origin == *name
             || zone.owners.keys().any(|owner| name.zone_of(owner))
             || self.zones.iter().any(|other| name.zone_of(&other.origin) && zone.origin.zone_of(name))
@@ -170,13 +192,13 @@ impl Oracle<'_> {
     #[expect(clippy::too_many_arguments, reason = "a walk's whole state, once")]
     fn data(
         &self,
-        zone: &Zone,
+        zone: &Plain,
         owner_name: &Name,
         owner: Option<&Owner>,
         name: &Name,
         kind: RecordType,
         link: usize,
-        seen: &mut BTreeSet<Name>,
+        seen: &mut BTreeSet<(Name, bool)>,
         out: &mut Sections,
     ) -> Next {
         let empty = Owner::default();
@@ -187,11 +209,12 @@ impl Oracle<'_> {
             && kind != RecordType::CNAME
             && kind != RecordType::ANY
         {
-            if link == 8 || !seen.insert(owner_name.clone()) {
+            let RData::CNAME(target) = &alias.data[0] else { unreachable!() };
+            // Once more for its own target, as a wildcard may.
+            if link == 8 || !seen.insert((owner_name.clone(), target.0.to_lowercase() == *name)) {
                 return Next::Done;
             }
             push(&mut out.answers, name, alias);
-            let RData::CNAME(target) = &alias.data[0] else { unreachable!() };
             return Next::Alias(target.0.clone());
         }
         if let Some(pool) = owner.pool.as_ref().filter(|_| !at_cut) {
@@ -221,7 +244,7 @@ impl Oracle<'_> {
         self.set(zone, owner, name, kind, out)
     }
 
-    fn set(&self, zone: &Zone, owner: &Owner, name: &Name, kind: RecordType, out: &mut Sections) -> Next {
+    fn set(&self, zone: &Plain, owner: &Owner, name: &Name, kind: RecordType, out: &mut Sections) -> Next {
         let found = if kind == RecordType::ANY {
             owner.sets.iter().min_by_key(|(kind, _)| u16::from(**kind)).map(|(_, set)| set)
         } else {
@@ -243,7 +266,7 @@ impl Oracle<'_> {
         set
     }
 
-    fn deny(&self, zone: &Zone, out: &mut Sections) {
+    fn deny(&self, zone: &Plain, out: &mut Sections) {
         let Some(set) =
             zone.owners.get(&LowerName::from(&zone.origin)).and_then(|apex| apex.sets.get(&RecordType::SOA))
         else {
@@ -256,7 +279,7 @@ impl Oracle<'_> {
         push(&mut out.authority, &zone.origin, &set);
     }
 
-    fn refer(&self, zone: &Zone, cut: &Name, owner: &Owner, out: &mut Sections) {
+    fn refer(&self, zone: &Plain, cut: &Name, owner: &Owner, out: &mut Sections) {
         let servers = &owner.sets[&RecordType::NS];
         push(&mut out.authority, cut, servers);
         for server in &servers.data {

@@ -148,9 +148,12 @@ fn the_unknown_count_as_the_pool_says() {
 fn the_ttl_is_as_long_as_the_calm_within_limits() {
     let ttl = |ttl, calm: u32| {
         let health = Health { calm: [(PoolName::new("www"), calm)].into(), ..verdicts("uuuu") };
-        let mut zone = example();
-        zone.owners.values_mut().filter_map(|owner| owner.pool.as_mut()).for_each(|used| used.ttl = ttl);
-        let view = view_of(vec![zone], &endpoints(|pool| pool.ttl = ttl), &health);
+        let config = endpoints(|pool| pool.ttl = ttl);
+        let text = "@ 9 SOA ns1 hostmaster 0 60 30 3600 5\n@ 9 NS ns1\nns1 9 A 10.0.0.7\nwww POOL www\n";
+        let name = model::ZoneName::new("lb.example.test");
+        let mut nothing = |file: &str| Err(file.to_owned());
+        let zone = dns::zone::load(&name, "lb.zone", text, &BTreeMap::new(), &config, &mut nothing).unwrap();
+        let view = view_of(vec![zone], &config, &health);
         answer(&view, A, &mut 0).answers[0].ttl
     };
     let elastic = Ttl { min: 5, max: 30 };

@@ -8,11 +8,11 @@ use std::{
 
 use dns::{
     Outcome, View, Zone, Zones,
-    zone::{Owner, PoolUse, RecordSet},
+    zone::{Owners, PoolUse},
 };
 use hickory_proto::{
     op::Message,
-    rr::{LowerName, Name, RData, Record, RecordType, rdata::NULL},
+    rr::{Name, RData, Record, RecordType, rdata::NULL},
 };
 use model::{
     Health, PoolName, ServerName, VirtualHostName, ZoneName,
@@ -114,24 +114,28 @@ pub(crate) fn without(n: u8, backup: &str) -> Health {
 /// `POOL name` is a pool. TTLs: 300, pools 5, SOA 600.
 pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
     let apex = name(origin);
-    let mut owners: BTreeMap<LowerName, Owner> = BTreeMap::new();
+    let (mut records, mut pools): (Vec<(Name, u32, RData)>, Vec<_>) = (Vec::new(), Vec::new());
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut words = line.splitn(3, ' ');
         let [owner, kind, data] = [(); 3].map(|()| words.next().unwrap_or_else(|| panic!("three words: {line}")));
         let owner = if owner == "@" { apex.clone() } else { name(owner).append_domain(&apex).unwrap() };
-        let owner = owners.entry(LowerName::from(owner)).or_default();
         if kind == "POOL" {
-            owner.pool = Some(PoolUse { pool: PoolName::new(data), ttl: Ttl::fixed(5) });
+            pools.push((owner, PoolUse { pool: PoolName::new(data), ttl: Ttl::fixed(5) }));
             continue;
         }
         let kind: RecordType = kind.parse().unwrap();
         let ttl = if kind == RecordType::SOA { 600 } else { 300 };
-        let set = owner.sets.entry(kind).or_insert(RecordSet { ttl, data: Vec::new() });
         let data = rdata(kind, data);
-        if !set.data.contains(&data) {
-            set.data.push(data);
+        let same = |(other, _, before): &(Name, u32, RData)| {
+            // A DNAME is alone in its set (RFC 6672 section 2.4).
+            let alone = kind == RecordType::DNAME && before.record_type() == kind;
+            *other == owner && (alone || *before == data)
+        };
+        if !records.iter().any(same) {
+            records.push((owner, ttl, data));
         }
     }
+    let owners = Owners::from_records(&apex, records, pools);
     let text = origin.trim_end_matches('.');
     Zone { name: ZoneName::new(text), origin: apex, serial_from_cluster: true, owners, followers: Vec::new() }
 }

@@ -1,4 +1,4 @@
-//! One answering thread: receive, [`dns::respond`], send, until told to stop.
+//! One answering thread: receive, [`dns::respond_limited`], send, until told to stop.
 //!
 //! Invariants: on the way of a plain query nothing is allocated, no lock is taken and nobody is waited for; a fault while
 //! answering costs the datagrams at hand and is counted, the thread goes on.
@@ -16,7 +16,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
-use dns::{Outcome, View};
+use dns::{Client, Limiter, Outcome, View};
 use socket2::Socket;
 use tokio::sync::mpsc;
 
@@ -25,6 +25,7 @@ use super::{
     batch::{BATCH, Batch},
 };
 use crate::{
+    clock,
     dns_counters::{Cell, Dropped, Writers::One},
     dns_socket::GLANCE,
 };
@@ -69,6 +70,7 @@ pub(super) struct Worker {
     defer: mpsc::Sender<Deferred>,
     /// Where the rotation of pools stands.
     turn: u32,
+    limiter: Limiter,
     sockets: Vec<Arc<Socket>>,
     polled: Vec<libc::pollfd>,
 }
@@ -80,9 +82,10 @@ impl Worker {
         views: Arc<ArcSwap<View>>,
         defer: mpsc::Sender<Deferred>,
         turn: u32,
+        limiter: Limiter,
     ) -> Self {
         let views = Cache::new(views);
-        Self { orders, cell, views, defer, turn, sockets: Vec::new(), polled: Vec::new() }
+        Self { orders, cell, views, defer, turn, limiter, sockets: Vec::new(), polled: Vec::new() }
     }
 
     /// Answers until told to stop.
@@ -143,8 +146,9 @@ impl Worker {
                 return 0;
             }
         };
+        let now = clock::wall_micros();
         for i in 0..count {
-            self.answer(batch, i, socket);
+            self.answer(batch, i, socket, now);
         }
         for _ in 0..batch.send(&**socket) {
             self.cell.dropped(One, Dropped::Send);
@@ -152,7 +156,7 @@ impl Worker {
         count
     }
 
-    fn answer(&mut self, batch: &mut Batch, i: usize, socket: &Arc<Socket>) {
+    fn answer(&mut self, batch: &mut Batch, i: usize, socket: &Arc<Socket>, now: u64) {
         let query = batch.query(i);
         if query.cut {
             return self.cell.dropped(One, Dropped::TooLong);
@@ -160,7 +164,8 @@ impl Worker {
         if query.port == 0 || !can_reply_to(query.client) {
             return self.cell.dropped(One, Dropped::Source);
         }
-        match dns::respond(self.views.load(), query.client, query.bytes, query.reply, &mut self.turn) {
+        let (view, client) = (self.views.load(), Client { address: query.client, now });
+        match dns::respond_limited(view, client, query.bytes, query.reply, &mut self.turn, &mut self.limiter) {
             Outcome::Reply(length) => {
                 self.cell.reply(One, &query.reply[..length]);
                 batch.reply(i, length);
@@ -175,6 +180,7 @@ impl Worker {
                 place.send(Deferred { query, reply: ReplyTo { socket: Arc::downgrade(socket), client, local } });
             }
             Outcome::Drop => self.cell.dropped(One, Dropped::NotAQuery),
+            Outcome::Limited => self.cell.dropped(One, Dropped::Limited),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     digest::digest64,
     hook::HookMoment,
     id::{EndpointName, MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
+    net::Prefix,
 };
 
 /// The cluster's configuration, checked: every reference resolves, every address is used once.
@@ -378,10 +379,30 @@ pub struct DnsSettings {
     pub max_udp_size: u16,
     /// What `id.server` CH TXT and NSID say. Default: the server's name.
     pub identity: bool,
+    /// Response rate limiting over UDP; none where it is switched off.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Default for DnsSettings {
     fn default() -> Self {
-        Self { max_udp_size: 1232, identity: true }
+        Self { max_udp_size: 1232, identity: true, rate_limit: Some(RateLimit::default()) }
+    }
+}
+
+/// `[dns] rate-limit`: how many replies of one kind the clients of one network (IPv4 /24, IPv6 /56) get over UDP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RateLimit {
+    /// Replies a second, of each kind. Default 1,000: far above what a network's resolvers ask of one zone, far below what
+    /// makes an amplifier worth using.
+    pub per_second: u32,
+    /// Every so many replies over the limit a truncated one is sent, so that a true client comes by TCP; 0: never. Default 2.
+    pub slip: u8,
+    /// Networks without a limit. Loopback never has one.
+    pub allow: Vec<Prefix>,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { per_second: 1_000, slip: 2, allow: Vec::new() }
     }
 }

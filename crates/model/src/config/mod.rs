@@ -13,7 +13,8 @@ mod read;
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, HttpProbe, Monitor,
-    PartitionPolicy, Policy, Pool, PoolMember, ProbeKind, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
+    PartitionPolicy, Policy, Pool, PoolMember, ProbeKind, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost,
+    ZoneSettings,
 };
 pub use key::decode_key;
 pub use node::NodeConfig;

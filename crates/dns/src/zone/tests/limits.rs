@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use model::ZoneName;
 
 use super::{body, config, load_with, mistakes};
-use crate::zone::{load, source::Sources, template::Reader};
+use crate::zone::{
+    load,
+    source::{Sources, Text},
+    template::Reader,
+};
 
 #[test]
 fn a_word_of_any_length_is_refused_where_it_fits_no_record() {
@@ -50,12 +54,11 @@ fn at_most_a_hundred_mistakes_are_told() {
 
 #[test]
 fn reading_stops_at_the_limit_of_records() {
-    let (apex, config, variables, mut sources) =
-        ("lb.example.test.".parse().expect("a name"), config(), BTreeMap::new(), Sources::default());
+    let (config, variables, mut sources) = (config(), BTreeMap::new(), Sources::default());
     let mut include = |_: &str| Err(String::new());
-    let mut reader = Reader::new(&apex, &config, &variables, &mut include, &mut sources);
+    let mut reader = Reader::new(b"\x02lb\x07example\x04test\0", &config, &variables, &mut include, &mut sources);
     reader.most_records = 1_000;
-    reader.file("f", &"$TTL 1\n$GENERATE 0-65535 a$ A 10.0.0.1\n".repeat(5));
+    reader.file("f", Text::Kept("$TTL 1\n$GENERATE 0-65535 a$ A 10.0.0.1\n".repeat(5).into()));
     assert_eq!(reader.out.records.len(), 1_000);
     let errors = sources.into_errors();
     assert_eq!(errors.len(), 1);
@@ -78,9 +81,12 @@ fn too_many_files_end_the_reading() {
 
 #[test]
 fn a_file_beyond_the_limit_is_not_read() {
-    let head = "$TTL 60\n@ SOA ns1 h 1 1h 15m 1w 5\n@ NAMESERVERS\n";
-    let errors = load_with(&format!("{head}$INCLUDE big\n"), &mut |_| Ok(" ".repeat(64 * 1024 * 1024 + 1)));
-    let errors = errors.expect_err("too large");
+    let (config, variables, mut sources) = (config(), BTreeMap::new(), Sources::default());
+    let mut include = |_: &str| Ok(" ".repeat(1_001));
+    let mut reader = Reader::new(b"\x01a\0", &config, &variables, &mut include, &mut sources);
+    reader.largest_file = 1_000;
+    reader.file("f", Text::Borrowed("$INCLUDE big\n"));
+    let errors = sources.into_errors();
     assert_eq!((&*errors[0].file, errors[0].line), ("big", 1));
-    assert_eq!(errors[0].message, "the file has 67108865 bytes; 67108864 are the most");
+    assert_eq!(errors[0].message, "the file has 1001 bytes; 1000 are the most");
 }

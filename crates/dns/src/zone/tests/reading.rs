@@ -229,7 +229,7 @@ fn included_files_have_their_own_places_and_give_the_origin_back() {
     let head = "$TTL 60\n@ SOA ns1 hostmaster 5 1h 15m 1w 60\n@ NAMESERVERS\n";
     let text = format!("{head}x TXT x\n$INCLUDE hosts.inc sub\n  TXT y\nc A 10.0.0.4\n");
     let zone = load_with(&text, &mut include).expect("a valid zone");
-    let owners: Vec<String> = zone.owners.keys().map(ToString::to_string).collect();
+    let owners: Vec<String> = zone.owners.iter().map(|owner| owner.name().to_string()).collect();
     assert_snapshot!(owners.join("\n"), @r#"
     lb.example.test.
     c.lb.example.test.

@@ -7,8 +7,8 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, Ttl, UnknownPolicy,
-        locate,
+        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit, Ttl,
+        UnknownPolicy, locate,
     },
     diagnostic::Diagnostic,
     digest::digest64,
@@ -146,6 +146,7 @@ fn a_cluster_file_with_every_setting() {
     let witness = ["10.77.0.254", "fd00:77::1"].map(|address| address.parse().unwrap());
     assert_eq!(config.partition, PartitionPolicy::Gateway { witness: witness.into() });
     assert_eq!((config.dns.max_udp_size, config.dns.identity), (1400, false));
+    assert_eq!(config.dns.rate_limit, None);
 
     let web2 = &config.servers[&ServerName::new("web2")];
     assert_eq!(web2.addresses().count(), 2);
@@ -999,19 +1000,6 @@ fn monitors_are_checked() {
 }
 
 #[test]
-fn what_comes_later_says_so() {
-    let text = two_and("[dns]\nrate-limit = { enabled = true }\n");
-    assert_snapshot!(mistakes(&text), @r#"
-    cluster.toml:8:1: response rate limiting is not supported yet
-      |
-    8 | rate-limit = { enabled = true }
-      | ^^^^^^^^^^
-      |
-      = help: remove `rate-limit`, or write `rate-limit = { enabled = false }`
-    "#);
-}
-
-#[test]
 fn numbers_and_durations_have_limits() {
     let text = "[cluster]\nname = \"x\"\nheartbeat = { interval = \"9ms\", misses = 21 }\npartition = { policy = \"majority\", witness = [] }\n\
                 [dns]\nmax-udp-size = 0x1_0000\n[server.a]\naddress = \"10.0.0.1\"\n\
@@ -1269,4 +1257,16 @@ proptest! {
             positions_are_valid(&text, &mistakes)?;
         }
     }
+}
+
+#[test]
+fn replies_are_limited_unless_the_file_says_otherwise() {
+    let limit = |dns: &str| cluster(&two_and(dns)).dns.rate_limit;
+    assert_eq!(limit(""), Some(RateLimit::default()));
+    assert_eq!(limit("[dns]\nrate-limit = { enabled = false, slip = 3 }\n"), None);
+    let allow = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    assert_eq!(
+        limit("[dns]\nrate-limit = { per-second = 50, slip = 0, allow = [\"10.0.0.0/8\", \"fd00::/8\"] }\n"),
+        Some(RateLimit { per_second: 50, slip: 0, allow })
+    );
 }

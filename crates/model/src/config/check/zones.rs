@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     super::{
-        cluster::{DnsSettings, ZoneSettings},
+        cluster::{DnsSettings, RateLimit, ZoneSettings},
         read::{Entry, Fields, Firsts, Value},
     },
     cluster::Draft,
 };
-use crate::id::ZoneName;
+use crate::{id::ZoneName, net::Prefix};
 
 /// All zones.
 pub(super) fn zones(draft: &Draft<'_>, entries: Vec<Entry<'_>>) -> BTreeMap<ZoneName, ZoneSettings> {
@@ -75,25 +75,41 @@ fn variables(fields: &Fields<'_>) -> BTreeMap<String, String> {
 pub(super) fn dns(value: Value<'_>) -> DnsSettings {
     let default = DnsSettings::default();
     let Some(fields) = value.fields("[dns]", &["max-udp-size", "identity", "rate-limit"]) else { return default };
-    if let Some(limit) = fields.get("rate-limit") {
-        rate_limit_is_off(&limit);
-    }
     DnsSettings {
         max_udp_size: fields
             .get("max-udp-size")
             .and_then(|value| value.integer(512..=4096))
             .unwrap_or(default.max_udp_size),
         identity: fields.get("identity").and_then(|value| value.boolean()).unwrap_or(default.identity),
+        rate_limit: fields.get("rate-limit").map_or(default.rate_limit, |value| rate_limit(&value)),
     }
 }
 
-/// Response rate limiting comes later; a file that says it wants none says the truth already.
-fn rate_limit_is_off(value: &Value<'_>) {
-    let off = value.single_field("enabled").is_some_and(|enabled| enabled.boolean() == Some(false));
-    if !off {
+/// `rate-limit = { enabled = false }`, or the numbers.
+fn rate_limit(value: &Value<'_>) -> Option<RateLimit> {
+    let default = RateLimit::default();
+    let fields = value.fields("rate-limit", &["enabled", "per-second", "slip", "allow"])?;
+    let enabled = fields.get("enabled").and_then(|value| value.boolean()).unwrap_or(true);
+    let allow = fields.get("allow").and_then(|value| value.list("\"10.0.0.0/8\"")).unwrap_or_default();
+    let limit = RateLimit {
+        per_second: fields
+            .get("per-second")
+            .and_then(|value| value.integer(1..=1_000_000))
+            .unwrap_or(default.per_second),
+        slip: fields.get("slip").and_then(|value| value.integer(0..=10)).unwrap_or(default.slip),
+        allow: allow.iter().filter_map(network).collect(),
+    };
+    enabled.then_some(limit)
+}
+
+fn network(value: &Value<'_>) -> Option<Prefix> {
+    let text = value.text("10.0.0.0/8")?;
+    let network = text.parse().ok();
+    if network.is_none() {
         value.refuse(
-            "response rate limiting is not supported yet",
-            "remove `rate-limit`, or write `rate-limit = { enabled = false }`",
+            format!("`{text}` is no network"),
+            "write an address and the length of the prefix, such as \"10.0.0.0/8\" or \"fd00::/8\"",
         );
     }
+    network
 }

@@ -72,13 +72,6 @@ impl<'s> Value<'s> {
         self.node.get_ref().is_array()
     }
 
-    /// The value of `field`, where this is a table that holds nothing else.
-    pub(in crate::config) fn single_field(&self, field: &'static str) -> Option<Self> {
-        let DeValue::Table(table) = self.node.get_ref() else { return None };
-        let (key, node) = table.iter().next().filter(|(key, _)| table.len() == 1 && key.get_ref() == field)?;
-        Some(Self { source: self.source, name: field, key: key.span(), node })
-    }
-
     /// Reports a mistake in the name that the value goes by.
     pub(in crate::config) fn refuse_name(&self, message: impl Into<String>, help: impl Into<String>) {
         self.source.refuse(self.key.clone(), message, help);
