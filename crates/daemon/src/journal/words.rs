@@ -1,10 +1,13 @@
 //! How each event reads: its level, and one sentence for people. Closed: a new event does not compile until it has both.
 
+use std::net::IpAddr;
+
 use model::{
-    ServerName,
+    ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
     health::Verdict,
     hook::HookOutcome,
+    net::MacAddress,
 };
 use tracing::Level;
 
@@ -123,14 +126,11 @@ pub fn sentence(event: &Event) -> String {
         Event::HolderAnswers { virtual_host, address, mac } => {
             format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
         }
-        Event::HolderUnreachable { virtual_host, address, mac } => format!(
-            "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
-        ),
+        Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
-            let after = if *took_us > 0 { format!(" after {}", span(*took_us)) } else { String::new() };
-            format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
+            format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(*took_us))
         }
         Event::HookOverdue { virtual_host, waited_ms } => {
             format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
@@ -138,6 +138,17 @@ pub fn sentence(event: &Event) -> String {
         Event::Standby { server, on: true } => format!("{server} is on standby"),
         Event::Standby { server, on: false } => format!("{server} is off standby"),
     }
+}
+
+fn unreachable_holder(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {
+    format!(
+        "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
+    )
+}
+
+/// How long something took, where it is known.
+fn after(micros: u64) -> String {
+    if micros > 0 { format!(" after {}", span(micros)) } else { String::new() }
 }
 
 fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>) -> String {
@@ -155,7 +166,7 @@ fn span(micros: u64) -> String {
     if micros < 1000 { format!("{micros} µs") } else { format!("{}.{} ms", micros / 1000, micros % 1000 / 100) }
 }
 
-fn refused(virtual_host: &str, address: &std::net::IpAddr, reason: &AddressRefusal) -> String {
+fn refused(virtual_host: &str, address: &IpAddr, reason: &AddressRefusal) -> String {
     match reason {
         AddressRefusal::OwnAddress { interface } => {
             format!("refused {address} of {virtual_host}: it is this machine's own address on {interface}")
