@@ -132,11 +132,8 @@ pub fn sentence(event: &Event) -> String {
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
             format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(*took_us))
         }
-        Event::HookOverdue { virtual_host, waited_ms } => {
-            format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
-        }
-        Event::Standby { server, on: true } => format!("{server} is on standby"),
-        Event::Standby { server, on: false } => format!("{server} is off standby"),
+        Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
+        Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
     }
 }
 
@@ -144,6 +141,10 @@ fn unreachable_holder(virtual_host: &VirtualHostName, address: &IpAddr, mac: Mac
     format!(
         "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
     )
+}
+
+fn overdue(virtual_host: &VirtualHostName, waited_ms: u64) -> String {
+    format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
 }
 
 /// How long something took, where it is known.
