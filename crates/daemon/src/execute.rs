@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -94,22 +94,7 @@ impl Execute for Hands {
                     ward.farewell(datagrams, peers.map(|(_, address)| *address).collect());
                 }
             }
-            Effect::Addresses(desired) => match &self.addresses {
-                Some(addresses) => {
-                    // Before the kernel may have them.
-                    if let Some(ward) = &self.ward {
-                        ward.wish(&desired);
-                    }
-                    if let Some(wire) = &self.wire {
-                        wire.watch(desired.clone());
-                    }
-                    addresses.set(desired);
-                }
-                None => outcomes.extend(desired.into_keys().map(|address| Input::Address {
-                    address,
-                    outcome: AddressOutcome::Failed("this process may not change addresses".into()),
-                })),
-            },
+            Effect::Addresses(desired) => self.hold(desired, outcomes),
             Effect::Announce(addresses) => {
                 if let Some(wire) = &self.wire {
                     wire.announce(addresses);
@@ -166,6 +151,22 @@ impl Execute for Hands {
 }
 
 impl Hands {
+    /// The guardian knows before the kernel may have them; the wire's watch is on before others can object.
+    fn hold(&self, desired: BTreeMap<IpAddr, InterfaceIndex>, outcomes: &mut VecDeque<Input>) {
+        let Some(addresses) = &self.addresses else {
+            let outcome = AddressOutcome::Failed("this process may not change addresses".into());
+            let refused = |address| Input::Address { address, outcome: outcome.clone() };
+            return outcomes.extend(desired.into_keys().map(refused));
+        };
+        if let Some(ward) = &self.ward {
+            ward.wish(&desired);
+        }
+        if let Some(wire) = &self.wire {
+            wire.watch(desired.clone());
+        }
+        addresses.set(desired);
+    }
+
     /// Where the kernel will not tell, probes alone notice, at their intervals: said once.
     fn watch_ports(&self, ports: BTreeSet<u16>) {
         if let Some(Err(error)) = self.listeners.as_ref().map(|listeners| listeners.watch(ports)) {

@@ -1,10 +1,13 @@
 //! How each event reads: its level, and one sentence for people. Closed: a new event does not compile until it has both.
 
+use std::net::IpAddr;
+
 use model::{
     EndpointName, ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
     health::Verdict,
-    hook::{HookMoment, HookOutcome},
+    hook::HookOutcome,
+    net::MacAddress,
 };
 use tracing::Level;
 
@@ -123,17 +126,31 @@ pub fn sentence(event: &Event) -> String {
         Event::HolderAnswers { virtual_host, address, mac } => {
             format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
         }
-        Event::HolderUnreachable { virtual_host, address, mac } => format!(
-            "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
-        ),
+        Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
-        Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
+        Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
+            format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(*took_us))
+        }
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
-        Event::Standby { server, on: true } => format!("{server} is on standby"),
-        Event::Standby { server, on: false } => format!("{server} is off standby"),
+        Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
     }
+}
+
+fn unreachable_holder(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {
+    format!(
+        "{virtual_host} is left alone: {address} still answers from {mac}, so its holder lives; mend the heartbeat paths"
+    )
+}
+
+fn overdue(virtual_host: &VirtualHostName, waited_ms: u64) -> String {
+    format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
+}
+
+/// How long something took, where it is known.
+fn after(micros: u64) -> String {
+    if micros > 0 { format!(" after {}", span(micros)) } else { String::new() }
 }
 
 fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>) -> String {
@@ -147,15 +164,6 @@ fn judged(endpoint: &EndpointName, verdict: Verdict, up: u32, down: u32) -> Stri
     format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(verdict))
 }
 
-fn ran(virtual_host: &VirtualHostName, moment: HookMoment, reason: &str, took_us: u64) -> String {
-    let after = if took_us > 0 { format!(" after {}", span(took_us)) } else { String::new() };
-    format!("{} hook of {virtual_host}: {reason}{after}", moment.word())
-}
-
-fn overdue(virtual_host: &VirtualHostName, waited_ms: u64) -> String {
-    format!("{virtual_host} has waited {waited_ms} ms for its before-take hook: goes on without it")
-}
-
 fn who(server: &Option<ServerName>) -> &str {
     server.as_ref().map_or("nobody", ServerName::as_str)
 }
@@ -164,7 +172,7 @@ fn span(micros: u64) -> String {
     if micros < 1000 { format!("{micros} µs") } else { format!("{}.{} ms", micros / 1000, micros % 1000 / 100) }
 }
 
-fn refused(virtual_host: &str, address: &std::net::IpAddr, reason: &AddressRefusal) -> String {
+fn refused(virtual_host: &str, address: &IpAddr, reason: &AddressRefusal) -> String {
     match reason {
         AddressRefusal::OwnAddress { interface } => {
             format!("refused {address} of {virtual_host}: it is this machine's own address on {interface}")
