@@ -136,8 +136,8 @@ fn check_prints_what_would_happen() {
     virtual1      192.0.2.101  web1, web2        http-80 every 1 s
     virtual2      192.0.2.102  web2, web1        http-80 every 1 s
 
-    POOL  MEMBERS             TTL
-    www   virtual1, virtual2  5s
+    POOL  MEMBERS             POLICY       TTL
+    www   virtual1, virtual2  round-robin  5 s
 
     ZONE            TEMPLATE  NAMES  OF POOLS
     lb.example.org  lb.zone   6      2

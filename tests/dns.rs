@@ -20,7 +20,7 @@ use hickory_proto::{
 use model::{
     Health, ServerName, VirtualHostName,
     config::ClusterConfig,
-    health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
+    health::{EndpointHealth, ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
 use zone_support::{cluster, load, path};
 
@@ -42,6 +42,12 @@ fn all_well(config: &ClusterConfig) -> Health {
                 let active = Some(host.servers[0].clone());
                 (name.clone(), VirtualHostHealth { active, at_primary: true, verdict: Verdict::Up })
             })
+            .collect(),
+        calm: std::collections::BTreeMap::new(),
+        endpoints: config
+            .endpoints
+            .keys()
+            .map(|name| (name.clone(), EndpointHealth { verdict: Verdict::Up }))
             .collect(),
     }
 }

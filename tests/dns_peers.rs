@@ -104,6 +104,8 @@ fn view(zone: Zone, cluster: &ClusterConfig) -> View {
         settled: true,
         serial: 7,
         servers: cluster.servers.keys().map(|name| (name.clone(), alive)).collect(),
+        endpoints: std::collections::BTreeMap::new(),
+        calm: std::collections::BTreeMap::new(),
         virtual_hosts: hosts.map(|(name, host)| (name.clone(), held(&host.servers[0]))).collect(),
         ..Health::default()
     };

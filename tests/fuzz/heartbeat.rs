@@ -108,6 +108,7 @@ fn config() -> Arc<ClusterConfig> {
             .map(|(name, last)| (ServerName::new(name), server(last)))
             .collect(),
         virtual_hosts: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::new(),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),

@@ -71,6 +71,8 @@ static VIEW: LazyLock<View> = LazyLock::new(|| {
         settled: true,
         serial: 2_026_112_301,
         servers: ["web1", "web2"].map(|name| (ServerName::new(name), alive)).into(),
+        endpoints: BTreeMap::new(),
+        calm: BTreeMap::new(),
         virtual_hosts: BTreeMap::from([
             (VirtualHostName::new("virtual1"), held("web1")),
             (VirtualHostName::new("virtual2"), held("web2")),

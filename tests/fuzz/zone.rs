@@ -15,8 +15,8 @@ use dns::zone::load;
 use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Pool, PoolMember, Server,
-        UnknownPolicy, VirtualHost,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
+        Server, Ttl, UnknownPolicy, VirtualHost,
     },
 };
 
@@ -72,7 +72,8 @@ fn config() -> ClusterConfig {
     };
     let pool = Pool {
         members: vec![PoolMember::VirtualHost(VirtualHostName::new("v1"))],
-        ttl: 5,
+        policy: Policy::RoundRobin,
+        ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled: false,
         all_down: AllDown::All,
@@ -88,6 +89,7 @@ fn config() -> ClusterConfig {
             Server { address, also: Vec::new(), heartbeat: SocketAddr::new(address, 7946) },
         )]),
         virtual_hosts: BTreeMap::from([(VirtualHostName::new("v1"), host)]),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([(PoolName::new("www"), pool)]),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),

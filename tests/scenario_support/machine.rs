@@ -11,7 +11,7 @@ use std::{
 use cluster::{Effects, Input, Key, Keys, Node, Settings};
 use dns::{View, Zones};
 use model::{
-    BootId, Health, Instant, MonitorId, ServerName, VirtualHostName,
+    BootId, EndpointName, Health, Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::ClusterConfig,
     net::{Interface, InterfaceIndex, MacAddress, Prefix},
     report::{AddressOutcome, ProbeOrder},
@@ -36,6 +36,8 @@ pub(crate) struct Machine {
     /// The virtual addresses that its kernel has.
     pub(crate) kernel: BTreeSet<IpAddr>,
     pub(crate) services: BTreeMap<VirtualHostName, Service>,
+    /// How endpoints do, as this machine sees them.
+    pub(crate) endpoints: BTreeMap<EndpointName, Service>,
     pub(crate) process: Option<Process>,
     runs: u8,
 }
@@ -81,6 +83,7 @@ impl Machine {
             frozen: false,
             kernel: BTreeSet::new(),
             services: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             process: None,
             runs: 0,
         }
@@ -192,7 +195,10 @@ impl Machine {
 
     /// How the service does that a monitor looks at.
     pub(crate) fn service(&self, monitor: &MonitorId) -> Service {
-        self.services.get(&monitor.virtual_host).copied().unwrap_or(Service::Works)
+        match &monitor.subject {
+            Subject::VirtualHost(name) => self.services.get(name).copied().unwrap_or(Service::Works),
+            Subject::Endpoint(name, _) => self.endpoints.get(name).copied().unwrap_or(Service::Works),
+        }
     }
 }
 

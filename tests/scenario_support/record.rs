@@ -74,6 +74,7 @@ impl Record {
             | Step::Way(..)
             | Step::Heartbeats(..)
             | Step::Service(..)
+            | Step::Endpoint(..)
             | Step::Freeze { .. }
             | Step::Reload(..)
             | Step::Stranger(..) => self.line(now, "*", sentence),
@@ -160,7 +161,8 @@ fn opinion(now: Instant, machine: &Machine) -> String {
     if process.frozen {
         return "    frozen\n".to_owned();
     }
-    let Health { revision: _, settled, isolated: _, serial, servers, virtual_hosts } = &*process.health;
+    let Health { revision: _, settled, isolated: _, serial, servers, virtual_hosts, endpoints, calm: _ } =
+        &*process.health;
     let state = process.node.status(machine.local(now)).state;
     let mut out = format!("    {state}{}; zone serial {serial}\n", if *settled { "" } else { ", not settled" });
     let mut line = |what: &str, words: String| {
@@ -184,6 +186,9 @@ fn opinion(now: Instant, machine: &Machine) -> String {
             (Some(server), false) => format!("held by {server}, a backup"),
         };
         line(name.as_str(), format!("{holder}; verdict {}", format!("{:?}", host.verdict).to_lowercase()));
+    }
+    for (name, endpoint) in endpoints {
+        line(name.as_str(), format!("endpoint; verdict {}", format!("{:?}", endpoint.verdict).to_lowercase()));
     }
     for pool in process.view(&machine.name).pools() {
         let answer = process.answers.get(&pool.name).map(String::as_str).unwrap_or_default();

@@ -15,7 +15,7 @@
 use std::{fs, net::IpAddr, time::Duration};
 
 use model::{
-    ServerName, VirtualHostName,
+    EndpointName, ServerName, VirtualHostName,
     net::{MacAddress, Path},
 };
 
@@ -30,6 +30,8 @@ const SENTENCES: &str = "\
     heartbeats over PATH from A to B are lost              (PATH is UDP or Ethernet; ARP and all else goes on)
     heartbeats over PATH from A to B get through again
     the service of VIRTUAL-HOST on A stops | hangs | returns
+    the endpoint ENDPOINT stops | hangs | returns          (for all who probe it)
+    the endpoint ENDPOINT stops for A | returns for A      (a path breaks, or heals)
     A are frozen for N ms                                  (the machine: its kernel does not answer either)
     the daemon of A is frozen for N ms                     (the kernel goes on answering)
     A reload FILE
@@ -63,6 +65,8 @@ pub(crate) enum Step {
     Wire(Servers, Servers, bool),
     /// From the first to the second.
     Way(Servers, Servers, bool),
+    /// For these who probe it; none: for all.
+    Endpoint(EndpointName, Option<Servers>, Service),
     /// Heartbeats of one path, from the first to the second.
     Heartbeats(Path, Servers, Servers, bool),
     Service(VirtualHostName, Servers, Service),
@@ -138,7 +142,11 @@ fn step(sentence: &str) -> Option<Step> {
         _ => {}
     }
     if let Some(rest) = sentence.strip_prefix("the ") {
-        return wire(rest).or_else(|| service(rest)).or_else(|| network(rest)).or_else(|| frozen_daemon(rest));
+        return wire(rest)
+            .or_else(|| service(rest))
+            .or_else(|| endpoint(rest))
+            .or_else(|| network(rest))
+            .or_else(|| frozen_daemon(rest));
     }
     about_servers(sentence).or_else(|| heartbeats(sentence)).or_else(|| stranger(sentence)).or_else(|| held(sentence))
 }
@@ -207,13 +215,25 @@ fn heartbeats(text: &str) -> Option<Step> {
 fn service(text: &str) -> Option<Step> {
     let (virtual_host, rest) = text.strip_prefix("service of ")?.split_once(" on ")?;
     let (who, verb) = rest.rsplit_once(' ')?;
-    let service = match verb {
-        "stops" => Service::Stopped,
-        "hangs" => Service::Hangs,
-        "returns" => Service::Works,
-        _ => return None,
+    Some(Step::Service(VirtualHostName::new(virtual_host), servers(who)?, how(verb)?))
+}
+
+fn endpoint(text: &str) -> Option<Step> {
+    let (name, rest) = text.strip_prefix("endpoint ")?.split_once(' ')?;
+    let (verb, who) = match rest.split_once(" for ") {
+        Some((verb, who)) => (verb, Some(servers(who)?)),
+        None => (rest, None),
     };
-    Some(Step::Service(VirtualHostName::new(virtual_host), servers(who)?, service))
+    Some(Step::Endpoint(EndpointName::new(name), who, how(verb)?))
+}
+
+fn how(verb: &str) -> Option<Service> {
+    match verb {
+        "stops" => Some(Service::Stopped),
+        "hangs" => Some(Service::Hangs),
+        "returns" => Some(Service::Works),
+        _ => None,
+    }
 }
 
 fn network(text: &str) -> Option<Step> {

@@ -192,6 +192,13 @@ impl World {
                     world.machines[machine].services.insert(virtual_host.clone(), *service);
                 })?;
             }
+            Step::Endpoint(endpoint, servers, service) => {
+                let all = || self.machines.iter().map(|machine| machine.name.clone()).collect();
+                let servers = servers.clone().unwrap_or_else(all);
+                self.each(&servers, |world, machine| {
+                    world.machines[machine].endpoints.insert(endpoint.clone(), *service);
+                })?;
+            }
             Step::Freeze { servers, span, machine: whole } => self.each(servers, |world, machine| {
                 world.machines[machine].frozen = *whole;
                 if let Some(process) = &mut world.machines[machine].process {

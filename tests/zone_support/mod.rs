@@ -11,7 +11,7 @@ use std::{
 use dns::Zone;
 use model::{
     PoolName, ZoneName,
-    config::{ClusterConfig, PoolMember, parse_cluster},
+    config::{ClusterConfig, parse_cluster},
     diagnostic::Diagnostic,
 };
 
@@ -46,11 +46,7 @@ pub(crate) fn load(cluster: &ClusterConfig, relative: &str) -> Result<Zone, Vec<
 /// The addresses of all of a pool's members.
 pub(crate) fn members(cluster: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
     let members = cluster.pools[pool].members.iter();
-    let addresses = members.flat_map(|member| match member {
-        PoolMember::VirtualHost(name) => cluster.virtual_hosts[name].addresses.clone(),
-        PoolMember::Server(name) => cluster.servers[name].addresses().collect(),
-    });
-    addresses.collect()
+    members.flat_map(|member| cluster.addresses_of(member)).collect()
 }
 
 /// The templates in a directory, as paths from the root of the project, in order.

@@ -83,11 +83,36 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Ask the running DNS service about itself.
+    Dns {
+        /// What to ask.
+        #[command(subcommand)]
+        command: DnsCommand,
+    },
     /// Look at the zones that the configuration makes.
     Zone {
         /// What to do with them.
         #[command(subcommand)]
         command: ZoneCommand,
+    },
+}
+
+/// What to ask of the DNS service.
+#[derive(Subcommand, Debug)]
+pub(crate) enum DnsCommand {
+    /// Show what this server answers for a name now, and why: which record or pool, who is in or out, and the TTL.
+    #[command(after_help = "Exit codes: 0 shown; 1 the daemon cannot be reached, or the name or type is none.")]
+    Why {
+        /// The name, such as `www.lb.example.test`.
+        name: String,
+        /// The type.
+        #[arg(value_name = "TYPE", default_value = "A")]
+        kind: String,
+        /// Print the API's JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
     },
 }
 
@@ -105,6 +130,24 @@ pub(crate) enum ZoneCommand {
         serial: u32,
         /// The zone's name, such as `lb.example.test`.
         zone: String,
+    },
+    /// Show what would be answered for a name, and why, without asking anybody: with everything up, or some of it down.
+    #[command(after_help = "Exit codes: 0 shown; 1 no such zone, name, type or member; 2 bad configuration.")]
+    Query {
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// A server, virtual host or endpoint that is down; can be given more than once.
+        #[arg(long, value_name = "NAME")]
+        down: Vec<String>,
+        /// The zone's name, or its template's file.
+        #[arg(value_name = "ZONE|FILE")]
+        zone: String,
+        /// The name, such as `www.lb.example.test`, or `www`, which is taken to be in the zone.
+        name: String,
+        /// The type.
+        #[arg(value_name = "TYPE", default_value = "A")]
+        kind: String,
     },
 }
 

@@ -7,7 +7,7 @@ use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 use comfy_table::Table;
 use daemon::load::{LoadError, Loaded, load};
-use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember, VirtualHost};
+use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember, Ttl};
 
 use crate::print::{Style, Tone, lines};
 
@@ -67,7 +67,14 @@ fn summary(loaded: &Loaded, style: Style) -> String {
     );
     text += &format!("partition   {}\n", partition(&cluster.partition));
     text += &format!("dns         {}\n", dns(loaded));
-    for table in [servers(loaded, style), virtual_hosts(cluster, style), pools(cluster, style), zones(loaded, style)] {
+    let tables = [
+        servers(loaded, style),
+        virtual_hosts(cluster, style),
+        endpoints(cluster, style),
+        pools(cluster, style),
+        zones(loaded, style),
+    ];
+    for table in tables {
         text += &table.map(|table| format!("\n{table}")).unwrap_or_default();
     }
     text
@@ -114,27 +121,43 @@ fn virtual_hosts(cluster: &ClusterConfig, style: Style) -> Option<String> {
             name.to_string(),
             join(host.addresses.iter(), ", "),
             join(host.servers.iter(), ", "),
-            monitors(host),
+            monitors(&host.monitors),
         ]);
     }
     finish(&table, cluster.virtual_hosts.len())
 }
 
-fn monitors(host: &VirtualHost) -> String {
+fn endpoints(cluster: &ClusterConfig, style: Style) -> Option<String> {
+    let mut table = style.table(&["ENDPOINT", "ADDRESSES", "PROBED BY", "MONITORS"]);
+    for (name, endpoint) in cluster.endpoints.iter().take(ROWS) {
+        let probed_by =
+            if endpoint.monitors.is_empty() { "nobody".to_owned() } else { join(&endpoint.probed_by, ", ") };
+        table.add_row([
+            name.to_string(),
+            join(endpoint.addresses.iter(), ", "),
+            probed_by,
+            monitors(&endpoint.monitors),
+        ]);
+    }
+    finish(&table, cluster.endpoints.len())
+}
+
+fn monitors(monitors: &[Monitor]) -> String {
     let one = |monitor: &Monitor| format!("{} every {}", monitor.name, spell(monitor.interval));
-    if host.monitors.is_empty() { "none".to_owned() } else { join(host.monitors.iter().map(one), ", ") }
+    if monitors.is_empty() { "none".to_owned() } else { join(monitors.iter().map(one), ", ") }
 }
 
 fn pools(cluster: &ClusterConfig, style: Style) -> Option<String> {
-    let mut table = style.table(&["POOL", "MEMBERS", "TTL"]);
+    let mut table = style.table(&["POOL", "MEMBERS", "POLICY", "TTL"]);
     for (name, pool) in cluster.pools.iter().take(ROWS) {
-        let members = pool.members.iter().map(|member| match member {
-            PoolMember::VirtualHost(host) => host.as_str(),
-            PoolMember::Server(server) => server.as_str(),
-        });
-        table.add_row([name.to_string(), join(members, ", "), format!("{}s", pool.ttl)]);
+        let members = pool.members.iter().map(PoolMember::name);
+        table.add_row([name.to_string(), join(members, ", "), pool.policy.word().to_owned(), ttl(pool.ttl)]);
     }
     finish(&table, cluster.pools.len())
+}
+
+fn ttl(ttl: Ttl) -> String {
+    if ttl.is_elastic() { format!("{} to {} s", ttl.min, ttl.max) } else { format!("{} s", ttl.min) }
 }
 
 fn zones(loaded: &Loaded, style: Style) -> Option<String> {

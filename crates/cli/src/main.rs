@@ -17,10 +17,10 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use hyper::Method;
-use model::api::Status;
+use model::api::{Status, Why};
 use serde_json::{Value, json};
 
-use args::{Args, Command, LogFormat, Reach, Target, ZoneCommand};
+use args::{Args, Command, DnsCommand, LogFormat, Reach, Target, ZoneCommand};
 use print::Style;
 
 /// The daemon answers, and something is not as it should be.
@@ -41,6 +41,10 @@ fn main() -> ExitCode {
         Command::Check { config } => return check::run(&config),
         Command::Demo { keep } => return demo::run(keep),
         Command::Zone { command: ZoneCommand::Render { config, serial, zone } } => render_zone(&config, &zone, serial),
+        Command::Zone { command: ZoneCommand::Query { config, down, zone, name, kind } } => {
+            query_zone(&config, &zone, &name, &kind, &down)
+        }
+        Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
         Command::Status { json, reach } => status(json, &reach),
         Command::Events { json, reach } => events(json, &reach),
         Command::Standby(target) => command("/v1/standby", &target),
@@ -98,6 +102,33 @@ fn render_zone(config: &Path, zone: &str, serial: u32) -> Result<ExitCode> {
             Ok(ExitCode::from(error.exit_code()))
         }
     }
+}
+
+fn query_zone(config: &Path, zone: &str, name: &str, kind: &str, down: &[String]) -> Result<ExitCode> {
+    match daemon::zone_query(config, zone, name, kind, down) {
+        Ok(why) => {
+            say(&print::why::render(&why, Style::of_stdout()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
+}
+
+fn dns_why(name: &str, kind: &str, json: bool, reach: &Reach) -> Result<ExitCode> {
+    let path = "/v1/dns/why";
+    let asked = json!({ "name": name, "type": kind }).to_string();
+    let body = client::request(&client::socket(reach)?, Method::POST, path, Some(asked))?;
+    if json {
+        let value: Value = serde_json::from_slice(&body)?;
+        say(&(serde_json::to_string_pretty(&value)? + "\n"))?;
+    } else {
+        let why: Why = serde_json::from_slice(&body).context("the daemon's answer is not a reason")?;
+        say(&print::why::render(&why, Style::of_stdout()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints; a reader that has gone away, such as `head`, is no error.

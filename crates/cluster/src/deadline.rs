@@ -16,6 +16,8 @@ pub enum DeadlineName {
     Witness,
     /// The wait for first verdicts is over.
     Settle,
+    /// All has been calm about a pool for a step longer.
+    Calm,
     /// A planned stop waits no longer.
     Resign,
     /// Nothing has happened for a while.

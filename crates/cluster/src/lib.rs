@@ -9,10 +9,12 @@
 //! Deliberately not here: sockets, clocks, randomness (a boot id comes in from outside), DNS.
 
 mod aliases;
+mod calm;
 mod counters;
 pub mod deadline;
 pub mod effect;
 mod election;
+mod endpoint;
 pub mod input;
 mod links;
 pub mod membership;

@@ -21,7 +21,7 @@ use std::{
 };
 
 use model::{
-    Instant, MonitorId, ServerName,
+    Instant, MonitorId, ServerName, Subject,
     config::{self, ClusterConfig},
     health::Verdict,
     report::{ProbeOrder, ProbeResult},
@@ -101,7 +101,8 @@ pub(crate) struct Change {
     pub(crate) reason: Arc<str>,
 }
 
-/// The monitors that run on this server: those of every virtual host whose list it is on.
+/// The monitors that run on this server: those of every virtual host whose list it is on, and of every endpoint that it
+/// probes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Monitors(BTreeMap<MonitorId, Monitor>);
 
@@ -109,10 +110,7 @@ impl Monitors {
     /// Takes over a configuration. Who stays keeps its verdict.
     pub(crate) fn reconfigure(&mut self, me: &ServerName, config: &ClusterConfig) {
         let mut wanted = BTreeSet::new();
-        let target = config.servers.get(me).map(|server| server.address);
-        for (id, settings) in config.monitors() {
-            let listed = config.virtual_hosts[&id.virtual_host].servers.contains(me);
-            let Some(target) = target.filter(|_| listed) else { continue };
+        for (id, target, settings) in targets(me, config) {
             match self.0.get_mut(&id) {
                 Some(monitor) => monitor.reconfigure(settings.clone(), target),
                 None => {
@@ -124,10 +122,12 @@ impl Monitors {
         self.0.retain(|id, _| wanted.contains(id));
     }
 
-    /// A listener on this port was closed: the monitors that have to be probed at once. What is down already is not.
+    /// A listener on this port of this machine was closed: the monitors that have to be probed at once. What is down
+    /// already is not, nor is what runs elsewhere.
     pub(crate) fn suspect(&mut self, now: Instant, port: u16) -> Vec<MonitorId> {
+        let here = |id: &MonitorId| matches!(id.subject, Subject::VirtualHost(_));
         let about = |monitor: &Monitor| monitor.settings.port == port && monitor.verdict != Verdict::Down;
-        let concerned = self.0.iter_mut().filter(|(_, monitor)| about(monitor));
+        let concerned = self.0.iter_mut().filter(|(id, monitor)| here(id) && about(monitor));
         concerned
             .map(|(id, monitor)| {
                 monitor.closed = Some(now);
@@ -174,6 +174,19 @@ impl Monitors {
     pub(crate) fn longest_timeout(&self) -> Duration {
         self.0.values().map(|monitor| monitor.settings.timeout).max().unwrap_or_default()
     }
+}
+
+/// What a server has to try, and where: its own address for virtual hosts, theirs for endpoints.
+fn targets<'c>(me: &ServerName, config: &'c ClusterConfig) -> Vec<(MonitorId, IpAddr, &'c config::Monitor)> {
+    let own = config.servers.get(me).map(|server| server.address);
+    let hosts = config.virtual_hosts.iter().filter(|(_, host)| host.servers.contains(me));
+    let hosts = hosts.flat_map(|(name, host)| {
+        host.monitors.iter().map(move |monitor| (MonitorId::of_host(name, &monitor.name), own, monitor))
+    });
+    let endpoints = config.endpoints.iter().filter(|(_, endpoint)| endpoint.probed_by.contains(me));
+    let endpoints = endpoints.flat_map(|(name, endpoint)| endpoint.monitors(name));
+    let hosts = hosts.filter_map(|(id, own, monitor)| Some((id, own?, monitor)));
+    hosts.chain(endpoints).collect()
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub use self::status::ClusterStatus;
 use crate::{
     Command, Effect, Effects, Input, Keys, Membership,
     aliases::{Aliases, News},
+    calm::Calm,
     counters::Counters,
     deadline::{DeadlineName, Earliest},
     election::Election,
@@ -84,6 +85,7 @@ pub struct Node {
     /// What each peer was, whether it heard us, and what it last said when everything was decided; to tell news from repetition.
     considered: BTreeMap<ServerName, (ServerState, bool, Statement)>,
     serial: u32,
+    calm: Calm,
     health: Arc<Health>,
     counters: Counters,
     agenda: Agenda,
@@ -157,6 +159,7 @@ impl Node {
             company: BTreeSet::new(),
             considered: BTreeMap::new(),
             serial,
+            calm: Calm::default(),
             health: Arc::new(Health::default()),
             counters: Counters::default(),
             agenda: Agenda::default(),
@@ -223,6 +226,7 @@ impl Node {
         earliest.consider(self.duty.young, || DeadlineName::Listening);
         earliest.consider(self.duty.settling, || DeadlineName::Settle);
         earliest.consider(self.duty.resigning.map(|since| since + self.resign_bound()), || DeadlineName::Resign);
+        earliest.consider(self.calm.next_deadline(), || DeadlineName::Calm);
         earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
         earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
         for election in self.elections.values() {

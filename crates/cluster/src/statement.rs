@@ -27,16 +27,20 @@ pub struct Statement {
     pub stances: BTreeMap<u64, Stance>,
     /// Its monitors' verdicts, by monitor key.
     pub verdicts: BTreeMap<u64, Verdict>,
+    /// For how many seconds it has seen calm about each pool of elastic TTL, in steps, by pool key.
+    pub calm: BTreeMap<u64, u32>,
 }
 
 impl Statement {
     /// Whether both say the same, but for whom they hear.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
-        let Self { standby, resigning, goodbye, listening, configuration, serial, heard: _, stances, verdicts } = self;
+        let Self { standby, resigning, goodbye, listening, configuration, serial, heard: _, stances, verdicts, calm } =
+            self;
         (*standby, *resigning, *goodbye, *listening) == (other.standby, other.resigning, other.goodbye, other.listening)
             && (*configuration, *serial) == (other.configuration, other.serial)
             && *stances == other.stances
             && *verdicts == other.verdicts
+            && *calm == other.calm
     }
 }
 

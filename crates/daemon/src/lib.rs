@@ -32,7 +32,7 @@ use sd_notify::NotifyState;
 
 pub use journal::sentence;
 pub use logging::LogFormat;
-pub use zone_text::{ZoneTextError, zone_text};
+pub use zone_text::{ZoneTextError, zone_query, zone_text};
 
 /// The configuration has mistakes.
 const BAD_CONFIGURATION: u8 = 2;

@@ -100,6 +100,7 @@ pub(crate) fn status(
         ethernet: ethernet.status(),
         servers: sample.cluster.servers,
         virtual_hosts: sample.cluster.virtual_hosts,
+        endpoints: sample.cluster.endpoints,
         pools: view.pools(),
         dns: DnsStatus {
             serial: view.serial(),

@@ -12,13 +12,16 @@
 pub(crate) mod block;
 mod build;
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher},
+};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use model::{
     ZoneName,
-    config::{ClusterConfig, RateLimit},
+    config::{ClusterConfig, RateLimit, Ttl},
 };
 
 use self::block::{Block, Fix};
@@ -26,7 +29,7 @@ use crate::{
     cookie::Secret,
     pool::Pools,
     wire::{NameBuf, rtype},
-    zone::Zone,
+    zone::{Follower, Zone},
 };
 
 /// All zones of a configuration, compiled. Immutable; shared by every [`crate::View`].
@@ -44,6 +47,9 @@ pub struct Zones {
     pub(crate) pools: Pools,
     /// Each pair of a pool and a TTL that some name uses.
     pub(crate) uses: Vec<Use>,
+    /// Records that follow pools, and at which node and type they stand.
+    pub(crate) followers: Vec<Followed>,
+    following: BTreeMap<(u32, u16), u32>,
     /// Labels of the deepest node and of the highest apex.
     deepest: usize,
     highest: usize,
@@ -133,7 +139,14 @@ pub(crate) struct ZoneInfo {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Use {
     pub(crate) pool: usize,
-    pub(crate) ttl: u32,
+    pub(crate) ttl: Ttl,
+}
+
+/// Records that follow a pool, one a member.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) pool: usize,
+    pub(crate) follower: Follower,
 }
 
 /// Where a name leads.
@@ -175,6 +188,8 @@ impl Zones {
             referrals: Vec::new(),
             pools: Pools::of(config),
             uses: Vec::new(),
+            followers: Vec::new(),
+            following: BTreeMap::new(),
             deepest: 0,
             highest: usize::MAX,
             max_udp_size: config.dns.max_udp_size,
@@ -257,6 +272,12 @@ impl Zones {
     /// A node's record sets, in the order of their types' numbers.
     pub(crate) fn sets(&self, node: &Node) -> &[Set] {
         &self.sets[node.first_set as usize..][..usize::from(node.set_count)]
+    }
+
+    /// The records of that type at a node that follow a pool; of any type, where ANY is asked for.
+    pub(crate) fn follower(&self, node: u32, asked: u16) -> Option<u32> {
+        let types = if asked == rtype::ANY { (node, 0)..=(node, u16::MAX) } else { (node, asked)..=(node, asked) };
+        self.following.range(types).next().map(|(_, follower)| *follower)
     }
 
     /// A block's bytes.

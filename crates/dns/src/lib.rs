@@ -14,7 +14,9 @@ mod lookup;
 mod name;
 mod pool;
 mod respond;
+mod ring;
 mod view;
+mod why;
 mod wire;
 pub mod zone;
 

@@ -8,12 +8,13 @@
 //!
 //! Deliberately not here: who holds which address (`cluster`), the records' bytes ([`crate::view`]).
 
+mod words;
+
 use std::net::IpAddr;
 
 use model::{
-    Health, PoolName, ServerName, VirtualHostName,
-    api::{PoolMemberStatus, PoolStatus},
-    config::{AllDown, ClusterConfig, PoolMember, UnknownPolicy},
+    EndpointName, Health, PoolName, ServerName, VirtualHostName,
+    config::{AllDown, ClusterConfig, Policy, PoolMember, UnknownPolicy},
     health::{ServerState, Verdict},
 };
 
@@ -24,6 +25,7 @@ use crate::wire::{ExtendedError, extended};
 pub(crate) struct Pools {
     hosts: Vec<VirtualHostName>,
     servers: Vec<ServerName>,
+    endpoints: Vec<EndpointName>,
     pools: Vec<Pool>,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct Pools {
 struct Pool {
     name: PoolName,
     members: Vec<Member>,
+    policy: Policy,
     max_answers: usize,
     keep_doubled: bool,
     all_down: AllDown,
@@ -49,21 +52,45 @@ enum Kind {
     VirtualHost(usize),
     /// Index into `Pools::servers`.
     Server(usize),
+    /// Index into `Pools::endpoints`.
+    Endpoint(usize),
 }
 
 /// What a pool answers now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum PoolState {
     /// These addresses, at most so many of each family at a time. None of a family is a clean NODATA.
-    Answers { addresses: Vec<IpAddr>, at_most: usize },
+    Answers { answered: Vec<Answered>, at_most: usize },
     /// We do not know: SERVFAIL, so that resolvers ask another server.
     Servfail,
+}
+
+/// An address that is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Answered {
+    pub(crate) address: IpAddr,
+    /// Whose it is: an index into the pool's members.
+    pub(crate) member: u16,
+    /// What counts of the member's weight.
+    pub(crate) weight: u16,
+}
+
+/// A member as it is offered in records that name members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Offered {
+    pub(crate) member: usize,
+    /// From 1: who is to be tried first.
+    pub(crate) priority: u16,
+    /// The share among those of one priority.
+    pub(crate) weight: u16,
 }
 
 /// A pool's state with the reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Evaluated {
     pub(crate) state: PoolState,
+    /// Seconds that all has been calm.
+    pub(crate) calm: u32,
     mode: Mode,
     members: Vec<Standing>,
 }
@@ -93,6 +120,13 @@ enum Standing {
     Unheld,
     ServiceDown {
         by: usize,
+    },
+    Endpoint(Verdict),
+    /// Could be answered, and has weight 0 while others live.
+    Spare,
+    /// Could be answered, and this other member comes first.
+    Behind {
+        first: usize,
     },
     /// The holder answers through this other member, for every family that this one has.
     Doubled {
@@ -126,26 +160,24 @@ impl Pools {
     pub(crate) fn of(config: &ClusterConfig) -> Self {
         let hosts: Vec<_> = config.virtual_hosts.keys().cloned().collect();
         let servers: Vec<_> = config.servers.keys().cloned().collect();
-        let member = |member: &PoolMember| match member {
-            PoolMember::VirtualHost(name) => {
-                let addresses = config.virtual_hosts.get(name)?.addresses.clone();
-                Some(Member { kind: Kind::VirtualHost(hosts.binary_search(name).ok()?), addresses })
-            }
-            PoolMember::Server(name) => {
-                let addresses = config.servers.get(name)?.addresses().collect();
-                Some(Member { kind: Kind::Server(servers.binary_search(name).ok()?), addresses })
-            }
+        let endpoints: Vec<_> = config.endpoints.keys().cloned().collect();
+        let kind = |member: &PoolMember| match member {
+            PoolMember::VirtualHost(name) => hosts.binary_search(name).ok().map(Kind::VirtualHost),
+            PoolMember::Server(name) => servers.binary_search(name).ok().map(Kind::Server),
+            PoolMember::Endpoint(name) => endpoints.binary_search(name).ok().map(Kind::Endpoint),
         };
+        let member = |member| Some(Member { kind: kind(member)?, addresses: config.addresses_of(member) });
         let pools = config.pools.iter().map(|(name, pool)| Pool {
             name: name.clone(),
             members: pool.members.iter().filter_map(member).collect(),
+            policy: pool.policy.clone(),
             max_answers: pool.max_answers.map_or(usize::MAX, usize::from),
             keep_doubled: pool.keep_doubled,
             all_down: pool.all_down,
             unknown: pool.unknown,
         });
         let pools = pools.collect();
-        Self { hosts, servers, pools }
+        Self { hosts, servers, endpoints, pools }
     }
 
     /// The index of a pool.
@@ -157,7 +189,30 @@ impl Pools {
     pub(crate) fn evaluate(&self, health: &Health) -> Vec<Evaluated> {
         let hosts: Vec<_> = self.hosts.iter().map(|name| self.host_state(health, name)).collect();
         let servers: Vec<_> = self.servers.iter().map(|name| server_standing(health, name)).collect();
-        self.pools.iter().map(|pool| pool.evaluate(health, &hosts, &servers)).collect()
+        let endpoints: Vec<_> = self.endpoints.iter().map(|name| endpoint_verdict(health, name)).collect();
+        self.pools.iter().map(|pool| pool.evaluate(health, &hosts, &servers, &endpoints)).collect()
+    }
+
+    /// The members that a pool offers to clients that choose by themselves (SRV, SVCB), with their priorities; none: we
+    /// do not know.
+    pub(crate) fn offered(&self, index: usize, evaluated: &Evaluated) -> Option<Vec<Offered>> {
+        let pool = &self.pools[index];
+        let all = match evaluated.mode {
+            Mode::Normal => false,
+            Mode::AllDown(AllDown::All) | Mode::Unknown(UnknownPolicy::All) => true,
+            Mode::AllDown(AllDown::Nodata) => return Some(Vec::new()),
+            Mode::AllDown(AllDown::Servfail) | Mode::Unknown(UnknownPolicy::Servfail) | Mode::Isolated => return None,
+        };
+        let lives = |standing: &Standing| pool.is_in(standing) || matches!(standing, Standing::Behind { .. });
+        let members = evaluated.members.iter().enumerate().filter(|(_, standing)| all || lives(standing));
+        let offer = |(place, (member, _)): (u16, (usize, &Standing))| match &pool.policy {
+            Policy::RoundRobin => Offered { member, priority: 1, weight: 1 },
+            Policy::Weighted(weights) => {
+                Offered { member, priority: 1, weight: weights.get(member).copied().unwrap_or(1).max(1) }
+            }
+            Policy::Failover => Offered { member, priority: place, weight: 0 },
+        };
+        Some((1..).zip(members).map(offer).collect())
     }
 
     fn host_state(&self, health: &Health, name: &VirtualHostName) -> HostState {
@@ -167,63 +222,6 @@ impl Pools {
             (None, _) => HostState::Unheld,
             (Some(by), Verdict::Down) => HostState::ServiceDown { by },
             (Some(by), Verdict::Unknown | Verdict::Up) => HostState::Held { by, at_primary: host.at_primary },
-        }
-    }
-
-    /// Every pool for people.
-    pub(crate) fn status(&self, evaluated: &[Evaluated]) -> Vec<PoolStatus> {
-        let pools = self.pools.iter().zip(evaluated);
-        pools
-            .map(|(pool, state)| PoolStatus { name: pool.name.to_string(), members: self.members(pool, state) })
-            .collect()
-    }
-
-    fn members(&self, pool: &Pool, evaluated: &Evaluated) -> Vec<PoolMemberStatus> {
-        let members = pool.members.iter().zip(&evaluated.members);
-        let status = members.map(|(member, standing)| {
-            let (answered, rule) = match evaluated.mode {
-                Mode::Normal => (standing.is_in(), None),
-                Mode::AllDown(AllDown::All) => (true, Some("everything is down, so all are answered")),
-                Mode::AllDown(AllDown::Servfail | AllDown::Nodata) => (false, None),
-                Mode::Unknown(UnknownPolicy::All) => (true, Some("nothing is known yet, so all are answered")),
-                Mode::Unknown(UnknownPolicy::Servfail) => (false, Some("nothing is known yet")),
-                Mode::Isolated => (false, Some("this server is isolated and vouches for nothing")),
-            };
-            let words = self.words(pool, standing);
-            PoolMemberStatus {
-                name: self.name(member.kind).to_owned(),
-                addresses: member.addresses.clone(),
-                answered,
-                why: rule.map_or(words.clone(), |rule| format!("{words}; {rule}")),
-            }
-        });
-        status.collect()
-    }
-
-    fn name(&self, kind: Kind) -> &str {
-        match kind {
-            Kind::VirtualHost(index) => self.hosts[index].as_str(),
-            Kind::Server(index) => self.servers[index].as_str(),
-        }
-    }
-
-    fn words(&self, pool: &Pool, standing: &Standing) -> String {
-        let server = |index: &usize| &self.servers[*index];
-        match standing {
-            Standing::ServerUp => "alive".to_owned(),
-            Standing::ServerStandby => "on standby".to_owned(),
-            Standing::ServerDown(ServerState::Dead) => "dead".to_owned(),
-            Standing::ServerDown(ServerState::Left) => "has left".to_owned(),
-            Standing::ServerDown(ServerState::Unknown) => "not heard so far".to_owned(),
-            Standing::ServerDown(ServerState::Alive | ServerState::Suspect) => "not known".to_owned(),
-            Standing::Held { by, at_primary: true } => format!("held by {}", server(by)),
-            Standing::Held { by, at_primary: false } => format!("held by backup {}", server(by)),
-            Standing::Unheld => "held by nobody".to_owned(),
-            Standing::ServiceDown { by } => format!("its service is down on {}", server(by)),
-            Standing::Doubled { by, through } => {
-                let other = self.name(pool.members[*through].kind);
-                format!("on backup {}, which already answers for {other}", server(by))
-            }
         }
     }
 }
@@ -236,9 +234,10 @@ impl Standing {
 
     fn is_in(&self) -> bool {
         match self {
-            Self::ServerUp | Self::Held { .. } => true,
+            Self::ServerUp | Self::Held { .. } | Self::Endpoint(Verdict::Up) => true,
             Self::ServerStandby | Self::ServerDown(_) | Self::Unheld | Self::ServiceDown { .. } => false,
-            Self::Doubled { .. } => false,
+            Self::Doubled { .. } | Self::Spare | Self::Behind { .. } => false,
+            Self::Endpoint(Verdict::Down | Verdict::Unknown) => false,
         }
     }
 }
@@ -268,9 +267,14 @@ fn server_standing(health: &Health, name: &ServerName) -> Standing {
     }
 }
 
+fn endpoint_verdict(health: &Health, name: &EndpointName) -> Verdict {
+    health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict)
+}
+
 impl Pool {
-    fn evaluate(&self, health: &Health, hosts: &[HostState], servers: &[Standing]) -> Evaluated {
+    fn evaluate(&self, health: &Health, hosts: &[HostState], servers: &[Standing], endpoints: &[Verdict]) -> Evaluated {
         let standing = |member: &Member| match member.kind {
+            Kind::Endpoint(index) => Standing::Endpoint(endpoints[index]),
             Kind::Server(index) => servers[index].clone(),
             Kind::VirtualHost(index) => match hosts[index] {
                 HostState::Held { by, at_primary } => Standing::Held { by, at_primary },
@@ -279,14 +283,18 @@ impl Pool {
             },
         };
         let mut members: Vec<_> = self.members.iter().map(standing).collect();
-        let addresses = self.living(&mut members);
-        let every = || self.members.iter().flat_map(|member| member.addresses.iter().copied()).collect();
+        let mut living = self.living(&mut members);
+        self.apply_policy(&mut living, &mut members);
+        let guessed = members.contains(&Standing::Endpoint(Verdict::Unknown));
+        let every = || (0..self.members.len()).flat_map(|index| self.addresses(index)).collect();
         let (mode, state) = if health.isolated {
             (Mode::Isolated, None)
         } else if !health.settled {
             (Mode::Unknown(self.unknown), (self.unknown == UnknownPolicy::All).then(every))
-        } else if !addresses.is_empty() {
-            (Mode::Normal, Some(addresses))
+        } else if !living.is_empty() {
+            (Mode::Normal, Some(living))
+        } else if guessed && self.unknown == UnknownPolicy::Servfail {
+            (Mode::Unknown(self.unknown), None)
         } else {
             let state = match self.all_down {
                 AllDown::All => Some(every()),
@@ -295,35 +303,77 @@ impl Pool {
             };
             (Mode::AllDown(self.all_down), state)
         };
-        let answers = |addresses| PoolState::Answers { addresses, at_most: self.max_answers };
-        Evaluated { state: state.map_or(PoolState::Servfail, answers), mode, members }
+        let answers = |answered| PoolState::Answers { answered, at_most: self.max_answers };
+        let calm = health.calm.get(&self.name).copied().unwrap_or(0);
+        Evaluated { state: state.map_or(PoolState::Servfail, answers), calm, mode, members }
+    }
+
+    /// A member's addresses. A weight of 0 counts as 1: who has it is here because there is nobody else.
+    fn addresses(&self, index: usize) -> impl Iterator<Item = Answered> {
+        let weight = match &self.policy {
+            Policy::Weighted(weights) => weights.get(index).copied().unwrap_or(1).max(1),
+            Policy::RoundRobin | Policy::Failover => 1,
+        };
+        let member = u16::try_from(index).expect("fewer than 65,536 members");
+        self.members[index].addresses.iter().map(move |address| Answered { address: *address, member, weight })
+    }
+
+    /// Takes those out who are answered only in need, while there is none.
+    fn apply_policy(&self, living: &mut Vec<Answered>, members: &mut [Standing]) {
+        match &self.policy {
+            Policy::RoundRobin => {}
+            Policy::Weighted(weights) => {
+                let spare = |one: &Answered| weights.get(usize::from(one.member)) == Some(&0);
+                if !living.iter().all(spare) {
+                    living.iter().filter(|one| spare(one)).for_each(|one| {
+                        members[usize::from(one.member)] = Standing::Spare;
+                    });
+                    living.retain(|one| !spare(one));
+                }
+            }
+            Policy::Failover => {
+                let Some(first) = living.first().map(|one| one.member) else { return };
+                for one in living.iter().filter(|one| one.member != first) {
+                    members[usize::from(one.member)] = Standing::Behind { first: usize::from(first) };
+                }
+                living.retain(|one| one.member == first);
+            }
+        }
+    }
+
+    /// Whether a member with this standing is answered. Who is not known yet counts by the pool's policy.
+    fn is_in(&self, standing: &Standing) -> bool {
+        standing.is_in() || (*standing == Standing::Endpoint(Verdict::Unknown) && self.unknown == UnknownPolicy::All)
     }
 
     /// The addresses of the members that are up, in their order, without those that their holder doubles: the members
     /// that are thinned out wholly get that standing.
-    fn living(&self, members: &mut [Standing]) -> Vec<IpAddr> {
+    fn living(&self, members: &mut [Standing]) -> Vec<Answered> {
         // Who answers already in which family, and through which member: those at home first, then backups in order.
         let mut answering = Answering(Vec::new());
         for (index, (member, standing)) in self.members.iter().zip(&*members).enumerate() {
             let at_home = match member.kind {
-                Kind::Server(server) => standing.is_in().then_some(server),
+                Kind::Server(server) => self.is_in(standing).then_some(server),
                 Kind::VirtualHost(_) => standing.home(),
+                Kind::Endpoint(_) => None,
             };
             for (by, address) in at_home.into_iter().flat_map(|by| member.addresses.iter().map(move |at| (by, at))) {
                 answering.first(by, address, index);
             }
         }
         let mut addresses = Vec::with_capacity(2 * self.members.len());
-        for (index, member) in self.members.iter().enumerate() {
+        for index in 0..self.members.len() {
             let Standing::Held { by, at_primary: false } = members[index] else {
-                addresses.extend(members[index].is_in().then_some(&member.addresses).into_iter().flatten());
+                if self.is_in(&members[index]) {
+                    addresses.extend(self.addresses(index));
+                }
                 continue;
             };
             let (before, mut doubled) = (addresses.len(), None);
-            for address in &member.addresses {
-                let through = answering.first(by, address, index);
+            for one in self.addresses(index) {
+                let through = answering.first(by, &one.address, index);
                 if through == index || self.keep_doubled {
-                    addresses.push(*address);
+                    addresses.push(one);
                 } else {
                     doubled = Some(through);
                 }

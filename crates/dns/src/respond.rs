@@ -241,14 +241,15 @@ impl Walk<'_, '_> {
                 self.follow(name, node, alias, index, seen)
             }
             Link::Alias(_) | Link::Referral(_) | Link::Tree(_) | Link::Nowhere => {
-                self.data(node, exact);
+                self.data(index, exact);
                 None
             }
         }
     }
 
     /// The records asked for, or NODATA.
-    fn data(&mut self, node: &Node, exact: bool) {
+    fn data(&mut self, index: u32, exact: bool) {
+        let node = self.view.zones.node(index);
         self.authoritative();
         let sets = self.view.zones.sets(node);
         if node.pool != NONE && matches!(self.rtype, rtype::A | rtype::AAAA | rtype::ANY) && self.pool(node.pool) {
@@ -260,6 +261,7 @@ impl Walk<'_, '_> {
                 let usual = exact && self.aliases == 0;
                 self.set(Section::Answer, node, set, usual);
             }
+            None if self.follows(index) => {}
             None => self.deny(node),
         }
     }
@@ -271,9 +273,7 @@ impl Walk<'_, '_> {
         let rings = match records {
             Records::Rings(rings) => rings,
             Records::Servfail => {
-                self.reply.clear();
-                self.reply.rcode = rcode::SERVFAIL;
-                self.reply.authoritative = false;
+                self.fail();
                 return true;
             }
         };
@@ -299,6 +299,30 @@ impl Walk<'_, '_> {
             return true;
         }
         false
+    }
+
+    /// Records that follow a pool; false if there are none of the type asked for now.
+    fn follows(&mut self, index: u32) -> bool {
+        let Some(follower) = self.view.zones.follower(index, self.rtype) else { return false };
+        let (records, degraded) = self.view.followed(follower);
+        self.reply.extended = degraded;
+        let Some((bytes, records)) = records else {
+            self.fail();
+            return true;
+        };
+        let placed = self.reply.put(Section::Answer, bytes, records);
+        self.reply.truncated |= placed.records < records;
+        if self.aliases > 0 {
+            self.reply.set_owners(placed.start, placed.records, self.spot.pointer());
+        }
+        records > 0
+    }
+
+    /// We do not know: resolvers ask another server.
+    fn fail(&mut self) {
+        self.reply.clear();
+        self.reply.rcode = rcode::SERVFAIL;
+        self.reply.authoritative = false;
     }
 
     /// A CNAME record, and the name that it leads to.

@@ -5,14 +5,18 @@
 //!
 //! Deliberately not here: which view is in force (`daemon` swaps them whole).
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use model::{Health, ZoneName, api::PoolStatus};
+use model::{
+    Health, ZoneName,
+    api::{PoolStatus, PoolWhy},
+};
 
 use crate::{
-    compile::Zones,
+    compile::{Followed, Use, Zones},
     pool::{Evaluated, PoolState},
-    wire::{ExtendedError, HEADER, IN, rtype},
+    ring::Ring,
+    wire::{ExtendedError, HEADER, IN},
 };
 
 /// What is answered now. See [`crate::respond()`].
@@ -24,6 +28,8 @@ pub struct View {
     evaluated: Vec<Evaluated>,
     /// For each use of a pool, its records, and why they are not what they might be.
     uses: Vec<(Records, Option<ExtendedError>)>,
+    /// For each set that follows a pool, its records; none: we do not know.
+    followers: Vec<Option<(Box<[u8]>, u16)>>,
 }
 
 /// A pool's records with some TTL.
@@ -35,35 +41,22 @@ pub(crate) enum Records {
     Servfail,
 }
 
-/// Records of one family in rotation, owned by the question's name.
-#[derive(Debug, Default)]
-pub(crate) struct Ring {
-    /// All records, twice over: whatever the first one is, those that follow stand behind it.
-    bytes: Box<[u8]>,
-    /// How many records there are.
-    records: u16,
-    /// How many go into one answer.
-    at_most: u16,
-    /// Bytes of one record.
-    size: usize,
-}
-
 impl View {
     /// The zones under `health`. `identity` is what this server calls itself (RFC 4892, RFC 5001); at most 255 bytes of
     /// it are told.
     pub fn build(zones: &Arc<Zones>, health: &Health, identity: &str) -> Self {
         let evaluated = zones.pools.evaluate(health);
-        let records = |state: &PoolState, ttl| match state {
+        let records = |used: &Use| match &evaluated[used.pool].state {
             PoolState::Servfail => Records::Servfail,
-            PoolState::Answers { addresses, at_most } => Records::Rings([
-                Ring::of(addresses.iter().filter(|address| address.is_ipv4()), ttl, *at_most),
-                Ring::of(addresses.iter().filter(|address| address.is_ipv6()), ttl, *at_most),
-            ]),
+            PoolState::Answers { answered, at_most } => {
+                let ttl = used.ttl.after(evaluated[used.pool].calm);
+                Records::Rings([false, true].map(|six| Ring::of(answered, six, ttl, *at_most)))
+            }
         };
-        let used = |pool: &Evaluated, ttl| (records(&pool.state, ttl), pool.degraded());
-        let uses = zones.uses.iter().map(|each| used(&evaluated[each.pool], each.ttl)).collect();
+        let uses = zones.uses.iter().map(|used| (records(used), evaluated[used.pool].degraded())).collect();
+        let followers = zones.followers.iter().map(|one| follow(zones, &evaluated[one.pool], one)).collect();
         let identity = &identity.as_bytes()[..identity.len().min(255)];
-        Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses }
+        Self { zones: zones.clone(), serial: health.serial, identity: identity.into(), evaluated, uses, followers }
     }
 
     /// The serial in the SOA of every zone that asks for the cluster's.
@@ -86,40 +79,43 @@ impl View {
         Some(&*self.identity).filter(|identity| self.zones.tell_identity && !identity.is_empty())
     }
 
+    /// A pool's part in an answer.
+    pub(crate) fn pool_why(&self, used: u32) -> PoolWhy {
+        let used = self.zones.uses[used as usize];
+        self.zones.pools.why(used.pool, &self.evaluated[used.pool], used.ttl)
+    }
+
+    /// The part of the pool that a set of records follows.
+    pub(crate) fn follower_why(&self, follower: u32) -> PoolWhy {
+        let one = &self.zones.followers[follower as usize];
+        self.zones.pools.why(one.pool, &self.evaluated[one.pool], one.follower.ttl)
+    }
+
+    /// The records of a set that follows a pool, owned by the question's name, and how many; none: we do not know. With
+    /// them why they are not what they might be.
+    pub(crate) fn followed(&self, follower: u32) -> (Option<(&[u8], u16)>, Option<ExtendedError>) {
+        let records = self.followers[follower as usize].as_ref().map(|(bytes, records)| (&**bytes, *records));
+        (records, self.evaluated[self.zones.followers[follower as usize].pool].degraded())
+    }
+
     pub(crate) fn records(&self, used: u32) -> (&Records, Option<ExtendedError>) {
         let (records, degraded) = &self.uses[used as usize];
         (records, *degraded)
     }
 }
 
-impl Ring {
-    fn of<'a>(addresses: impl Iterator<Item = &'a IpAddr> + Clone, ttl: u32, at_most: usize) -> Self {
-        let records = addresses.clone().count();
-        let size = addresses.clone().next().map_or(0, |first| if first.is_ipv4() { 16 } else { 28 });
-        let mut bytes = Vec::with_capacity(2 * records * size);
-        for address in addresses {
-            let (kind, octets) = match address {
-                IpAddr::V4(four) => (rtype::A, &four.octets()[..]),
-                IpAddr::V6(six) => (rtype::AAAA, &six.octets()[..]),
-            };
-            for field in [0xC000 | HEADER as u16, kind, IN] {
-                bytes.extend_from_slice(&field.to_be_bytes());
-            }
-            bytes.extend_from_slice(&ttl.to_be_bytes());
-            bytes.extend_from_slice(&(octets.len() as u16).to_be_bytes());
-            bytes.extend_from_slice(octets);
+/// One record for each member that is offered.
+fn follow(zones: &Zones, evaluated: &Evaluated, one: &Followed) -> Option<(Box<[u8]>, u16)> {
+    let (mut bytes, mut records) = (Vec::new(), 0);
+    for offered in zones.pools.offered(one.pool, evaluated)? {
+        let data = one.follower.data(offered.member, offered.priority, offered.weight);
+        for field in [0xC000 | HEADER as u16, one.follower.rtype.into(), IN] {
+            bytes.extend_from_slice(&field.to_be_bytes());
         }
-        bytes.extend_from_within(..);
-        let narrow = |count: usize| u16::try_from(count).expect("a pool of fewer than 65,536 addresses");
-        Self { bytes: bytes.into(), records: narrow(records), at_most: narrow(at_most.min(records)), size }
+        bytes.extend_from_slice(&one.follower.ttl.after(evaluated.calm).to_be_bytes());
+        bytes.extend_from_slice(&u16::try_from(data.len()).expect("names and parameters were checked").to_be_bytes());
+        bytes.extend_from_slice(&data);
+        records += 1;
     }
-
-    /// The records of the answer number `turn`, in wire form, and how many. Each answer starts one further.
-    pub(crate) fn turn(&self, turn: u16) -> (&[u8], u16) {
-        if self.records == 0 {
-            return (&[], 0);
-        }
-        let first = usize::from(turn % self.records) * self.size;
-        (&self.bytes[first..first + usize::from(self.at_most) * self.size], self.at_most)
-    }
+    Some((bytes.into(), records))
 }

@@ -134,7 +134,7 @@ fn a_probe_at_once_tells_a_closed_port_from_one_that_another_still_serves() {
         let host = one_host(&mut lab);
         let (_listeners, closings) = start(&host, &[8080]);
         let (one, other) = (listen(&host, "10.77.0.11:8080"), listen(&host, "10.77.0.11:8080"));
-        let monitor = MonitorId { virtual_host: VirtualHostName::new("virtual1"), monitor: "tcp".into() };
+        let monitor = MonitorId::of_host(&VirtualHostName::new("virtual1"), &"tcp".into());
         let (interval, timeout) = (Duration::from_secs(3600), Duration::from_secs(5));
         let order = ProbeOrder { target: ip("10.77.0.11"), port: 8080, kind: ProbeKind::Tcp, interval, timeout };
         let (sink, results) = reports();

@@ -26,6 +26,9 @@ pub struct Status {
     pub servers: Vec<ServerStatus>,
     /// Every virtual host.
     pub virtual_hosts: Vec<VirtualHostStatus>,
+    /// Every endpoint.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointStatus>,
     /// Every pool.
     pub pools: Vec<PoolStatus>,
     /// The configuration in force.
@@ -137,10 +140,35 @@ pub struct CandidateStatus {
 pub struct MonitorStatus {
     /// Its name.
     pub name: String,
+    /// The address tried, where the monitor is an endpoint's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// `up`, `down` or `unknown`.
     pub verdict: String,
     /// The last probe's words; known for this server's own probes only.
     pub reason: Option<Arc<str>>,
+}
+
+/// An endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// `up`, `down` or `unknown`: what the majority of those who probe it find.
+    pub verdict: String,
+    /// Who probes it, and what each finds.
+    pub probed_by: Vec<ProberStatus>,
+}
+
+/// One server that probes an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProberStatus {
+    /// The server's name.
+    pub name: String,
+    /// Each monitor's verdict there; none while nothing is heard from the server.
+    pub monitors: Vec<MonitorStatus>,
 }
 
 /// A pool.
@@ -163,6 +191,47 @@ pub struct PoolMemberStatus {
     pub answered: bool,
     /// Why, or why not.
     pub why: String,
+}
+
+/// Why a name is answered as it is: what `standin dns why` says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Why {
+    /// The name asked for, absolute.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `NOERROR`, `NXDOMAIN`, `SERVFAIL`, `REFUSED` and so on.
+    pub rcode: String,
+    /// Whether the answer is authoritative.
+    pub authoritative: bool,
+    /// What leads to the answer, step by step: words for a person.
+    pub steps: Vec<String>,
+    /// The pool that gives the addresses, if one does.
+    pub pool: Option<PoolWhy>,
+    /// The answer section as lines of a master file; the next answer may begin with another record.
+    pub answer: Vec<String>,
+    /// The authority section.
+    pub authority: Vec<String>,
+    /// The additional section.
+    pub additional: Vec<String>,
+}
+
+/// A pool's part in an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolWhy {
+    /// Its name.
+    pub name: String,
+    /// `round-robin`, `weighted` or `failover`.
+    pub policy: String,
+    /// Which of its rules decided: words for a person.
+    pub rule: String,
+    /// The answer's TTL in seconds.
+    pub ttl: u32,
+    /// Why it is that: words for a person.
+    pub ttl_why: String,
+    /// Its members.
+    pub members: Vec<PoolMemberStatus>,
 }
 
 /// The configuration in force.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     health::Verdict,
     hook::{HookMoment, HookOutcome},
-    id::{BootId, MonitorId, ServerName, Term, VirtualHostName},
+    id::{BootId, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
 };
 
@@ -261,6 +261,17 @@ pub enum Event {
         verdict: Verdict,
         /// The last probe's own words.
         reason: Arc<str>,
+    },
+    /// What the majority of those who probe an endpoint find has changed.
+    EndpointChanged {
+        /// Which.
+        endpoint: EndpointName,
+        /// Its verdict.
+        verdict: Verdict,
+        /// Servers that find it up, and that find it down, where its worst monitor is concerned.
+        up: u32,
+        /// See `up`.
+        down: u32,
     },
     /// A hook has ended, or could not be run.
     HookRan {

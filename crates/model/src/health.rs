@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::id::{ServerName, VirtualHostName};
+use crate::{
+    config::ClusterConfig,
+    id::{EndpointName, PoolName, ServerName, VirtualHostName},
+};
 
 /// The thresholded result of probes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
@@ -67,6 +70,13 @@ pub struct VirtualHostHealth {
     pub verdict: Verdict,
 }
 
+/// An endpoint's health: what the majority of those who probe it find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndpointHealth {
+    /// The worst of its monitors' verdicts; `Up` where there are none.
+    pub verdict: Verdict,
+}
+
 /// The cluster as one server sees it at one instant. Immutable; published whole.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
@@ -82,4 +92,58 @@ pub struct Health {
     pub servers: BTreeMap<ServerName, ServerHealth>,
     /// Every configured virtual host.
     pub virtual_hosts: BTreeMap<VirtualHostName, VirtualHostHealth>,
+    /// Every configured endpoint.
+    pub endpoints: BTreeMap<EndpointName, EndpointHealth>,
+    /// For how many seconds all has been calm about each pool of elastic TTL, as all living servers agree: 0, 1, 2, 4, 8
+    /// and so on, so that it seldom changes. Calm ends when a member is suspected, sits on a backup, is unknown or on
+    /// standby, and begins anew when anything about a member has changed.
+    pub calm: BTreeMap<PoolName, u32>,
+}
+
+impl Health {
+    /// Everything works, and has done so for long: what answers look like on a good day.
+    pub fn all_well(config: &ClusterConfig, serial: u32) -> Self {
+        let alive = ServerHealth { state: ServerState::Alive, standby: false };
+        let up = EndpointHealth { verdict: Verdict::Up };
+        let at_home = |(name, host): (&VirtualHostName, &crate::config::VirtualHost)| {
+            let active = host.servers.first().cloned();
+            (name.clone(), VirtualHostHealth { active, at_primary: true, verdict: Verdict::Up })
+        };
+        Self {
+            revision: 1,
+            settled: true,
+            isolated: false,
+            serial,
+            servers: config.servers.keys().map(|name| (name.clone(), alive)).collect(),
+            virtual_hosts: config.virtual_hosts.iter().map(at_home).collect(),
+            endpoints: config.endpoints.keys().map(|name| (name.clone(), up)).collect(),
+            calm: config.pools.iter().map(|(name, pool)| (name.clone(), pool.ttl.max)).collect(),
+        }
+    }
+
+    /// The same with `name` down: a server (its virtual hosts move to their next living one), a virtual host's service, or
+    /// an endpoint. False where there is nothing of that name.
+    pub fn take_down(&mut self, config: &ClusterConfig, name: &str) -> bool {
+        let mut found = false;
+        if let Some(server) = self.servers.get_mut(&ServerName::new(name)) {
+            server.state = ServerState::Dead;
+            found = true;
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(&EndpointName::new(name)) {
+            endpoint.verdict = Verdict::Down;
+            found = true;
+        }
+        if let Some(host) = self.virtual_hosts.get_mut(&VirtualHostName::new(name)) {
+            host.verdict = Verdict::Down;
+            found = true;
+        }
+        for (name, host) in &mut self.virtual_hosts {
+            let list = config.virtual_hosts.get(name).map(|spec| spec.servers.as_slice()).unwrap_or_default();
+            let lives = |server: &&ServerName| self.servers.get(*server).is_some_and(|one| one.state.is_alive());
+            host.active = list.iter().find(lives).cloned();
+            host.at_primary = host.active.is_some() && host.active.as_ref() == list.first();
+        }
+        self.calm.clear();
+        found
+    }
 }

@@ -1,8 +1,8 @@
 //! Names and numbers that identify things. No naked strings or integers travel between modules.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::digest::digest64;
 
@@ -61,6 +61,10 @@ name!(
     VirtualHostName
 );
 name!(
+    /// An endpoint: a host that runs no daemon, probed by the cluster's servers.
+    EndpointName
+);
+name!(
     /// A pool: a set of members whose living addresses answer for DNS names.
     PoolName
 );
@@ -83,25 +87,74 @@ impl VirtualHostName {
     }
 }
 
-/// One service monitor of one virtual host.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+impl PoolName {
+    /// The pool's brief name inside heartbeats.
+    pub fn key(&self) -> u64 {
+        digest64(&["pool", &self.0])
+    }
+}
+
+/// What a service monitor watches over.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Subject {
+    /// A virtual host: tried by each of its servers, at that server's own address.
+    VirtualHost(VirtualHostName),
+    /// One address of an endpoint: tried by every server that probes the endpoint.
+    Endpoint(EndpointName, IpAddr),
+}
+
+/// One service monitor of one virtual host, or of one address of an endpoint.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MonitorId {
-    /// The virtual host that it guards.
-    pub virtual_host: VirtualHostName,
-    /// Its own name, unique within the virtual host, such as `http-80`.
+    /// What it watches over.
+    pub subject: Subject,
+    /// Its own name, unique within the virtual host or endpoint, such as `http-80`.
     pub monitor: Arc<str>,
 }
 
 impl MonitorId {
+    /// A monitor of a virtual host.
+    pub fn of_host(virtual_host: &VirtualHostName, monitor: &Arc<str>) -> Self {
+        Self { subject: Subject::VirtualHost(virtual_host.clone()), monitor: monitor.clone() }
+    }
+
+    /// A monitor of an endpoint's address.
+    pub fn of_endpoint(endpoint: &EndpointName, address: IpAddr, monitor: &Arc<str>) -> Self {
+        Self { subject: Subject::Endpoint(endpoint.clone(), address), monitor: monitor.clone() }
+    }
+
     /// The monitor's brief name inside heartbeats.
     pub fn key(&self) -> u64 {
-        digest64(&["monitor", self.virtual_host.as_str(), &self.monitor])
+        match &self.subject {
+            Subject::VirtualHost(name) => digest64(&["monitor", name.as_str(), &self.monitor]),
+            Subject::Endpoint(name, address) => {
+                digest64(&["endpoint-monitor", name.as_str(), &address.to_string(), &self.monitor])
+            }
+        }
     }
 }
 
 impl fmt::Display for MonitorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.virtual_host, self.monitor)
+        match &self.subject {
+            Subject::VirtualHost(name) => write!(f, "{name}/{}", self.monitor),
+            Subject::Endpoint(name, address) => write!(f, "{name}/{} at {address}", self.monitor),
+        }
+    }
+}
+
+impl Serialize for MonitorId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match &self.subject {
+            Subject::VirtualHost(name) => map.serialize_entry("virtual_host", name)?,
+            Subject::Endpoint(name, address) => {
+                map.serialize_entry("endpoint", name)?;
+                map.serialize_entry("address", address)?;
+            }
+        }
+        map.serialize_entry("monitor", &self.monitor)?;
+        map.end()
     }
 }
 

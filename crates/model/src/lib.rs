@@ -22,6 +22,6 @@ pub mod report;
 pub mod time;
 
 pub use health::Health;
-pub use id::{BootId, MonitorId, PoolName, ServerName, Term, VirtualHostName, ZoneName};
+pub use id::{BootId, EndpointName, MonitorId, PoolName, ServerName, Subject, Term, VirtualHostName, ZoneName};
 pub use nearest::nearest;
 pub use time::Instant;

@@ -1,9 +1,11 @@
 //! What can go wrong, and what operators do: a swarm drawn from the seed.
 
+mod trifle;
+
 use std::{sync::Arc, time::Duration};
 
 use cluster::{Command, Input};
-use model::{MonitorId, ServerName, config::ClusterConfig, net::Path, report::AddressOutcome};
+use model::{EndpointName, MonitorId, ServerName, config::ClusterConfig, net::Path, report::AddressOutcome};
 
 use crate::{
     host::{BATCHING, LEASE},
@@ -13,6 +15,8 @@ use crate::{
     trace::What,
     world::World,
 };
+
+pub(crate) use self::trifle::trifle;
 
 /// One trouble. Machines are numbered in the order of their names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +45,8 @@ pub(crate) enum Fault {
     Storm,
     /// A service dies, and hangs if so said.
     Service { machine: usize, monitor: MonitorId, hangs: bool },
+    /// An endpoint dies, and hangs if so said.
+    Endpoint { endpoint: EndpointName, hangs: bool },
     /// An operator puts the server on standby.
     Standby(usize),
     /// A planned stop of the daemon.
@@ -78,8 +84,8 @@ impl World<'_> {
     fn draw(&mut self) -> Option<Fault> {
         let machine = self.random.below(self.machines.len());
         let kind = match self.plan.style {
-            Style::Orderly => 70 + self.random.below(43),
-            Style::Rough => self.random.below(113),
+            Style::Orderly => 70 + self.random.below(53),
+            Style::Rough => self.random.below(123),
         };
         Some(match kind {
             0..8 => Fault::PowerOff(machine),
@@ -100,6 +106,11 @@ impl World<'_> {
             91..96 => Fault::Resign(machine),
             100..108 => Fault::KillGuarded(machine),
             108..113 => self.some_filter(machine)?,
+            113..123 => {
+                let endpoints: Vec<_> = self.plan.config.endpoints.keys().cloned().collect();
+                let endpoint = self.random.pick(&endpoints).clone();
+                Fault::Endpoint { endpoint, hangs: self.random.percent(30) }
+            }
             _ => Fault::Reload { digest: self.watch.next_digest() },
         })
     }
@@ -183,6 +194,10 @@ impl World<'_> {
                 }
                 self.watch.disturbed(*machine, self.now);
             }
+            Fault::Endpoint { endpoint, hangs } => {
+                self.endpoints.insert(endpoint.clone(), (Some(*hangs), self.now));
+                return Lasts::For(self.random.span(interval, Duration::from_secs(6)));
+            }
             Fault::Standby(machine) => self.standby(*machine, true),
             Fault::Resign(machine) => self.resign(*machine),
             Fault::Reload { digest } => self.reload(*digest),
@@ -259,6 +274,9 @@ impl World<'_> {
                 }
                 self.watch.disturbed(machine, self.now);
             }
+            Fault::Endpoint { endpoint, hangs: _ } => {
+                self.endpoints.insert(endpoint, (None, self.now));
+            }
             Fault::Standby(machine) => self.standby(machine, false),
             Fault::Reload { digest: _ } => self.reload_missed(),
             Fault::Refuse(..) | Fault::Delete(_) | Fault::Starve(_) | Fault::Replay(_) => {}
@@ -321,6 +339,7 @@ impl World<'_> {
             | Fault::KillGuarded(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
+            | Fault::Endpoint { .. }
             | Fault::Standby(_)
             | Fault::Resign(_)
             | Fault::Reload { .. }
@@ -409,6 +428,8 @@ impl World<'_> {
     /// Everything is repaired: power, wire, daemons, services; standby is lifted; all get the newest configuration.
     pub(crate) fn heal(&mut self) {
         self.era += 1;
+        let now = self.now;
+        self.endpoints.values_mut().filter(|(dead, _)| dead.is_some()).for_each(|one| *one = (None, now));
         self.watch.rewired(self.now);
         self.network.heal(Manners::GOOD);
         self.plan.latency = self.plan.latency.min(Duration::from_millis(1));
@@ -439,54 +460,6 @@ impl World<'_> {
     pub(crate) fn unsettle(&mut self) {
         self.watch.rewired(self.now);
         self.network.set_manners(self.plan.manners);
-    }
-}
-
-/// What must move nothing: drawn for the quiet times.
-pub(crate) fn trifle(world: &mut World<'_>) {
-    let machine = world.random.below(world.machines.len());
-    let heartbeat = world.plan.config.heartbeat;
-    match world.random.below(5) {
-        0 => {
-            // The same text with another comment.
-            let digest = world.watch.next_digest();
-            world.trace.note(world.now, None, What::Phase("trifle: a reload that changes nothing"));
-            let config = Arc::new(ClusterConfig { digest, ..ClusterConfig::clone(&world.watch.newest) });
-            world.watch.newest = config;
-            world.reload_missed();
-        }
-        1 => {
-            world.trace.note(world.now, None, What::Phase("trifle: one datagram is lost on every way"));
-            for from in 0..world.machines.len() {
-                for to in 0..world.machines.len() {
-                    world.network.drop_next(from, to);
-                }
-            }
-        }
-        2 if world.has_two_paths() => {
-            world.trace.note(world.now, None, What::Phase("trifle: one path is lost on every way"));
-            let path = *world.random.pick(&Path::ALL);
-            let refuses = path == Path::Udp && world.random.percent(50);
-            let fault = Fault::Filter { path, ways: world.ways(), refuses };
-            world.trace.note(world.now, None, What::Fault(fault.clone()));
-            world.disturb_wire(&fault, true);
-            world.schedule_over(heartbeat.detection() * 2, fault);
-        }
-        3 if world.machines[machine].kernel.is_empty() => {
-            world.trace.note(world.now, None, What::Phase("trifle: a daemon that holds nothing is killed"));
-            world.stop(machine);
-            world.start(machine);
-        }
-        _ => {
-            // Shorter than the detection time by the longest gap between a heartbeat and the next.
-            let longest = heartbeat.detection().saturating_sub(heartbeat.interval + Duration::from_millis(5));
-            if longest > Duration::ZERO {
-                world.trace.note(world.now, None, What::Phase("trifle: a daemon is stopped for a moment"));
-                let span = world.random.span(Duration::ZERO, longest.min(heartbeat.interval));
-                world.pause(machine);
-                world.schedule_over(span, Fault::Pause(machine));
-            }
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use cluster::DeadlineName;
 use model::{
     Health, Instant, ServerName, VirtualHostName,
-    config::{ClusterConfig, PartitionPolicy, VirtualHost},
+    config::{ClusterConfig, Monitor, PartitionPolicy, VirtualHost},
     event::Event,
     hook::HookMoment,
 };
@@ -78,8 +78,8 @@ impl Invariant {
             }
             Self::LastWord => "Once all is well, who holds an address is the last that announced it.",
             Self::DnsTruth => {
-                "What a server publishes never says that a dead server or an unheld address is alive beyond the bound, \
-                 neither do its DNS answers; revision and serial never go backwards; and once all is well all servers \
+                "What a server publishes never says that a dead server, an unheld address or a dead endpoint is alive \
+                 beyond the bound, neither do its DNS answers; revision and serial never go backwards; and once all is well all servers \
                  say the same."
             }
             Self::Progress => "After an input every deadline of a node lies in the future.",
@@ -123,6 +123,8 @@ pub(crate) struct Bounds {
     pub(crate) handover: Duration,
     /// *dns-truth*: a peer dies, after pardon for running late (2 ×), or its word is lost until just before that (1 ×).
     pub(crate) truth: Duration,
+    /// *dns-truth* of endpoints: the slowest verdict of a prober, and its word.
+    pub(crate) endpoint: Duration,
     /// Until all is where it belongs after a repair: a verdict, a failback delay, and two moves.
     settle: Duration,
 }
@@ -143,11 +145,13 @@ impl Bounds {
         let (interval, detection) = (heartbeat.interval, heartbeat.detection() + heartbeat.interval / 4);
         // What a step takes: a datagram's longest way, a late awakening.
         let step = plan.manners.longest + plan.latency + Duration::from_millis(1);
-        let verdict = plan.config.monitors().map(|(_, monitor)| {
+        let slowest = |monitor: &Monitor| {
             let results = monitor.rise.max(monitor.fall);
             monitor.interval + (monitor.recheck.max(monitor.timeout)) * results + monitor.timeout
-        });
-        let verdict = verdict.max().unwrap_or_default();
+        };
+        let verdict = plan.config.monitors().map(|(_, monitor)| slowest(monitor)).max().unwrap_or_default();
+        let far = plan.config.endpoints.values().flat_map(|endpoint| &endpoint.monitors).map(slowest).max();
+        let endpoint = far.unwrap_or_default() + detection * 3 + interval + step * 8;
         let delay = plan.config.virtual_hosts.values().map(|host| host.failback_delay).max().unwrap_or_default();
         let before_take = |host: &VirtualHost| host.hooks.get(&HookMoment::BeforeTake).map(|hook| hook.timeout);
         let hook = plan.config.virtual_hosts.values().filter_map(before_take).max().unwrap_or_default();
@@ -160,7 +164,8 @@ impl Bounds {
             cover,
             handover,
             truth: detection * 3 + plan.kernel + step * 3,
-            settle: delay + cover + handover * 2,
+            endpoint,
+            settle: (delay + cover + handover * 2).max(endpoint),
         }
     }
 }

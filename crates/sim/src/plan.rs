@@ -8,10 +8,10 @@ use std::{
 };
 
 use model::{
-    PoolName, ServerName, VirtualHostName, ZoneName,
+    EndpointName, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Pool,
-        PoolMember, ProbeKind, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+        AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy,
+        Policy, Pool, PoolMember, ProbeKind, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
     },
     hook::HookMoment,
 };
@@ -20,13 +20,14 @@ use crate::{network::Manners, random::Random};
 
 /// The zone that every simulated server serves.
 pub(crate) const ZONE: &str = "lb.example.test";
-/// Its template: one name for the pool of virtual hosts, one for the pool of servers.
+/// Its template: one name each for the pools of virtual hosts, of servers and of endpoints.
 pub(crate) const TEMPLATE: &str = "\
 @ 60 SOA ns.lb.example.test. hostmaster.example.test. 0 60 30 3600 5
 @ 60 NS ns
 ns 60 A 10.77.0.1
 www POOL www
 all POOL all
+far POOL far
 ";
 /// The router that serves as witness.
 pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 254));
@@ -132,11 +133,22 @@ fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) ->
     let all_down = if random.percent(50) { AllDown::Nodata } else { AllDown::Servfail };
     let pool = |members: Vec<PoolMember>, keep_doubled| Pool {
         members,
-        ttl: 5,
+        policy: Policy::RoundRobin,
+        ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled,
         all_down,
         unknown: UnknownPolicy::Servfail,
+    };
+    let endpoints = endpoints(random, &names);
+    let far = Pool {
+        policy: match random.below(3) {
+            0 => Policy::RoundRobin,
+            1 => Policy::Weighted((1..).take(endpoints.len()).collect()),
+            _ => Policy::Failover,
+        },
+        ttl: Ttl { min: 1, max: 8 },
+        ..pool(endpoints.keys().cloned().map(PoolMember::Endpoint).collect(), true)
     };
     let www = virtual_hosts.keys().cloned().map(PoolMember::VirtualHost).collect();
     let all = names.iter().cloned().map(PoolMember::Server).collect();
@@ -147,9 +159,11 @@ fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) ->
         partition,
         servers: names.iter().zip(1..).map(|(name, number)| (name.clone(), server(number))).collect(),
         virtual_hosts,
+        endpoints,
         pools: BTreeMap::from([
             (PoolName::new("www"), pool(www, random.percent(50))),
             (PoolName::new("all"), pool(all, true)),
+            (PoolName::new("far"), far),
         ]),
         zones: BTreeMap::from([(
             ZoneName::new(ZONE),
@@ -197,6 +211,21 @@ fn virtual_host(random: &mut Random, number: usize, names: &[ServerName]) -> Vir
         always_active: random.percent(75),
         hooks: BTreeMap::new(),
     }
+}
+
+/// Hosts that run no daemon, tried by all servers or by some.
+fn endpoints(random: &mut Random, names: &[ServerName]) -> BTreeMap<EndpointName, Endpoint> {
+    let endpoint = |number: u8| {
+        let address = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 200 + number));
+        let mut probed_by = names.to_vec();
+        if random.percent(30) {
+            random.shuffle(&mut probed_by);
+            probed_by.truncate(random.between(1, names.len()));
+        }
+        let monitors = vec![monitor(random, 80)];
+        (EndpointName::new(&format!("e{number}")), Endpoint { addresses: vec![address], probed_by, monitors })
+    };
+    (1..=3).map(endpoint).collect()
 }
 
 fn monitor(random: &mut Random, port: u16) -> Monitor {
@@ -272,6 +301,7 @@ mod tests {
                     match member {
                         PoolMember::VirtualHost(name) => assert!(config.virtual_hosts.contains_key(name)),
                         PoolMember::Server(name) => assert!(config.servers.contains_key(name)),
+                        PoolMember::Endpoint(name) => assert!(config.endpoints.contains_key(name)),
                     }
                 }
             }

@@ -19,7 +19,7 @@ use std::{
 
 use cluster::{Effect, Effects, Input};
 use dns::{Zone, Zones};
-use model::{BootId, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::Path};
+use model::{BootId, EndpointName, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::Path};
 
 use crate::{
     fault::Fault,
@@ -70,6 +70,8 @@ pub(crate) struct World<'a> {
     hook_random: Random,
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
+    /// Endpoints that have died or come back: whether and how they are dead (true: they hang), and since when it is so.
+    pub(crate) endpoints: BTreeMap<EndpointName, (Option<bool>, Instant)>,
     pub(crate) watch: Watch,
     pub(crate) trace: Trace<'a>,
     /// What is delivered now and then once more.
@@ -104,6 +106,7 @@ impl<'a> World<'a> {
             random,
             hook_random,
             machines,
+            endpoints: BTreeMap::new(),
             trace,
             recorded: VecDeque::new(),
             era: 0,

@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod status;
+pub(crate) mod why;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use comfy_table::Cell;
-use model::api::{CandidateStatus, PathStatus, PoolMemberStatus, ServerStatus, Status, VirtualHostStatus};
+use model::api::{
+    CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, PoolMemberStatus, ProberStatus, ServerStatus, Status,
+    VirtualHostStatus,
+};
 
 use super::{Style, Tone, lines};
 
@@ -12,6 +15,9 @@ pub(crate) fn render(status: &Status, style: Style) -> String {
     let mut parts = vec![headline(status, style), servers(status, style)];
     if !status.virtual_hosts.is_empty() {
         parts.push(virtual_hosts(status, style));
+    }
+    if !status.endpoints.is_empty() {
+        parts.push(endpoints(status, style));
     }
     if !status.pools.is_empty() {
         parts.push(pools(status, style));
@@ -40,6 +46,8 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
         let down = holder.into_iter().flat_map(|holder| &holder.monitors).filter(|monitor| monitor.verdict == "down");
         found.extend(down.map(|monitor| format!("{}/{} is down where it is active", host.name, monitor.name)));
     }
+    let endpoints = status.endpoints.iter().filter(|endpoint| endpoint.verdict == "down");
+    found.extend(endpoints.map(|endpoint| format!("endpoint {} is down", endpoint.name)));
     for host in &status.virtual_hosts {
         let failed = |outcome: &&str| *outcome != "succeeded";
         let failed = host.hooks.iter().filter_map(|hook| Some((hook, hook.outcome.as_deref().filter(failed)?)));
@@ -141,17 +149,49 @@ fn first_cells(host: &VirtualHostStatus, style: Style) -> Vec<Cell> {
 
 fn candidate_cells(server: Option<&CandidateStatus>, style: Style) -> [Cell; 3] {
     let Some(server) = server else { return [Cell::new(""), Cell::new(""), Cell::new("")] };
-    let monitors: Vec<String> = server
-        .monitors
-        .iter()
-        .map(|monitor| match &monitor.reason {
-            Some(reason) if monitor.verdict != "up" => format!("{} {} ({reason})", monitor.name, monitor.verdict),
-            Some(_) | None => format!("{} {}", monitor.name, monitor.verdict),
-        })
-        .collect();
-    let worst = server.monitors.iter().map(|monitor| Tone::of(&monitor.verdict)).find(|tone| *tone != Tone::Good);
+    [Cell::new(&server.name), style.word(&server.role), monitors(&server.monitors, style)]
+}
+
+fn monitors(monitors: &[MonitorStatus], style: Style) -> Cell {
+    // The address tells monitors apart only where there is more than one.
+    let first = monitors.first().and_then(|monitor| monitor.address);
+    let several = monitors.iter().any(|monitor| monitor.address != first);
+    let words = monitors.iter().map(|monitor| {
+        let at = monitor.address.filter(|_| several).map_or_else(String::new, |address| format!(" at {address}"));
+        match &monitor.reason {
+            Some(reason) if monitor.verdict != "up" => format!("{}{at} {} ({reason})", monitor.name, monitor.verdict),
+            Some(_) | None => format!("{}{at} {}", monitor.name, monitor.verdict),
+        }
+    });
+    let worst = monitors.iter().map(|monitor| Tone::of(&monitor.verdict)).find(|tone| *tone != Tone::Good);
     let tone = worst.unwrap_or(if monitors.is_empty() { Tone::Plain } else { Tone::Good });
-    [Cell::new(&server.name), style.word(&server.role), style.toned(&monitors.join(", "), tone)]
+    style.toned(&words.collect::<Vec<_>>().join(", "), tone)
+}
+
+fn endpoints(status: &Status, style: Style) -> String {
+    let mut table = style.table(&["ENDPOINT", "ADDRESSES", "STATE", "PROBED BY", "MONITORS"]);
+    for endpoint in &status.endpoints {
+        let unprobed = endpoint.probed_by.iter().all(|prober| prober.monitors.is_empty()) && endpoint.verdict == "up";
+        let probers = if unprobed { &[] } else { endpoint.probed_by.as_slice() };
+        for row in 0..probers.len().max(endpoint.addresses.len()) {
+            table.add_row(endpoint_cells(endpoint, probers, row, style));
+        }
+    }
+    padded(table)
+}
+
+fn endpoint_cells(endpoint: &EndpointStatus, probers: &[ProberStatus], row: usize, style: Style) -> Vec<Cell> {
+    let address = endpoint.addresses.get(row).map_or_else(String::new, ToString::to_string);
+    let mut cells = match row {
+        0 => vec![Cell::new(&endpoint.name), Cell::new(address), style.word(&endpoint.verdict)],
+        _ => vec![Cell::new(""), Cell::new(address), Cell::new("")],
+    };
+    match probers.get(row) {
+        Some(prober) => cells.extend([Cell::new(&prober.name), monitors(&prober.monitors, style)]),
+        None if row == 0 => cells.extend([Cell::new("nobody"), Cell::new("none")]),
+        None => {}
+    }
+    cells
 }
 
 fn pools(status: &Status, style: Style) -> String {

@@ -48,6 +48,7 @@ fn config(names: &[&str]) -> Arc<ClusterConfig> {
         partition: PartitionPolicy::Availability,
         servers: names.iter().enumerate().map(|(index, text)| (name(text), server(index))).collect(),
         virtual_hosts: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::new(),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),

@@ -239,7 +239,5 @@ impl Node {
 pub(super) fn important_first(name: &VirtualHostName, spec: &VirtualHost) -> Vec<MonitorId> {
     let mut monitors: Vec<_> = spec.monitors.iter().collect();
     monitors.sort_by_key(|monitor| monitor.priority);
-    let id =
-        |monitor: &&model::config::Monitor| MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() };
-    monitors.iter().map(id).collect()
+    monitors.iter().map(|monitor| MonitorId::of_host(name, &monitor.name)).collect()
 }

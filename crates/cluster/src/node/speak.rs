@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
-    Health, Instant, ServerName, VirtualHostName,
+    EndpointName, Health, Instant, MonitorId, PoolName, ServerName, VirtualHostName,
     event::Event,
-    health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
+    health::{EndpointHealth, ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
 
 use super::Node;
 use crate::{
     Effect, Effects,
     election::view::{Member, View},
+    endpoint::{self, Votes},
     partition::Standing,
     statement::{Claim, Statement},
 };
@@ -20,6 +21,8 @@ impl Node {
     /// Tells everybody what is new, and peers that we live.
     pub(super) fn speak(&mut self, now: Instant, first: bool, effects: &mut Effects) {
         self.hear_peers(effects);
+        // Before the statement, which says for how long all has been calm.
+        let health = self.believe(now, effects);
         let statement = self.statement();
         let due = now >= self.rounds.sent + self.heartbeat().interval;
         if first || due || statement != self.said.statement {
@@ -31,7 +34,7 @@ impl Node {
             self.membership.send_prompts(now, &statement, effects);
         }
         self.order_probes(effects);
-        self.publish_health(effects);
+        self.publish_health(health, effects);
         self.resign(now, effects);
     }
 
@@ -57,6 +60,7 @@ impl Node {
             heard: BTreeMap::new(),
             stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
             verdicts: self.monitors.verdicts(),
+            calm: self.calm.steps().map(|(pool, step)| (pool.key(), step)).collect(),
         }
     }
 
@@ -102,7 +106,8 @@ impl Node {
         }
     }
 
-    fn publish_health(&mut self, effects: &mut Effects) {
+    /// What is to be published now.
+    fn believe(&mut self, now: Instant, effects: &mut Effects) -> Health {
         let mut health = Health {
             revision: self.health.revision,
             settled: self.duty.listening.is_none() && self.duty.settling.is_none(),
@@ -110,7 +115,15 @@ impl Node {
             serial: self.serial,
             servers: self.servers(),
             virtual_hosts: self.virtual_hosts(),
+            endpoints: self.endpoints(effects),
+            calm: BTreeMap::new(),
         };
+        self.calm.observe(now, &self.config, &health);
+        health.calm = self.agreed_calm();
+        health
+    }
+
+    fn publish_health(&mut self, mut health: Health, effects: &mut Effects) {
         self.note_holders(&health.virtual_hosts, effects);
         if health != *self.health {
             health.revision += 1;
@@ -143,6 +156,45 @@ impl Node {
             (VirtualHostName::clone(name), VirtualHostHealth { active, at_primary, verdict })
         };
         self.config.virtual_hosts.iter().map(health).collect()
+    }
+
+    /// The lowest step that a living server has reached, of each pool.
+    fn agreed_calm(&self) -> BTreeMap<PoolName, u32> {
+        let living = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
+        let said: Vec<&Statement> = living.filter_map(|(_, peer)| peer.statement()).collect();
+        let lowest = |(pool, own): (&PoolName, u32)| {
+            let key = pool.key();
+            let others = said.iter().filter_map(|statement| statement.calm.get(&key).copied());
+            (pool.clone(), others.fold(own, u32::min))
+        };
+        self.calm.steps().map(lowest).collect()
+    }
+
+    /// What the living say of each endpoint; a verdict that is new goes into the journal.
+    fn endpoints(&self, effects: &mut Effects) -> BTreeMap<EndpointName, EndpointHealth> {
+        let mut all = BTreeMap::new();
+        for (name, spec) in &self.config.endpoints {
+            let votes = |(id, ..): (MonitorId, _, _)| {
+                Votes::count(spec.probed_by.iter().filter_map(|server| self.verdict_at(server, &id)))
+            };
+            let (health, votes) = endpoint::merge(spec.monitors(name).map(votes));
+            let before = self.health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict);
+            if health.verdict != before && !spec.monitors.is_empty() {
+                let Votes { up, down } = votes;
+                effects.record(Event::EndpointChanged { endpoint: name.clone(), verdict: health.verdict, up, down });
+            }
+            all.insert(name.clone(), health);
+        }
+        all
+    }
+
+    /// What a living server says of a monitor.
+    pub(super) fn verdict_at(&self, server: &ServerName, id: &MonitorId) -> Option<Verdict> {
+        if *server == self.me {
+            return Some(self.monitors.verdict(id));
+        }
+        let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
+        peer.statement()?.verdicts.get(&id.key()).copied()
     }
 
     /// A peer began, or ceased, to hold a virtual host. Our own holdings have events of their own.

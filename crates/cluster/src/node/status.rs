@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::{
-    Instant, ServerName, VirtualHostName,
-    api::{CandidateStatus, MonitorStatus, PathStatus, ServerStatus, VirtualHostStatus},
-    config::{Server, VirtualHost},
+    EndpointName, Instant, ServerName, VirtualHostName,
+    api::{CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, ProberStatus, ServerStatus, VirtualHostStatus},
+    config::{Endpoint, Server, VirtualHost},
     event::AddressRefusal,
     health::{ServerState, Verdict},
     net::Path,
@@ -31,6 +31,8 @@ pub struct ClusterStatus {
     pub servers: Vec<ServerStatus>,
     /// Every virtual host.
     pub virtual_hosts: Vec<VirtualHostStatus>,
+    /// Every endpoint.
+    pub endpoints: Vec<EndpointStatus>,
 }
 
 impl Node {
@@ -40,6 +42,7 @@ impl Node {
             state: self.state_word().to_owned(),
             servers: self.config.servers.iter().map(|(name, server)| self.server_status(now, name, server)).collect(),
             virtual_hosts: self.config.virtual_hosts.iter().map(|(name, spec)| self.host_status(name, spec)).collect(),
+            endpoints: self.config.endpoints.iter().map(|(name, spec)| self.endpoint_status(name, spec)).collect(),
         }
     }
 
@@ -110,11 +113,35 @@ impl Node {
             verdict: verdict_word(verdicts.get(index).copied().unwrap_or_default()).to_owned(),
             reason: self.monitors.reason(&id).filter(|_| mine),
             name: id.monitor.to_string(),
+            address: None,
         });
         CandidateStatus {
             name: server.to_string(),
             role: member.map_or("away", role_word).to_owned(),
             monitors: monitors.collect(),
+        }
+    }
+
+    fn endpoint_status(&self, name: &EndpointName, spec: &Endpoint) -> EndpointStatus {
+        let prober = |server: &ServerName| {
+            let monitors = spec.monitors(name).filter_map(|(id, address, _)| {
+                let verdict = self.verdict_at(server, &id)?;
+                let reason = self.monitors.reason(&id).filter(|_| *server == self.me);
+                Some(MonitorStatus {
+                    name: id.monitor.to_string(),
+                    address: Some(address),
+                    verdict: verdict_word(verdict).to_owned(),
+                    reason,
+                })
+            });
+            ProberStatus { name: server.to_string(), monitors: monitors.collect() }
+        };
+        let verdict = self.health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict);
+        EndpointStatus {
+            name: name.to_string(),
+            addresses: spec.addresses.clone(),
+            verdict: verdict_word(verdict).to_owned(),
+            probed_by: spec.probed_by.iter().map(prober).collect(),
         }
     }
 }

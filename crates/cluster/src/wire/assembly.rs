@@ -53,12 +53,14 @@ impl Assembly {
                 heard,
                 stances,
                 verdicts,
+                calm,
             } = share;
             for (key, runs) in heard {
                 whole.heard.entry(key).or_default().extend(runs);
             }
             whole.stances.extend(stances);
             whole.verdicts.extend(verdicts);
+            whole.calm.extend(calm);
             whole
         })
     }

@@ -14,6 +14,7 @@ const FLAGS: u8 = 2;
 const HEARD: u8 = 3;
 const STANCES: u8 = 4;
 const VERDICTS: u8 = 5;
+const CALM: u8 = 6;
 
 /// Tag and length before each content.
 const SECTION_HEAD: usize = 3;
@@ -56,7 +57,7 @@ pub(crate) struct Malformed;
 
 /// The plain contents of the datagrams that make up statement `number` of `sender`. The first ones say who is heard.
 pub(crate) fn encode(sender: u64, number: u64, statement: &Statement) -> Vec<Vec<u8>> {
-    let Statement { standby, resigning, goodbye, listening, configuration, serial, heard, stances, verdicts } =
+    let Statement { standby, resigning, goodbye, listening, configuration, serial, heard, stances, verdicts, calm } =
         statement;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     let flags =
@@ -75,6 +76,9 @@ pub(crate) fn encode(sender: u64, number: u64, statement: &Statement) -> Vec<Vec
     }
     for (key, verdict) in verdicts {
         shares.add(VERDICTS, &coded(&(key.to_be_bytes(), verdict_number(*verdict))));
+    }
+    for (key, step) in calm {
+        shares.add(CALM, &coded(&(key.to_be_bytes(), step)));
     }
 
     let shares = shares.finish();
@@ -116,6 +120,10 @@ pub(crate) fn decode(plain: &[u8]) -> Result<Part, Malformed> {
             })?,
             VERDICTS => each(content, |(key, number): (PlainKey, u8)| {
                 share.verdicts.insert(u64::from_be_bytes(key), verdict(number)?);
+                Ok(())
+            })?,
+            CALM => each(content, |(key, step): (PlainKey, u32)| {
+                share.calm.insert(u64::from_be_bytes(key), step);
                 Ok(())
             })?,
             _ => {} // of a later version

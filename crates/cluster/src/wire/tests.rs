@@ -34,19 +34,12 @@ fn statement() -> impl Strategy<Value = Statement> {
             prop::collection::btree_map(any::<u64>(), prop::collection::vec(heard(), 1..3), 0..=size.min(12)),
             prop::collection::btree_map(any::<u64>(), stance(), 0..=size),
             prop::collection::btree_map(any::<u64>(), verdict.clone(), 0..=size),
+            prop::collection::btree_map(any::<u64>(), any::<u32>(), 0..=size.min(30)),
         )
     });
     (any::<[bool; 4]>(), any::<u64>(), any::<u32>(), maps).prop_map(
-        |([standby, resigning, goodbye, listening], configuration, serial, (heard, stances, verdicts))| Statement {
-            standby,
-            resigning,
-            goodbye,
-            listening,
-            configuration,
-            serial,
-            heard,
-            stances,
-            verdicts,
+        |([standby, resigning, goodbye, listening], configuration, serial, (heard, stances, verdicts, calm))| {
+            Statement { standby, resigning, goodbye, listening, configuration, serial, heard, stances, verdicts, calm }
         },
     )
 }

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "the stage, too, is a test")]
 
+mod calm;
 mod chaos;
 mod conflict;
+mod endpoints;
 mod failure;
 mod handover;
 mod hooks;

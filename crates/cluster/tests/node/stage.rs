@@ -69,6 +69,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
         partition: PartitionPolicy::Availability,
         servers: servers.split(' ').enumerate().map(server).collect(),
         virtual_hosts: virtual_hosts.iter().enumerate().map(virtual_host).collect(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::new(),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),

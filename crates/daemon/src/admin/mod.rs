@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/status` | socket, `[admin] listen` | `model::api::Status` |
 //! | `GET /v1/events` | socket, `[admin] listen` | the journal's last entries, oldest first |
+//! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | socket, `[admin] listen` | `model::api::Why` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
@@ -28,7 +29,10 @@ use axum::{
 use cluster::Command;
 use dns::View;
 use host::guardian::Ward;
-use model::{ServerName, api::Status};
+use model::{
+    ServerName,
+    api::{Status, Why},
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -72,6 +76,7 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/v1/status", get(get_status))
         .route("/v1/events", get(get_events))
+        .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
         .route("/metrics", get(get_metrics))
@@ -84,6 +89,7 @@ pub(crate) fn remote(admin: Arc<Admin>) -> Router {
         .route("/", get(get_page))
         .route("/v1/status", get(get_status))
         .route("/v1/events", get(get_events))
+        .route("/v1/dns/why", post(post_why))
         .with_state(admin)
 }
 
@@ -104,6 +110,9 @@ pub(crate) enum Failure {
     /// 400: the body is not `{"server": NAME}`.
     #[error("the body must be {{\"server\": \"NAME\"}}: {0}")]
     Body(serde_json::Error),
+    /// 400: the body is not `{"name": NAME, "type": TYPE}`, or these are none.
+    #[error("{0}")]
+    Question(String),
     /// 421: the command is for another server.
     #[error("this is {this}, not {asked}: give the command on {asked} itself")]
     Elsewhere {
@@ -124,7 +133,7 @@ impl IntoResponse for Failure {
         let code = match &self {
             Self::Driver(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
         };
         (code, Json(ErrorBody { error: self.to_string() })).into_response()
@@ -177,6 +186,22 @@ async fn get_events(State(admin): State<Arc<Admin>>) -> Response {
     let entries = admin.history.entries();
     let entries: Vec<&Entry> = entries.iter().map(AsRef::as_ref).collect();
     Json(entries).into_response()
+}
+
+/// Reads only, and is a POST for the names' sake, which need no escaping in a body.
+async fn post_why(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<Json<Why>, Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Question {
+        name: String,
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let wrong = |error: serde_json::Error| {
+        Failure::Question(format!("the body must be {{\"name\": \"NAME\", \"type\": \"TYPE\"}}: {error}"))
+    };
+    let Question { name, kind } = serde_json::from_slice(&body).map_err(wrong)?;
+    admin.view.load().why(&name, &kind).map(Json).map_err(Failure::Question)
 }
 
 async fn post_standby(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<StatusCode, Failure> {

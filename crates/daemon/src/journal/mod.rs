@@ -19,7 +19,7 @@ use std::{
 };
 
 use model::{
-    VirtualHostName,
+    MonitorId, Subject, VirtualHostName,
     event::{Cause, Event},
     hook::HookOutcome,
 };
@@ -160,8 +160,10 @@ impl Writer {
                 per_host(&counters.addresses_refused, virtual_host);
             }
             Event::MonitorChanged { monitor, .. } => {
-                let labels = [monitor.virtual_host.as_str(), &monitor.monitor];
-                counters.monitor_flips.with_label_values(&labels).inc();
+                flipped(counters, monitor);
+            }
+            Event::EndpointChanged { endpoint, .. } => {
+                counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
             }
             Event::HookRan { moment, outcome, took_us, .. } => {
                 counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
@@ -208,6 +210,18 @@ impl Writer {
     }
 }
 
+/// A monitor's verdict changed.
+fn flipped(counters: &Metrics, monitor: &MonitorId) {
+    let name = &*monitor.monitor;
+    match &monitor.subject {
+        Subject::VirtualHost(host) => counters.monitor_flips.with_label_values(&[host.as_str(), name]),
+        Subject::Endpoint(endpoint, address) => {
+            counters.endpoint_monitor_flips.with_label_values(&[endpoint.as_str(), &address.to_string(), name])
+        }
+    }
+    .inc();
+}
+
 /// The wall clock, to the millisecond, for display.
 fn now() -> String {
     jiff::Timestamp::try_from(host::clock::wall()).map_or_else(|_| String::new(), |now| format!("{now:.3}"))
@@ -240,9 +254,10 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 event = text("event"),
                 server = text("server"),
                 virtual_host = text("virtual_host").or(monitor("virtual_host")),
+                endpoint = text("endpoint").or(monitor("endpoint")),
                 monitor = monitor("monitor"),
                 verdict = text("verdict"),
-                address = text("address"),
+                address = text("address").or(monitor("address")),
                 cause = text("cause"),
                 from = text("from"),
                 to = text("to"),
@@ -254,6 +269,8 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 reason = text("reason"),
                 refusal = fields.get("reason").filter(|value| value.is_object()).map(tracing::field::display),
                 count = number("count"),
+                up = number("up"),
+                down = number("down"),
                 silent_ms = number("silent_ms"),
                 deaf_ms = number("deaf_ms"),
                 slept_ms = number("slept_ms"),

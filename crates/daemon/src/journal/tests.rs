@@ -115,7 +115,7 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
         Event::Rivals { virtual_host: host(), rival: server(), winner: server() },
         Event::HolderChanged { virtual_host: host(), active: Some(server()) },
         Event::MonitorChanged {
-            monitor: MonitorId { virtual_host: host(), monitor: "http-80".into() },
+            monitor: MonitorId::of_host(&host(), &"http-80".into()),
             verdict: Verdict::Down,
             reason: "refused".into(),
         },

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::{
-    ServerName, VirtualHostName,
+    EndpointName, ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
     health::Verdict,
     hook::HookOutcome,
@@ -41,7 +41,7 @@ pub(super) fn level(event: &Event) -> Level {
             // Until somebody mends it, it never runs.
             HookOutcome::Refused => Level::ERROR,
         },
-        Event::MonitorChanged { verdict, .. } => match verdict {
+        Event::MonitorChanged { verdict, .. } | Event::EndpointChanged { verdict, .. } => match verdict {
             Verdict::Down => Level::WARN,
             Verdict::Up | Verdict::Unknown => Level::INFO,
         },
@@ -129,6 +129,7 @@ pub fn sentence(event: &Event) -> String {
         Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
             format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(*took_us))
         }
@@ -157,6 +158,10 @@ fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>
         Some(ms) => format!("{server} is not heard over {path} any more, for {ms} ms; it is heard otherwise"),
         None => format!("{server} was never heard over {path}; it is heard otherwise"),
     }
+}
+
+fn judged(endpoint: &EndpointName, verdict: Verdict, up: u32, down: u32) -> String {
+    format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(verdict))
 }
 
 fn who(server: &Option<ServerName>) -> &str {

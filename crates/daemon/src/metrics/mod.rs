@@ -90,6 +90,13 @@ declare! {
         "1 for the verdict of the monitor on this server, 0 for the others.";
     MONITOR_FLIPS = "standin_monitor_flips_total" ["virtual_host", "monitor"]
         "Changes of the monitor's verdict on this server.";
+    ENDPOINT_VERDICT = "standin_endpoint_verdict" ["endpoint", "verdict"]
+        "1 for what the majority of those who probe the endpoint find, 0 for the other verdicts.";
+    ENDPOINT_MONITOR_VERDICT = "standin_endpoint_monitor_verdict" ["endpoint", "address", "monitor", "verdict"]
+        "1 for the verdict of the endpoint's monitor as this server probes it, 0 for the others.";
+    ENDPOINT_MONITOR_FLIPS = "standin_endpoint_monitor_flips_total" ["endpoint", "address", "monitor"]
+        "Changes of the verdict of the endpoint's monitor as this server probes it.";
+    ENDPOINT_FLIPS = "standin_endpoint_flips_total" ["endpoint"] "Changes of the endpoint's verdict.";
     HOOK_RUNS = "standin_hook_runs_total" ["moment", "outcome"] "Hooks run, or due and not run, by outcome.";
     HOOK_DURATION = "standin_hook_duration_seconds" [] "How long hooks ran.";
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
@@ -134,6 +141,10 @@ pub(crate) struct Metrics {
     pub addresses_refused: IntCounterVec,
     /// [`MONITOR_FLIPS`].
     pub monitor_flips: IntCounterVec,
+    /// [`ENDPOINT_MONITOR_FLIPS`].
+    pub endpoint_monitor_flips: IntCounterVec,
+    /// [`ENDPOINT_FLIPS`].
+    pub endpoint_flips: IntCounterVec,
     /// [`HOOK_RUNS`].
     pub hook_runs: IntCounterVec,
     /// [`HOOK_DURATION`].
@@ -167,6 +178,8 @@ impl Metrics {
             addresses_restored: kept.counters(ADDRESSES_RESTORED),
             addresses_refused: kept.counters(ADDRESSES_REFUSED),
             monitor_flips: kept.counters(MONITOR_FLIPS),
+            endpoint_monitor_flips: kept.counters(ENDPOINT_MONITOR_FLIPS),
+            endpoint_flips: kept.counters(ENDPOINT_FLIPS),
             hook_runs: kept.counters(HOOK_RUNS),
             hook_duration: kept.histogram(HOOK_DURATION),
             events: kept.counters(EVENTS),

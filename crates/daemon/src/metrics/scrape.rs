@@ -17,6 +17,9 @@ use super::{Declaration, Metrics};
 /// What `Content-Type` a scrape has.
 pub(crate) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
+/// A verdict's words.
+const VERDICTS: [&str; 3] = ["up", "down", "unknown"];
+
 /// The values that belong to somebody else, read for this scrape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sampled {
@@ -60,6 +63,8 @@ pub(crate) fn scrape(metrics: &Metrics, sampled: &Sampled) -> String {
         page.server(status);
         page.servers(status);
         page.virtual_hosts(status);
+        page.monitors(status);
+        page.endpoints(status);
         page.pools(status);
     }
     page.0.sort_by(|a, b| a.name().cmp(b.name()));
@@ -159,17 +164,44 @@ impl Page {
         self.gauge(super::VIRTUAL_HOST_HELD, rows(|_, host| flag(host.active.is_some())));
         self.gauge(super::VIRTUAL_HOST_AT_PRIMARY, rows(at_primary));
         self.gauge(super::VIRTUAL_HOST_TERM, rows(|_, host| number(host.term)));
+    }
+
+    fn monitors(&mut self, status: &Status) {
         let mut verdicts = Vec::new();
         for host in &status.virtual_hosts {
             let own = host.servers.iter().filter(|server| server.name == status.this);
             for monitor in own.flat_map(|server| &server.monitors) {
-                for verdict in ["up", "down", "unknown"] {
+                for verdict in VERDICTS {
                     let labels = vec![host.name.as_str(), monitor.name.as_str(), verdict];
                     verdicts.push((labels, flag(verdict == monitor.verdict)));
                 }
             }
         }
         self.gauge(super::MONITOR_VERDICT, verdicts);
+    }
+
+    fn endpoints(&mut self, status: &Status) {
+        let mut verdicts = Vec::new();
+        for endpoint in &status.endpoints {
+            let own = endpoint.probed_by.iter().filter(|prober| prober.name == status.this);
+            for monitor in own.flat_map(|prober| &prober.monitors) {
+                verdicts.push((
+                    endpoint.name.as_str(),
+                    monitor.address.map_or(String::new(), |at| at.to_string()),
+                    monitor,
+                ));
+            }
+        }
+        let rows = verdicts.iter().flat_map(|(endpoint, address, monitor)| {
+            VERDICTS.map(|verdict| {
+                (vec![*endpoint, address, monitor.name.as_str(), verdict], flag(verdict == monitor.verdict))
+            })
+        });
+        self.gauge(super::ENDPOINT_MONITOR_VERDICT, rows);
+        let rows = status.endpoints.iter().flat_map(|endpoint| {
+            VERDICTS.map(|verdict| (vec![endpoint.name.as_str(), verdict], flag(verdict == endpoint.verdict)))
+        });
+        self.gauge(super::ENDPOINT_VERDICT, rows);
     }
 
     fn pools(&mut self, status: &Status) {

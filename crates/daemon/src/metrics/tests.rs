@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use cluster::Counters;
 use model::{
     api::{
-        CandidateStatus, ConfigStatus, DnsStatus, EthernetStatus, MonitorStatus, PathStatus, PoolMemberStatus,
-        PoolStatus, ServerStatus, Status, VirtualHostStatus,
+        CandidateStatus, ConfigStatus, DnsStatus, EndpointStatus, EthernetStatus, MonitorStatus, PathStatus,
+        PoolMemberStatus, PoolStatus, ProberStatus, ServerStatus, Status, VirtualHostStatus,
     },
     event::Refusal,
 };
@@ -28,7 +28,12 @@ fn status() -> Status {
         config_agrees: None,
         paths: vec![path("udp", "lost"), path("ethernet", "up")],
     };
-    let monitor = |verdict: &str| MonitorStatus { name: "http-80".into(), verdict: verdict.into(), reason: None };
+    let monitor =
+        |verdict: &str| MonitorStatus { name: "http-80".into(), address: None, verdict: verdict.into(), reason: None };
+    let probed = |server: &str, verdict: &str| ProberStatus {
+        name: server.into(),
+        monitors: vec![MonitorStatus { address: Some(address), ..monitor(verdict) }],
+    };
     let candidate = |name: &str, verdict: &str| CandidateStatus {
         name: name.into(),
         role: "backup".into(),
@@ -54,6 +59,12 @@ fn status() -> Status {
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
             hooks: vec![],
         }],
+        endpoints: vec![EndpointStatus {
+            name: "nt1".into(),
+            addresses: vec![address],
+            verdict: "up".into(),
+            probed_by: vec![probed("web2", "down"), probed("web1", "up")],
+        }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
         config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },
         dns: DnsStatus { serial: 9, zones: vec![], listening: vec![] },
@@ -69,6 +80,8 @@ fn full() -> String {
     metrics.moves.with_label_values(&["failback"]).inc();
     metrics.path_losses.with_label_values(&["web2", "udp"]).inc();
     metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
+    metrics.endpoint_monitor_flips.with_label_values(&["nt1", "10.77.0.11", "http-80"]).inc();
+    metrics.endpoint_flips.with_label_values(&["nt1"]).inc();
     metrics.events.with_label_values(&["listened", "info"]).inc();
     let counts = |label: &str| [(label.to_owned(), 5)].into();
     let sampled = Sampled {
@@ -121,6 +134,9 @@ fn values_are_those_of_the_status() {
         // This server's own verdict, not the other's.
         "standin_monitor_verdict{monitor=\"http-80\",verdict=\"up\",virtual_host=\"v1\"} 1",
         "standin_monitor_verdict{monitor=\"http-80\",verdict=\"down\",virtual_host=\"v1\"} 0",
+        "standin_endpoint_monitor_verdict{address=\"10.77.0.11\",endpoint=\"nt1\",monitor=\"http-80\",verdict=\"up\"} 1",
+        "standin_endpoint_monitor_verdict{address=\"10.77.0.11\",endpoint=\"nt1\",monitor=\"http-80\",verdict=\"down\"} 0",
+        "standin_endpoint_verdict{endpoint=\"nt1\",verdict=\"up\"} 1",
         "standin_pool_member_answered{member=\"v1\",pool=\"www\"} 1",
         "standin_config_info{hash=\"00ff\"} 1",
         "standin_config_conflicts 1",

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
 use hickory_proto::rr::RecordType;
-use model::config::ClusterConfig;
+use model::config::{ClusterConfig, Ttl};
 
 use super::{
-    Alias, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
+    Alias, Followed, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
     block::{Block, Frame, Writer},
     hash,
 };
 use crate::{
     name::{ancestors, is_below, is_wildcard, lower},
     wire::rtype,
-    zone::{Owner, PoolUse, RecordSet, Zone},
+    zone::{Follower, Owner, PoolUse, RecordSet, Zone},
 };
 
 /// Denials live no longer where a zone's answers follow health, in seconds: a name may have addresses again soon.
@@ -50,7 +50,7 @@ struct Builder {
     /// Every apex in wire form, and its zone's number.
     apexes: BTreeMap<Vec<u8>, u16>,
     /// Numbers of pool uses.
-    uses: BTreeMap<(usize, u32), u32>,
+    uses: BTreeMap<(usize, Ttl), u32>,
 }
 
 impl Builder {
@@ -84,7 +84,25 @@ impl Builder {
             }
         }
         self.denial(zone, &apex, index);
+        zone.followers.iter().for_each(|follower| self.follower(follower, &apex, index));
         self.parent_sides(zone, &apex, index);
+    }
+
+    /// Records that follow a pool: their owner's node, be it there already or not.
+    fn follower(&mut self, follower: &Follower, apex: &[u8], index: u16) {
+        let name = &*follower.owner;
+        if self.belongs_deeper(name, apex) || (self.apexes.contains_key(name) && name != apex) {
+            return;
+        }
+        self.ancestors(name, apex, index);
+        let cut = ancestors(name)
+            .filter_map(|above| self.zones.get(above))
+            .any(|above| matches!(self.zones.nodes[above as usize].link, Link::Referral(_) | Link::Tree(_)));
+        let Some(pool) = self.zones.pools.index(&follower.pool).filter(|_| !cut) else { return };
+        let node = self.insert(name, index);
+        let number = narrow(self.zones.followers.len());
+        self.zones.followers.push(Followed { pool, follower: follower.clone() });
+        self.zones.following.insert((node, follower.rtype.into()), number);
     }
 
     /// Whether `name` lies strictly below an apex of ours that is deeper than `apex`.
@@ -225,7 +243,8 @@ impl Builder {
         let soa = zone.owners.find(apex).and_then(|owner| owner.set(RecordType::SOA));
         let Some((soa, ttl)) = soa.and_then(|set| Some((set.wire().next()?, set.ttl()))) else { return };
         let minimum = soa.last_chunk().map_or(0, |minimum| u32::from_be_bytes(*minimum));
-        let ttl = ttl.min(minimum).min(if zone.owners.use_pools() { DYNAMIC_DENIAL_TTL } else { u32::MAX });
+        let dynamic = zone.owners.use_pools() || !zone.followers.is_empty();
+        let ttl = ttl.min(minimum).min(if dynamic { DYNAMIC_DENIAL_TTL } else { u32::MAX });
         let frame = Frame { owner: apex, apex: apex.len(), owner_known: true };
         let block = self.block(frame, rtype::SOA, ttl, [soa].into_iter());
         self.zones.zones[usize::from(index)].denial = Some(block);

@@ -1,4 +1,5 @@
-//! Zone templates: master files (RFC 1035 section 5) with `${variables}` and two pseudo-records, `POOL` and `NAMESERVERS`.
+//! Zone templates: master files (RFC 1035 section 5) with `${variables}` and pseudo-records: `POOL`, `NAMESERVERS`, and
+//! `SRV-POOL`, `HTTPS-POOL`, `SVCB-POOL`.
 //!
 //! A [`Zone`] is what a template says once every directive is carried out and every check has passed. Invariants: exactly
 //! one SOA and at least one NS at the apex; every owner is in the zone; a CNAME is alone at its owner; the records of one
@@ -8,6 +9,7 @@
 //! caller brings the text and a way to get included ones).
 
 mod check;
+mod follow;
 mod generate;
 mod owners;
 mod params;
@@ -28,7 +30,11 @@ mod tests;
 use std::collections::BTreeMap;
 
 use hickory_proto::rr::{Name, RecordType};
-use model::{PoolName, ZoneName, config::ClusterConfig, diagnostic::Diagnostic};
+use model::{
+    PoolName, ZoneName,
+    config::{ClusterConfig, Ttl},
+    diagnostic::Diagnostic,
+};
 
 use self::{
     source::{Complaint, Place, Sources, Text},
@@ -37,7 +43,11 @@ use self::{
 };
 use crate::name;
 
-pub use self::owners::{Owner, Owners, RecordSet};
+pub use self::{
+    follow::Follower,
+    owners::{Owner, Owners, RecordSet},
+};
+pub(crate) use self::{render::record_line, text::print_name};
 
 /// The largest negative TTL in seconds of a zone that uses pools: an answer "no such address" must not outlive the
 /// outage that it came from.
@@ -54,6 +64,8 @@ pub struct Zone {
     pub serial_from_cluster: bool,
     /// Every name that owns records.
     pub owners: Owners,
+    /// Records that follow a pool; their owners need not be among `owners`.
+    pub followers: Vec<Follower>,
 }
 
 /// `NAME POOL pool` of a template.
@@ -61,8 +73,8 @@ pub struct Zone {
 pub struct PoolUse {
     /// Which pool; it exists in the cluster's configuration.
     pub pool: PoolName,
-    /// Seconds that caches may keep its addresses: the record's own TTL, else the pool's.
-    pub ttl: u32,
+    /// Seconds that caches may keep its addresses: the record's own TTL, else the pool's, be it elastic.
+    pub ttl: Ttl,
 }
 
 /// Reads the template `text` of the zone `origin` and checks it.
@@ -101,18 +113,23 @@ pub fn load(
     let mut reader = Reader::new(&apex, config, &all, include, &mut sources);
     reader.file(file, Text::Borrowed(text));
     let template = reader.out;
+    let mut template = template;
+    let followers = std::mem::take(&mut template.followers);
+    // They exist, though nothing else need stand there.
+    template.failed.extend(followers.iter().map(|one| one.owner.clone()).filter(|owner| *owner != apex));
     let mut owners = check::check(&apex, template, &mut sources);
+    follow::check(&followers, &owners, &mut sources);
     if sources.errors() > 0 {
         return Err(sources.into_errors());
     }
-    let serial_from_cluster = settle_soa(&apex, &mut owners);
+    let serial_from_cluster = settle_soa(&apex, &mut owners, !followers.is_empty());
     let labels = Name::from_labels(name::labels(&apex)).expect("a name that was just read");
-    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners })
+    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners, followers })
 }
 
 /// Lowers the negative TTL where the zone uses pools; says whether the serial is the cluster's.
-fn settle_soa(apex: &[u8], owners: &mut Owners) -> bool {
-    if owners.use_pools() {
+fn settle_soa(apex: &[u8], owners: &mut Owners, follows: bool) -> bool {
+    if follows || owners.use_pools() {
         owners.lower_negative_ttl(apex, LARGEST_NEGATIVE_TTL);
     }
     let soa = owners.find(apex).and_then(|owner| owner.set(RecordType::SOA));

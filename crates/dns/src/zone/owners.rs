@@ -222,7 +222,7 @@ fn decode(rtype: RecordType, wire: &[u8]) -> RData {
 }
 
 /// The data's bytes, names uncompressed (RFC 3597 section 4); none where it cannot be encoded.
-fn encode(data: &RData) -> Option<Vec<u8>> {
+pub(super) fn encode(data: &RData) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
     let mut encoder = BinEncoder::new(&mut wire);
     encoder.set_name_encoding(NameEncoding::Uncompressed);

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use model::{PoolName, ServerName, VirtualHostName, nearest};
+use model::{PoolName, ServerName, VirtualHostName, config::Ttl, nearest};
 
 use super::{
     PoolUse,
@@ -28,20 +28,23 @@ impl Reader<'_, '_> {
             return Err((place, Complaint::new("POOL needs one pool's name")));
         };
         let Some((pool, settings)) = self.config.pools.get_key_value(&PoolName::new(&name.text)) else {
-            let complaint = Complaint::new(format!("no pool is called `{}`", name.text));
-            return Err((
-                name.place,
-                match nearest(&name.text, self.config.pools.keys().map(PoolName::as_str)) {
-                    Some(known) => complaint.help(format!("did you mean `{known}`?")),
-                    None => complaint.help("pools are made by `[pool.NAME]` in the cluster file"),
-                },
-            ));
+            return Err(self.no_pool(name));
         };
         let place = word.place.to(name.place);
-        let used = PoolUse { pool: pool.clone(), ttl: ttl.unwrap_or(settings.ttl) };
+        let used = PoolUse { pool: pool.clone(), ttl: ttl.map_or(settings.ttl, Ttl::fixed) };
         self.check_room(place)?;
         self.out.records.push_pool(owner, used, place);
         Ok(())
+    }
+
+    /// There is no pool of that name.
+    pub(super) fn no_pool(&self, name: &Token<'_>) -> Wrong {
+        let complaint = Complaint::new(format!("no pool is called `{}`", name.text));
+        let complaint = match nearest(&name.text, self.config.pools.keys().map(PoolName::as_str)) {
+            Some(known) => complaint.help(format!("did you mean `{known}`?")),
+            None => complaint.help("pools are made by `[pool.NAME]` in the cluster file"),
+        };
+        (name.place, complaint)
     }
 
     /// `@ [TTL] [IN] NAMESERVERS ns1=host ...`; without arguments every server, as ns1, ns2, ...

@@ -81,7 +81,7 @@ impl Records {
 
     /// Adds the use of a pool.
     pub(super) fn push_pool(&mut self, owner: &[u8], pool: PoolUse, place: Place) {
-        let (owner, ttl, data) = (self.owner(owner), pool.ttl, narrow(self.pools.len()));
+        let (owner, ttl, data) = (self.owner(owner), pool.ttl.max, narrow(self.pools.len()));
         self.pools.push(pool);
         self.list.push(Record { owner, rtype: POOL, ttl, data, place, target: place });
     }

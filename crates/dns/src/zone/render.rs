@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
 
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Record, RecordType};
 use model::PoolName;
 
 use super::{
     Zone,
+    owners::encode,
     rdata::print,
     shape::type_name,
     text::{print_name, show},
@@ -42,9 +43,16 @@ impl Zone {
             }
             for address in addresses {
                 match address {
-                    IpAddr::V4(address) => line(&mut out, name, used.ttl, rtype::A, &address.octets()),
-                    IpAddr::V6(address) => line(&mut out, name, used.ttl, rtype::AAAA, &address.octets()),
+                    IpAddr::V4(address) => line(&mut out, name, used.ttl.max, rtype::A, &address.octets()),
+                    IpAddr::V6(address) => line(&mut out, name, used.ttl.max, rtype::AAAA, &address.octets()),
                 }
+            }
+        }
+        for follower in &self.followers {
+            for (member, well) in follower.well.iter().enumerate() {
+                let Some((priority, weight)) = *well else { continue };
+                let data = follower.data(member, priority, weight);
+                line(&mut out, &follower.owner, follower.ttl.max, follower.rtype.into(), &data);
             }
         }
         out
@@ -62,6 +70,16 @@ impl Zone {
         }
         data.into()
     }
+}
+
+/// A record as a line of a master file, where its data has a text form.
+pub(crate) fn record_line(record: &Record) -> Option<String> {
+    let mut out = String::new();
+    let code = record.data.record_type().into();
+    let text = print(code, &encode(&record.data)?)?;
+    let (owner, rtype) = (print_name(record.name.iter()), type_name_or_number(code));
+    write!(out, "{owner}\t{}\tIN\t{rtype}\t{text}", record.ttl).expect("writing to a string cannot fail");
+    Some(out)
 }
 
 fn line(out: &mut String, owner: &[u8], ttl: u32, code: u16, data: &[u8]) {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{config::ClusterConfig, nearest};
 
 use super::{
+    follow::{Follower, following},
     rdata,
     records::Records,
     shape::{Field, Kind, SHAPES, Shape, kind, type_name},
@@ -34,6 +35,10 @@ pub(super) type Wrong = (Place, Complaint);
 pub(super) struct Template {
     /// The records, in the order of the file.
     pub(super) records: Records,
+    /// The records that follow a pool.
+    pub(super) followers: Vec<Follower>,
+    /// Names made for members of pools.
+    pub(super) members: BTreeSet<Vec<u8>>,
     /// Owners of records that had a mistake.
     pub(super) failed: BTreeSet<Vec<u8>>,
 }
@@ -281,6 +286,10 @@ impl<'a, 't> Reader<'a, 't> {
         if head.rtype.is("POOL") {
             return self.pool(owner, head.ttl, head.rtype, head.words);
         }
+        if let Some(rtype) = following(head.rtype) {
+            let ttl = (head.ttl, self.ttl(head.ttl, head.rtype)?);
+            return self.follow(owner, rtype, ttl, head.rtype, head.words);
+        }
         if head.rtype.is("NAMESERVERS") {
             let ttl = self.ttl(head.ttl, head.rtype)?;
             return self.nameservers(owner, ttl, head.rtype, head.words);
@@ -401,7 +410,8 @@ fn unknown_type(word: &str, first: &Token<'_>, indented: bool) -> Complaint {
         let help = format!("`{}` begins the line, so it is taken for the owner: put a blank before it", first.text);
         return complaint.help(help);
     }
-    let known = SHAPES.iter().map(|shape| shape.mnemonic).chain(["POOL", "NAMESERVERS"]);
+    let known =
+        SHAPES.iter().map(|shape| shape.mnemonic).chain(["POOL", "NAMESERVERS", "SRV-POOL", "HTTPS-POOL", "SVCB-POOL"]);
     match nearest(word, known) {
         Some(known) => complaint.help(format!("did you mean {known}?")),
         None => complaint.help("a type without a name here is written as `TYPEnnn \\# length hex` (RFC 3597)"),

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Pool, PoolMember, Server,
-        UnknownPolicy, VirtualHost,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
+        Server, Ttl, UnknownPolicy, VirtualHost,
     },
     diagnostic::Diagnostic,
 };
@@ -37,7 +37,8 @@ fn config() -> ClusterConfig {
     };
     let pool = |members: &[&str], ttl| Pool {
         members: members.iter().map(|name| PoolMember::VirtualHost(VirtualHostName::new(name))).collect(),
-        ttl,
+        policy: Policy::RoundRobin,
+        ttl: Ttl::fixed(ttl),
         max_answers: None,
         keep_doubled: false,
         all_down: AllDown::All,
@@ -50,6 +51,7 @@ fn config() -> ClusterConfig {
         partition: PartitionPolicy::Availability,
         servers: (1..=3).map(|n| (servers[usize::from(n) - 1].clone(), server(n))).collect(),
         virtual_hosts: (1..=3).map(|n| (VirtualHostName::new(&format!("virtual{n}")), virtual_host(n))).collect(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([
             (PoolName::new("www"), pool(&["virtual1", "virtual2", "virtual3"], 5)),
             (PoolName::new("mail"), pool(&["virtual1", "virtual2"], 10)),
@@ -61,13 +63,7 @@ fn config() -> ClusterConfig {
 
 /// The addresses of every member of a pool.
 fn members(config: &ClusterConfig) -> impl Fn(&PoolName) -> Vec<IpAddr> {
-    |pool| {
-        let hosts = config.pools[pool].members.iter().filter_map(|member| match member {
-            PoolMember::VirtualHost(name) => config.virtual_hosts.get(name),
-            PoolMember::Server(_) => None,
-        });
-        hosts.flat_map(|host| host.addresses.clone()).collect()
-    }
+    |pool| config.pools[pool].members.iter().flat_map(|member| config.addresses_of(member)).collect()
 }
 
 fn load_with(text: &str, include: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<Zone, Vec<Diagnostic>> {

@@ -182,7 +182,7 @@ pub(super) fn number(text: &str, most: u32) -> Result<u32, Complaint> {
 }
 
 /// A name as it is written in a master file: absolute, every byte that could mean something else escaped.
-pub(super) fn print_name<'l>(labels: impl Iterator<Item = &'l [u8]>) -> String {
+pub(crate) fn print_name<'l>(labels: impl Iterator<Item = &'l [u8]>) -> String {
     let mut out = String::new();
     for label in labels {
         for &byte in label {

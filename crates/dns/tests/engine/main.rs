@@ -3,10 +3,13 @@
 
 mod agree;
 mod corpus;
+mod following;
 mod malformed;
 mod manners;
 mod oracle;
+mod policies;
 mod pools;
 mod rules;
 mod support;
+mod why;
 mod wire;

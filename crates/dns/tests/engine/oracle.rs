@@ -226,7 +226,8 @@ impl Oracle<'_> {
             };
             let family = |four: bool| {
                 let of = addresses.iter().filter(move |address| address.is_ipv4() == four);
-                of.map(|address| Record::from_rdata(name.clone(), pool.ttl, RData::from(*address))).collect::<Vec<_>>()
+                of.map(|address| Record::from_rdata(name.clone(), pool.ttl.max, RData::from(*address)))
+                    .collect::<Vec<_>>()
             };
             let records = match kind {
                 RecordType::A => family(true),

@@ -17,8 +17,8 @@ use hickory_proto::{
 use model::{
     Health, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Pool, PoolMember, Server,
-        UnknownPolicy, VirtualHost,
+        AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
+        Server, Ttl, UnknownPolicy, VirtualHost,
     },
     health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
@@ -49,7 +49,8 @@ pub(crate) fn config() -> ClusterConfig {
     let virtual_host = |n: usize| PoolMember::VirtualHost(VirtualHostName::new(&format!("virtual{n}")));
     let pool = |members: Vec<PoolMember>| Pool {
         members,
-        ttl: 5,
+        policy: Policy::RoundRobin,
+        ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled: false,
         all_down: AllDown::All,
@@ -62,6 +63,7 @@ pub(crate) fn config() -> ClusterConfig {
         partition: PartitionPolicy::Availability,
         servers: (1..).zip(names).map(|(n, name)| (ServerName::new(name), server(n))).collect(),
         virtual_hosts: (0..3).map(|n| (VirtualHostName::new(&format!("virtual{}", n + 1)), host(n))).collect(),
+        endpoints: BTreeMap::new(),
         pools: BTreeMap::from([
             (PoolName::new("www"), pool((1..=3).map(virtual_host).collect())),
             (
@@ -87,6 +89,8 @@ pub(crate) fn healthy() -> Health {
         isolated: false,
         serial: 2_026_112_301,
         servers: ["web1", "web2", "web3"].map(|name| (ServerName::new(name), alive)).into(),
+        calm: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
         virtual_hosts: (1..=3)
             .map(|n| (VirtualHostName::new(&format!("virtual{n}")), held(&format!("web{n}"), true)))
             .collect(),
@@ -116,7 +120,7 @@ pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
         let [owner, kind, data] = [(); 3].map(|()| words.next().unwrap_or_else(|| panic!("three words: {line}")));
         let owner = if owner == "@" { apex.clone() } else { name(owner).append_domain(&apex).unwrap() };
         if kind == "POOL" {
-            pools.push((owner, PoolUse { pool: PoolName::new(data), ttl: 5 }));
+            pools.push((owner, PoolUse { pool: PoolName::new(data), ttl: Ttl::fixed(5) }));
             continue;
         }
         let kind: RecordType = kind.parse().unwrap();
@@ -133,7 +137,7 @@ pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
     }
     let owners = Owners::from_records(&apex, records, pools);
     let text = origin.trim_end_matches('.');
-    Zone { name: ZoneName::new(text), origin: apex, serial_from_cluster: true, owners }
+    Zone { name: ZoneName::new(text), origin: apex, serial_from_cluster: true, owners, followers: Vec::new() }
 }
 
 fn rdata(kind: RecordType, data: &str) -> RData {

@@ -28,7 +28,7 @@ fn order(to: SocketAddr, kind: ProbeKind) -> ProbeOrder {
 }
 
 fn monitor(name: &str) -> MonitorId {
-    MonitorId { virtual_host: VirtualHostName::new("virtual1"), monitor: name.into() }
+    MonitorId::of_host(&VirtualHostName::new("virtual1"), &name.into())
 }
 
 fn http(body: Option<&str>) -> HttpProbe {

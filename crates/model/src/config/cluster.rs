@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     digest::digest64,
     hook::HookMoment,
-    id::{MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
+    id::{EndpointName, MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
     net::Prefix,
 };
 
@@ -32,6 +32,8 @@ pub struct ClusterConfig {
     pub servers: BTreeMap<ServerName, Server>,
     /// Every virtual host.
     pub virtual_hosts: BTreeMap<VirtualHostName, VirtualHost>,
+    /// Every endpoint.
+    pub endpoints: BTreeMap<EndpointName, Endpoint>,
     /// Every pool.
     pub pools: BTreeMap<PoolName, Pool>,
     /// Every zone served.
@@ -48,12 +50,20 @@ impl ClusterConfig {
         }
     }
 
+    /// A pool member's addresses.
+    pub fn addresses_of(&self, member: &PoolMember) -> Vec<IpAddr> {
+        let addresses = match member {
+            PoolMember::VirtualHost(name) => self.virtual_hosts.get(name).map(|host| host.addresses.clone()),
+            PoolMember::Server(name) => self.servers.get(name).map(|server| server.addresses().collect()),
+            PoolMember::Endpoint(name) => self.endpoints.get(name).map(|endpoint| endpoint.addresses.clone()),
+        };
+        addresses.unwrap_or_default()
+    }
+
     /// All monitors of all virtual hosts.
     pub fn monitors(&self) -> impl Iterator<Item = (MonitorId, &Monitor)> {
         self.virtual_hosts.iter().flat_map(|(name, host)| {
-            host.monitors
-                .iter()
-                .map(|monitor| (MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() }, monitor))
+            host.monitors.iter().map(|monitor| (MonitorId::of_host(name, &monitor.name), monitor))
         })
     }
 }
@@ -132,6 +142,27 @@ pub struct VirtualHost {
     pub hooks: BTreeMap<HookMoment, Hook>,
 }
 
+/// `[endpoint.NAME]`: a host that runs no daemon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Its addresses, at least one. Each is tried; they are answered, or not, together.
+    pub addresses: Vec<IpAddr>,
+    /// Who probes it, at least one; `"all"`, the default, is already resolved.
+    pub probed_by: Vec<ServerName>,
+    /// What is tried at each address, in the order of the file; none: it counts as up.
+    pub monitors: Vec<Monitor>,
+}
+
+impl Endpoint {
+    /// Every monitor at every address.
+    pub fn monitors<'a>(&'a self, name: &'a EndpointName) -> impl Iterator<Item = (MonitorId, IpAddr, &'a Monitor)> {
+        self.addresses.iter().flat_map(move |address| {
+            let id = move |monitor: &Monitor| MonitorId::of_endpoint(name, *address, &monitor.name);
+            self.monitors.iter().map(move |monitor| (id(monitor), *address, monitor))
+        })
+    }
+}
+
 /// `failback` of a virtual host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -143,14 +174,14 @@ pub enum Failback {
     Sticky,
 }
 
-/// `[[virtual-host.NAME.monitor]]`.
+/// `[[virtual-host.NAME.monitor]]` and `[[endpoint.NAME.monitor]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Monitor {
-    /// Unique within the virtual host. Default: type and port, such as `http-80`.
+    /// Unique within the virtual host or endpoint. Default: type and port, such as `http-80`.
     pub name: Arc<str>,
     /// What is tried.
     pub kind: ProbeKind,
-    /// The port tried on each listed server's own address.
+    /// The port tried on each listed server's own address, or on each address of the endpoint.
     pub port: u16,
     /// Time between probes, 50 ms to 1 h. Default 1 s.
     pub interval: Duration,
@@ -220,8 +251,10 @@ pub struct HttpProbe {
 pub struct Pool {
     /// Who answers for the pool's names, in the order of the file; at least one.
     pub members: Vec<PoolMember>,
-    /// Seconds that caches may keep an answer, 1 to 86,400. Default 5.
-    pub ttl: u32,
+    /// How the members share new clients.
+    pub policy: Policy,
+    /// Seconds that caches may keep an answer. Default 5, always.
+    pub ttl: Ttl,
     /// At most so many addresses of each family in one answer; none: all.
     pub max_answers: Option<u16>,
     /// Whether a virtual host that sits on a backup which already answers for another member stays in the answers.
@@ -233,6 +266,57 @@ pub struct Pool {
     pub unknown: UnknownPolicy,
 }
 
+/// `policy` of a pool.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// To each living member its equal share. Default.
+    #[default]
+    RoundRobin,
+    /// To each living member a share by its weight, 0 to 1,000, in the order of the members; not all are 0. Who has 0 is
+    /// answered only while all others are out.
+    Weighted(Vec<u16>),
+    /// All to the first member that lives.
+    Failover,
+}
+
+impl Policy {
+    /// The word of the configuration.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Weighted(_) => "weighted",
+            Self::Failover => "failover",
+        }
+    }
+}
+
+/// `ttl` of a pool, in seconds, 1 to 86,400: short while anything about the pool is suspected, moved, unknown or planned,
+/// and never longer than the calm has lasted. The same number twice is a fixed TTL.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ttl {
+    /// The shortest.
+    pub min: u32,
+    /// The longest; not below the shortest.
+    pub max: u32,
+}
+
+impl Ttl {
+    /// Always the same.
+    pub const fn fixed(seconds: u32) -> Self {
+        Self { min: seconds, max: seconds }
+    }
+
+    /// Whether calm makes a difference.
+    pub const fn is_elastic(self) -> bool {
+        self.min < self.max
+    }
+
+    /// After so many seconds of calm.
+    pub fn after(self, calm: u32) -> u32 {
+        calm.clamp(self.min, self.max)
+    }
+}
+
 /// A pool's member.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PoolMember {
@@ -240,6 +324,19 @@ pub enum PoolMember {
     VirtualHost(VirtualHostName),
     /// A server: its own addresses are answered while it lives.
     Server(ServerName),
+    /// An endpoint: its addresses are answered while its monitors are up.
+    Endpoint(EndpointName),
+}
+
+impl PoolMember {
+    /// Its name: virtual hosts, servers and endpoints share one name space in a pool.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::VirtualHost(name) => name.as_str(),
+            Self::Server(name) => name.as_str(),
+            Self::Endpoint(name) => name.as_str(),
+        }
+    }
 }
 
 /// `all-down` of a pool.

@@ -12,8 +12,9 @@ mod read;
 
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
-    AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Hook, HttpProbe, Monitor, PartitionPolicy, Pool,
-    PoolMember, ProbeKind, RateLimit, Server, UnknownPolicy, VirtualHost, ZoneSettings,
+    AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, HttpProbe, Monitor,
+    PartitionPolicy, Policy, Pool, PoolMember, ProbeKind, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost,
+    ZoneSettings,
 };
 pub use key::decode_key;
 pub use node::NodeConfig;

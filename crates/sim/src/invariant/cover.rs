@@ -86,7 +86,7 @@ impl World<'_> {
             let allowed = self.watch.allows(&machine.config, group.len() - 1, self.has_gateway(number));
             let listed = host.servers.contains(&machine.name);
             let dead = |monitor: &model::config::Monitor| {
-                let id = model::MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() };
+                let id = model::MonitorId::of_host(name, &monitor.name);
                 machine.dead.contains_key(&id)
             };
             let serves = host.always_active || host.monitors.is_empty() || !host.monitors.iter().all(dead);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use model::{config::Failback, health::ServerState};
+use model::{
+    config::Failback,
+    health::{ServerState, Verdict},
+};
 
 use super::{Broken, Invariant};
 use crate::{
@@ -185,7 +188,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Everybody says the same serial, that everybody is alive, and is sure of it.
+    /// Everybody says the same serial, that everybody is alive and every endpoint up, and is sure of it.
     fn all_alike(&self) -> Result<(), Broken> {
         let serial = self.machines.iter().map(|machine| machine.serial).max();
         for machine in &self.machines {
@@ -195,7 +198,8 @@ impl World<'_> {
             };
             let health = &process.health;
             let alive = health.servers.values().all(|server| server.state == ServerState::Alive && !server.standby);
-            let sure = health.settled && !health.isolated && alive;
+            let up = health.endpoints.values().all(|endpoint| endpoint.verdict == Verdict::Up);
+            let sure = health.settled && !health.isolated && alive && up;
             if !sure || Some(health.serial) != serial {
                 let detail = format!("{} says {health:?} although all is well; serial {serial:?}", machine.name);
                 return Err(Broken::new(Invariant::DnsTruth, detail));

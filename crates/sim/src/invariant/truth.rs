@@ -62,7 +62,21 @@ impl World<'_> {
                 return broken(format!("answers {address} of {}, not heard for {bound:?}", other.name));
             }
         }
-        None
+        self.endpoint_answered(&view).and_then(broken)
+    }
+
+    /// An endpoint that has been dead for so long that all who probe it must know, and all others have heard of it.
+    fn endpoint_answered(&self, view: &View) -> Option<String> {
+        let bound = self.watch.bounds.endpoint;
+        // A server that has just come, or come back, has its verdicts from before.
+        let starts = self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.started));
+        let quiet = self.watch.disturbed.iter().copied().chain(starts).max()?;
+        let answered = answers(view, "far");
+        let dead = self.endpoints.iter().filter(|(_, (dead, _))| dead.is_some());
+        dead.filter(|(_, (_, since))| self.now.since(quiet.max(*since)) > bound).find_map(|(name, _)| {
+            let address = self.plan.config.endpoints[name].addresses[0];
+            answered.contains(&address).then(|| format!("answers {address} of {name}, dead for {bound:?}"))
+        })
     }
 
     /// Whether a machine's kernel has refused something lately.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cluster::Input;
 use model::{
-    MonitorId,
+    MonitorId, Subject,
     report::{ProbeOrder, ProbeResult},
 };
 
@@ -38,7 +38,15 @@ impl World<'_> {
         let Some(probe) = process.probes.get(&monitor).filter(|probe| probe.generation == generation) else { return };
         let (interval, timeout, paused) = (probe.order.interval, probe.order.timeout, process.paused);
         let quick = Duration::from_millis(1);
-        let (after, result) = match host.dead.get(&monitor) {
+        let dead = match &monitor.subject {
+            Subject::VirtualHost(_) => host.dead.get(&monitor).copied(),
+            // Beyond the router, as it were: who does not reach that one does not reach it either.
+            Subject::Endpoint(name, _) if host.link && self.network.reaches_gateway(machine) => {
+                self.endpoints.get(name).and_then(|(dead, _)| *dead)
+            }
+            Subject::Endpoint(..) => Some(true),
+        };
+        let (after, result) = match dead {
             None => (quick, ProbeResult::Success),
             Some(false) => (quick, ProbeResult::Failure("refused".into())),
             Some(true) => (timeout, ProbeResult::Failure("timed out".into())),

@@ -28,10 +28,21 @@ fn server(name: &str, last: u8, state: &str, heard_ms: Option<u64>) -> ServerSta
 fn candidate(name: &str, role: &str, verdict: Option<(&str, Option<&str>)>) -> CandidateStatus {
     let monitors = verdict.into_iter().map(|(verdict, reason)| MonitorStatus {
         name: "http-80".into(),
+        address: None,
         verdict: verdict.into(),
         reason: reason.map(Into::into),
     });
     CandidateStatus { name: name.into(), role: role.into(), monitors: monitors.collect() }
+}
+
+fn prober(name: &str, four: &str, six: &str) -> ProberStatus {
+    let monitor = |at: &str, verdict: &str| MonitorStatus {
+        name: "tcp-80".into(),
+        address: Some(address(at)),
+        verdict: verdict.into(),
+        reason: None,
+    };
+    ProberStatus { name: name.into(), monitors: vec![monitor("10.77.0.40", four), monitor("fd00:77::40", six)] }
 }
 
 fn member(name: &str, last: u8, answered: bool, why: &str) -> PoolMemberStatus {
@@ -61,6 +72,12 @@ fn healthy() -> Status {
             ],
             hooks: vec![],
         }],
+        endpoints: vec![EndpointStatus {
+            name: "nt1".into(),
+            addresses: vec![address("10.77.0.40"), address("fd00:77::40")],
+            verdict: "up".into(),
+            probed_by: vec![prober("web1", "up", "up"), prober("web2", "up", "up")],
+        }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member("virtual1", 101, true, "up")] }],
         config: ConfigStatus { version: 1, hash: "0123456789abcdef".into(), conflicts: vec![], refused: None },
         dns: DnsStatus { serial: 2026, zones: vec!["lb.example.test".into()], listening: vec!["10.77.0.11:53".into()] },
@@ -80,6 +97,9 @@ fn broken() -> Status {
     host.reason = Some("no server of its list can hold it".into());
     host.servers[0] = candidate("web1", "backup", Some(("down", Some("connection refused"))));
     host.servers[1] = candidate("web2", "away", None);
+    status.endpoints[0].verdict = "down".into();
+    status.endpoints[0].probed_by[0] = prober("web1", "up", "down");
+    status.endpoints[0].probed_by[1].monitors.clear();
     status.pools[0].members[0].answered = false;
     status.pools[0].members[0].why = "nobody holds it".into();
     status.config.conflicts = vec!["web2".into()];
@@ -101,6 +121,7 @@ fn what_is_broken_is_named() {
         [
             "web2 is dead",
             "virtual1 is unheld",
+            "endpoint nt1 is down",
             "pool www has no answer",
             "web2 runs another configuration",
             "the last configuration was refused"

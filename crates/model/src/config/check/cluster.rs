@@ -9,7 +9,7 @@ use super::{
         cluster::{ClusterConfig, HeartbeatSettings, PartitionPolicy},
         read::{Entry, Fields, Firsts, Source, Value},
     },
-    is_new, pools, servers, virtual_hosts, with_valid_names, zones,
+    endpoints, is_new, pools, servers, virtual_hosts, with_valid_names, zones,
 };
 use crate::{diagnostic::Diagnostic, digest::digest64};
 
@@ -61,15 +61,12 @@ impl<'s> Draft<'s> {
         let section = root
             .require("cluster", "[cluster]` with `name = \"example\"")
             .and_then(|value| value.fields("[cluster]", &["name", "heartbeat", "partition"]));
-        if let Some(first) = self.endpoints.first() {
-            first.value.refuse(
-                "endpoints are not supported yet",
-                "remove the [endpoint.*] sections; members of a pool are virtual hosts and servers",
-            );
-        }
-        // Servers first: no virtual address may be one of theirs. The witness last: it may be neither.
+        // Servers first: no virtual address may be one of theirs. Endpoints and witness last: they may be neither.
         let servers = servers::servers(&mut self);
         let virtual_hosts = virtual_hosts::virtual_hosts(&mut self);
+        let endpoints = endpoints::endpoints(&self);
+        let there = pools::There { servers: &servers, virtual_hosts: &virtual_hosts, endpoints: &endpoints };
+        let pools = pools::pools(&self, &there);
         let name = section.as_ref().and_then(|section| section.require("name", "name = \"example\""));
         ClusterConfig {
             name: Arc::from(name.and_then(|value| value.object_name("example")).unwrap_or_default()),
@@ -81,7 +78,8 @@ impl<'s> Draft<'s> {
                 .unwrap_or(PartitionPolicy::Gateway { witness: Vec::new() }),
             servers,
             virtual_hosts,
-            pools: pools::pools(&self),
+            endpoints,
+            pools,
             zones: zones::zones(&self, root.entries("zone")),
             dns: root.get("dns").map(zones::dns).unwrap_or_default(),
         }

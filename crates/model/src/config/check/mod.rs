@@ -4,6 +4,7 @@
 //! Names count as declared even where their section has mistakes, so that one mistake is reported once.
 
 mod cluster;
+mod endpoints;
 mod hooks;
 mod monitors;
 mod node;

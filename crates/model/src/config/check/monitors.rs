@@ -1,4 +1,4 @@
-//! `[[virtual-host.NAME.monitor]]`.
+//! `[[virtual-host.NAME.monitor]]` and `[[endpoint.NAME.monitor]]`.
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -44,11 +44,11 @@ const PLANNED: &[&str] = &[
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The monitors of one virtual host.
-pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>) -> Vec<Monitor> {
+/// The monitors of one virtual host or endpoint; `section` and `what` say which of the two, as files and people call it.
+pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>, section: &str, what: &str) -> Vec<Monitor> {
     let (mut names, mut monitors) = (Firsts::new(source), Vec::new());
     if !value.is_list() {
-        value.refuse("`monitor` must be a list", "write `[[virtual-host.NAME.monitor]]`, with two brackets");
+        value.refuse("`monitor` must be a list", format!("write `[[{section}.NAME.monitor]]`, with two brackets"));
         return monitors;
     }
     for element in value.list("{ type = \"tcp\", port = 80 }").unwrap_or_default() {
@@ -61,7 +61,7 @@ pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>) -> Vec<Monitor> {
             None => monitors.push(monitor),
             Some((_, line)) => source.refuse(
                 place,
-                format!("this virtual host already has a monitor `{}` (line {line})", monitor.name),
+                format!("this {what} already has a monitor `{}` (line {line})", monitor.name),
                 "give one of them another `name`; without one it is called by type and port",
             ),
         }

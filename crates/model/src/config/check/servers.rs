@@ -81,12 +81,13 @@ fn own_addresses(draft: &mut Draft<'_>, entry: &Entry<'_>, fields: &Fields<'_>) 
     if complete { own } else { Vec::new() }
 }
 
-fn own_address(value: &Value<'_>) -> Option<IpAddr> {
+/// An address that one machine has for itself.
+pub(super) fn own_address(value: &Value<'_>) -> Option<IpAddr> {
     let address = value.address("10.77.0.11")?;
     if is_link_local_v6(address) {
         value.refuse(
             format!("{address} is a link-local address, which means a different machine on every link"),
-            "write the server's global or unique local (fd00::/8) address",
+            "write its global or unique local (fd00::/8) address",
         );
         return None;
     }

@@ -7,7 +7,7 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit,
+        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit, Ttl,
         UnknownPolicy, locate,
     },
     diagnostic::Diagnostic,
@@ -172,7 +172,7 @@ fn a_cluster_file_with_every_setting() {
     assert_eq!((&*mail.name, &mail.kind, mail.port), ("mail", &ProbeKind::Tcp, 25));
 
     let pool = &config.pools.values().last().unwrap();
-    assert_eq!((pool.ttl, pool.max_answers, pool.keep_doubled), (10, Some(2), true));
+    assert_eq!((pool.ttl, pool.max_answers, pool.keep_doubled), (Ttl::fixed(10), Some(2), true));
     assert_eq!((pool.all_down, pool.unknown), (AllDown::Nodata, UnknownPolicy::All));
     let members = [
         PoolMember::VirtualHost(VirtualHostName::new("virtual1")),
@@ -198,7 +198,7 @@ fn the_defaults_are_the_documented_ones() {
     );
     assert_eq!((web.rise, web.fall, web.priority), (2, 2, 0));
     let plain = &config.pools[&crate::PoolName::new("plain")];
-    assert_eq!((plain.ttl, plain.max_answers, plain.keep_doubled), (5, None, false));
+    assert_eq!((plain.ttl, plain.max_answers, plain.keep_doubled), (Ttl::fixed(5), None, false));
     assert_eq!((plain.all_down, plain.unknown), (AllDown::All, UnknownPolicy::Servfail));
 
     let least = cluster("[cluster]\nname = \"x\"\n[server.a]\naddress = \"127.0.0.1\"\n");
@@ -332,7 +332,7 @@ ttl = "5s"
        |
        = help: write a whole number from 1 to 65535
 
-    cluster.toml:19:12: there is no virtual host or server `vritual1`
+    cluster.toml:19:12: there is no virtual host, server or endpoint `vritual1`
        |
     19 | members = ["vritual1"]
        |            ^^^^^^^^^^
@@ -643,7 +643,7 @@ fn servers_receive_heartbeats_at_places_of_their_own() {
     10 | address = "fe80::1"
        |           ^^^^^^^^^
        |
-       = help: write the server's global or unique local (fd00::/8) address
+       = help: write its global or unique local (fd00::/8) address
 
     cluster.toml:11:13: the other servers cannot send heartbeats to 0.0.0.0
        |
@@ -712,14 +712,14 @@ fn references_must_resolve() {
        |
        = help: possible here: "all"
 
-    cluster.toml:17:17: `b` is both a server and a virtual host
+    cluster.toml:17:17: `b` is both a virtual host (line 7) and a server (line 5)
        |
     17 | members = ["a", "b", "bb", "a"]
        |                 ^^^
        |
-       = help: rename one of the two
+       = help: rename one of the two: members of a pool share one name space
 
-    cluster.toml:17:22: there is no virtual host or server `bb`
+    cluster.toml:17:22: there is no virtual host, server or endpoint `bb`
        |
     17 | members = ["a", "b", "bb", "a"]
        |                      ^^^^
@@ -738,7 +738,7 @@ fn references_must_resolve() {
     19 | members = []
        |           ^^
        |
-       = help: name virtual hosts or servers
+       = help: name virtual hosts, servers or endpoints
 
     cluster.toml:20:7: pool `r` lacks `members`
        |
@@ -996,29 +996,6 @@ fn monitors_are_checked() {
        |        ^^
        |
        = help: write `body = "ok"`
-    "#);
-}
-
-#[test]
-fn what_comes_later_says_so() {
-    let text = two_and(
-        "[pool.p]\nmembers = [\"e1\"]\npolicy = \"weighted\"\n\
-         [endpoint.e1]\naddresses = [\"10.0.0.40\"]\n[endpoint.e2]\naddresses = [\"10.0.0.41\"]\n",
-    );
-    assert_snapshot!(mistakes(&text), @r#"
-    cluster.toml:9:10: only the policy "round-robin" is supported yet
-      |
-    9 | policy = "weighted"
-      |          ^^^^^^^^^^
-      |
-      = help: remove `policy`
-
-    cluster.toml:10:11: endpoints are not supported yet
-       |
-    10 | [endpoint.e1]
-       |           ^^
-       |
-       = help: remove the [endpoint.*] sections; members of a pool are virtual hosts and servers
     "#);
 }
 

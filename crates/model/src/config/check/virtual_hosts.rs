@@ -37,7 +37,10 @@ pub(super) fn virtual_hosts(draft: &mut Draft<'_>) -> BTreeMap<VirtualHostName, 
                 .and_then(|value| value.duration(Duration::ZERO..=Duration::from_secs(86_400)))
                 .unwrap_or(Duration::from_secs(1)),
             always_active: fields.get("always-active").and_then(|value| value.boolean()).unwrap_or(true),
-            monitors: fields.get("monitor").map(|value| monitors(draft.source, &value)).unwrap_or_default(),
+            monitors: fields
+                .get("monitor")
+                .map(|value| monitors(draft.source, &value, "virtual-host", "virtual host"))
+                .unwrap_or_default(),
             hooks: fields.get("hook").map(|value| hooks(draft.source, &value)).unwrap_or_default(),
         };
         hosts.insert(VirtualHostName::new(entry.name), host);
@@ -93,9 +96,15 @@ fn candidates(draft: &Draft<'_>, fields: &Fields<'_>, spread: &mut usize) -> Vec
         *spread += 1;
         return all;
     }
+    let help = "name servers, the primary first, or write `\"all\"`";
+    listed_servers(draft, &list, "a virtual host has at least one server", help)
+}
+
+/// The servers that a list names; `empty` and `help` are for a list of none.
+pub(super) fn listed_servers(draft: &Draft<'_>, list: &Value<'_>, empty: &str, help: &str) -> Vec<ServerName> {
     let Some(values) = list.list("\"web1\"") else { return Vec::new() };
     if values.is_empty() {
-        list.refuse("a virtual host has at least one server", "name servers, the primary first, or write `\"all\"`");
+        list.refuse(empty, help);
     }
     let mut names = Vec::new();
     for value in values {
@@ -120,7 +129,7 @@ fn refuse_equal_wire_keys(draft: &Draft<'_>, entries: &[Entry<'_>], hosts: &BTre
         let name = VirtualHostName::new(entry.name);
         let monitors = hosts.get(&name).map(|host| host.monitors.as_slice()).unwrap_or_default();
         monitors.iter().map(move |monitor| {
-            let id = MonitorId { virtual_host: name.clone(), monitor: monitor.name.clone() };
+            let id = MonitorId::of_host(&name, &monitor.name);
             (format!("monitor `{id}`"), id.key(), entry.span.clone())
         })
     });

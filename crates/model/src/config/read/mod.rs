@@ -69,7 +69,7 @@ impl<'s> Source<'s> {
     }
 
     /// The line of a place, from 1.
-    fn line(&self, start: usize) -> usize {
+    pub(super) fn line(&self, start: usize) -> usize {
         self.text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
     }
 

@@ -62,6 +62,11 @@ impl<'s> Value<'s> {
         self.node.get_ref().is_str()
     }
 
+    /// Whether it is a table.
+    pub(in crate::config) fn is_table(&self) -> bool {
+        self.node.get_ref().is_table()
+    }
+
     /// Whether it is a list.
     pub(in crate::config) fn is_list(&self) -> bool {
         self.node.get_ref().is_array()

@@ -1,0 +1,82 @@
+//! What the cluster makes of an endpoint: the majority of the servers that probe it and know something.
+//!
+//! Every server says its own verdicts in its heartbeats, and merges what the living say, itself included: a pure function
+//! of the same statements, so that every server answers the same a heartbeat later. A server that knows nothing yet has no
+//! vote. Between two that contradict each other the one that reaches the endpoint is right: a success proves the service,
+//! a failure may be the prober's own path.
+//!
+//! Deliberately not here: the probes and their thresholds ([`crate::monitor`]), what a pool does with the verdict (`dns`).
+
+use model::health::{EndpointHealth, Verdict};
+
+/// What those who probe it say of one monitor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Votes {
+    pub(crate) up: u32,
+    pub(crate) down: u32,
+}
+
+impl Votes {
+    /// Counts them.
+    pub(crate) fn count(votes: impl IntoIterator<Item = Verdict>) -> Self {
+        votes.into_iter().fold(Self::default(), |Self { up, down }, vote| match vote {
+            Verdict::Up => Self { up: up + 1, down },
+            Verdict::Down => Self { up, down: down + 1 },
+            Verdict::Unknown => Self { up, down },
+        })
+    }
+
+    /// The majority's.
+    pub(crate) fn verdict(self) -> Verdict {
+        match (self.up, self.down) {
+            (0, 0) => Verdict::Unknown,
+            (up, down) if down > up => Verdict::Down,
+            _ => Verdict::Up,
+        }
+    }
+}
+
+/// The whole endpoint: its worst monitor, and the votes on that one.
+pub(crate) fn merge(monitors: impl IntoIterator<Item = Votes>) -> (EndpointHealth, Votes) {
+    let worst = monitors.into_iter().min_by_key(|votes| votes.verdict());
+    let verdict = worst.map_or(Verdict::Up, Votes::verdict);
+    (EndpointHealth { verdict }, worst.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn votes(text: &str) -> Votes {
+        Votes::count(text.chars().map(|vote| match vote {
+            'u' => Verdict::Up,
+            'd' => Verdict::Down,
+            _ => Verdict::Unknown,
+        }))
+    }
+
+    #[test]
+    fn the_majority_of_those_who_know_decides() {
+        for (text, verdict) in [
+            ("", Verdict::Unknown),
+            ("??", Verdict::Unknown),
+            ("u??", Verdict::Up),
+            ("d??", Verdict::Down),
+            ("udd", Verdict::Down),
+            ("uud", Verdict::Up),
+            ("ud", Verdict::Up),
+            ("ud?", Verdict::Up),
+        ] {
+            assert_eq!(votes(text).verdict(), verdict, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_worst_monitor_decides_and_none_is_no_fault() {
+        let merged = |monitors: &[&str]| merge(monitors.iter().map(|text| votes(text))).0.verdict;
+        assert_eq!(merged(&[]), Verdict::Up);
+        assert_eq!(merged(&["uu", "??"]), Verdict::Unknown);
+        assert_eq!(merged(&["uu", "??", "dd"]), Verdict::Down);
+        assert_eq!(merge([votes("uu"), votes("ddu")]).1, Votes { up: 1, down: 2 });
+    }
+}
