@@ -97,7 +97,10 @@ fn a_broken_node_file_does_not_hide_the_cluster_files_mistakes() {
     let found = mistakes(&directory);
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].starts_with("standin.toml:1:1: "), "{found:#?}");
-    assert!(found[2].starts_with("shared/cluster.toml:8:20: there is no virtual host or server `web3`"), "{found:#?}");
+    assert!(
+        found[2].starts_with("shared/cluster.toml:8:20: there is no virtual host, server or endpoint `web3`"),
+        "{found:#?}"
+    );
 }
 
 #[test]
