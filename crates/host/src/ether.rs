@@ -1,7 +1,7 @@
 //! Heartbeats straight on Ethernet: the same sealed datagrams that go by UDP, as broadcast frames of an EtherType of our own.
 //! No address, route or packet filter of IP stands in their way.
 //!
-//! A frame is: the EtherType 0x88B5 (IEEE Std 802, Local Experimental EtherType 1), [`MAGIC`], the datagram's length (2 bytes,
+//! A frame is: the EtherType 0x88B5 (IEEE Std 802, Local Experimental EtherType 1), `MAGIC`, the datagram's length (2 bytes,
 //! big-endian), the datagram; then whatever pads a short frame to Ethernet's least length. Other users of that EtherType on the
 //! link have another magic.
 //!
@@ -10,7 +10,7 @@
 //! EtherType alone: other traffic wakes nobody and is never queued. Sending is done by the caller and never waits; what the
 //! kernel cannot take at once is lost, as on the wire. Opening and closing, which wait for the kernel, are the thread's. The
 //! thread hands each datagram to the [`Sink`] and waits for nothing else; whoever owns the queue behind it drops and counts
-//! when it is full, and before that the kernel drops what finds [`RECEIVE_BUFFER`] full. An interface that cannot be opened, or
+//! when it is full, and before that the kernel drops what finds `RECEIVE_BUFFER` full. An interface that cannot be opened, or
 //! has failed, is tried again every second, and its trouble is told in the log once.
 //!
 //! No pnet here, unlike in `wire`: its channel waits in select(2), which knows no descriptor above 1023, and it does not tell

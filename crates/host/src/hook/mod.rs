@@ -9,12 +9,12 @@
 //! but the three. What remains of its group when it ends, or when its time is over, is killed. A program that has to leave
 //! something running asks the service manager for it.
 //!
-//! Order and bounds. One virtual host's hooks run one after the other, in the order of the tasks; [`WAITING`] may wait, then
-//! the oldest of them is not run. [`SLOTS`] run at a time, of which [`RESERVED`] are for `before-take` alone: whoever waits
+//! Order and bounds. One virtual host's hooks run one after the other, in the order of the tasks; `WAITING` may wait, then
+//! the oldest of them is not run. `SLOTS` run at a time, of which `RESERVED` are for `before-take` alone: whoever waits
 //! for addresses waits for no other virtual host's hooks. The limit of a `before-take` counts from its order, waiting
 //! included; all others' from their start. Whatever is not run is reported as such.
 //!
-//! The end: dropping [`Hooks`] forgets what waits, gives what runs [`GRACE`], and kills the rest. Who dies without dropping
+//! The end: dropping [`Hooks`] forgets what waits, gives what runs `GRACE`, and kills the rest. Who dies without dropping
 //! it takes the programs themselves with it (`PR_SET_PDEATHSIG`), though not what they have started.
 //!
 //! Deliberately not here: what a hook is for, and what it is told (`daemon`); cgroups: a program that leaves its process
@@ -111,7 +111,7 @@ impl Hooks {
     /// Has a program run. Never waits.
     ///
     /// # Errors
-    /// The report of a task that finds [`DEPTH`] others waiting.
+    /// The report of a task that finds `DEPTH` others waiting.
     pub fn run(&self, task: Task) -> Result<(), HookReport> {
         let full = |_| HookReport::without_run(HookOutcome::NotRun, "not run: too many hooks wait");
         self.queue.try_send(Message::Run(Box::new(task))).map_err(full)

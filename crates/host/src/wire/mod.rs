@@ -87,25 +87,25 @@ impl Wire {
     }
 
     /// These addresses should be ours alone, each on its link, whole: whoever else says to have one is told as
-    /// [`Report::Rival`](crate::Report::Rival), at a limited rate.
+    /// [`Report::Rival`], at a limited rate.
     pub fn watch(&self, addresses: BTreeMap<IpAddr, InterfaceIndex>) {
         self.post(|mailbox| mailbox.watch = Some(addresses));
     }
 
-    /// Asks the link whether somebody has the address; [`Report::Duplicate`](crate::Report::Duplicate) within about 100 ms.
+    /// Asks the link whether somebody has the address; [`Report::Duplicate`] within about 100 ms.
     pub fn check_duplicate(&self, address: IpAddr, interface: InterfaceIndex) {
         self.post(|mailbox| {
             mailbox.check.insert((address, interface));
         });
     }
 
-    /// Asks each link who has these addresses, whose holder has fallen silent; [`Report::Holder`](crate::Report::Holder)
+    /// Asks each link who has these addresses, whose holder has fallen silent; [`Report::Holder`]
     /// for each within `patience`.
     pub fn ask_holder(&self, addresses: BTreeMap<IpAddr, InterfaceIndex>, patience: Duration) {
         self.post(|mailbox| mailbox.holder.extend(addresses.into_iter().map(|place| (place, patience))));
     }
 
-    /// Asks the link whether the address lives; [`Report::Witness`](crate::Report::Witness) within `patience`.
+    /// Asks the link whether the address lives; [`Report::Witness`] within `patience`.
     pub fn ask_witness(&self, address: IpAddr, interface: InterfaceIndex, patience: Duration) {
         self.post(|mailbox| {
             mailbox.witness.insert((address, interface), patience);
