@@ -117,9 +117,15 @@ struct Rounds {
     pardoned: Instant,
 }
 
+/// A decision looks at every virtual host. While outcomes pour in, as when hundreds move, the next one waits for so long
+/// for each of them, and takes them all in.
+const PACE: Duration = Duration::from_micros(5);
+
 /// What the last decision left to be decided later.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Agenda {
+    /// When that was.
+    decided: Instant,
     /// The earliest deadline that decisions have set.
     next: Option<(Instant, DeadlineName)>,
     /// Nothing is under way anywhere: only news or that deadline can change a decision.
@@ -237,7 +243,23 @@ impl Node {
             && self.standing == Standing::Sound
             && self.membership.peers().all(|(_, peer)| peer.state() != ServerState::Suspect)
             && self.elections.values().all(Election::is_at_rest);
-        Agenda { next: earliest.into_inner(), at_rest }
+        Agenda { decided: now, next: earliest.into_inner(), at_rest }
+    }
+
+    /// The kernel or the wire has answered. Returns whether that is to be considered at once, and not with what follows it.
+    fn considers(&mut self, now: Instant) -> bool {
+        let hosts = u32::try_from(self.elections.len()).unwrap_or(u32::MAX);
+        let next = self.agenda.decided + PACE * hosts;
+        if now >= next {
+            return true;
+        }
+        let mut earliest = Earliest::default();
+        earliest.consider(Some(next), || DeadlineName::Again);
+        if let Some((at, name)) = self.agenda.next.take() {
+            earliest.consider(Some(at), || name);
+        }
+        self.agenda.next = earliest.into_inner();
+        false
     }
 
     /// What DNS and status should say.
@@ -342,7 +364,10 @@ impl Node {
                 self.choose_links(effects);
             }
             Input::Gateways(gateways) => self.links.take_gateways(gateways),
-            Input::Address { address, outcome } => self.note_address(now, address, &outcome, effects),
+            Input::Address { address, outcome } => {
+                self.note_address(now, address, &outcome, effects);
+                return self.considers(now);
+            }
             Input::Duplicate { address, check } => {
                 for election in self.elections.values_mut() {
                     election.duplicate(now, address, check, effects);
@@ -357,6 +382,7 @@ impl Node {
                 for election in self.elections.values_mut() {
                     election.wire_answered(address, answer);
                 }
+                return self.considers(now);
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
             Input::Probe { monitor, result } => {
