@@ -20,6 +20,9 @@ use crate::{
 /// A copy that others have overtaken is told from a recording only so far back: four seconds of heartbeats, each of which
 /// uses two more numbers for its farewell; less where much is said.
 const OVERTAKEN: u64 = 256;
+/// So many numbers before the first one heard may yet come: it has overtaken them on another lane. They tell nothing, since
+/// they may be recordings, and are no replay the first time.
+const OVERTAKEN_AT_FIRST: u64 = 16;
 /// More lanes than a machine has links to its peers; the one that is furthest behind makes room.
 const MAX_LANES: usize = 8;
 
@@ -81,7 +84,7 @@ impl Run {
             boot,
             began: sequence,
             window: Window::starting_at(sequence),
-            lanes: origin.iter().map(|origin| (lane(*origin), Window::starting_at(sequence))).collect(),
+            lanes: origin.iter().map(|origin| (lane(*origin), first_lane(sequence))).collect(),
             assembly: Assembly::default(),
             last_heard: now,
             direct: origin.map(|_| (sequence, now)),
@@ -116,7 +119,8 @@ impl Run {
         if let Some(origin) = origin {
             self.lane(lane(origin)).mark(sequence);
         }
-        let path = origin.filter(|_| recent && on_lane == Some(Place::Ahead)).map(Origin::path);
+        let is_news = recent && sequence >= self.began && on_lane == Some(Place::Ahead);
+        let path = origin.filter(|_| is_news).map(Origin::path);
         if let Some(path) = path {
             self.paths.insert(path, now);
         }
@@ -127,7 +131,7 @@ impl Run {
         Arrived { what, straight, path }
     }
 
-    /// What came over a lane. A new one begins where the run did, so that no copy of what others brought is missed.
+    /// What came over a lane. A new one begins before the run did, so that no copy of what others brought is missed.
     fn lane(&mut self, lane: Option<InterfaceIndex>) -> &mut Window {
         if self.lanes.len() >= MAX_LANES
             && !self.lanes.contains_key(&lane)
@@ -135,8 +139,8 @@ impl Run {
         {
             self.lanes.remove(&last);
         }
-        let before = self.began.saturating_sub(1);
-        self.lanes.entry(lane).or_insert_with(|| Window::starting_at(before))
+        let began = self.began;
+        self.lanes.entry(lane).or_insert_with(|| empty_lane(began))
     }
 
     /// Takes what a datagram says. Returns whether that completed a newer statement.
@@ -162,5 +166,42 @@ const fn lane(origin: Origin) -> Option<InterfaceIndex> {
     match origin {
         Origin::Udp(_) => None,
         Origin::Ethernet { interface, mac: _ } => Some(interface),
+    }
+}
+
+/// A lane over which nothing has come yet, of a run whose first number heard is `began`.
+fn empty_lane(began: u64) -> Window {
+    Window::starting_at(began.saturating_sub(OVERTAKEN_AT_FIRST + 1))
+}
+
+/// The lane that brought that number.
+fn first_lane(began: u64) -> Window {
+    let mut window = empty_lane(began);
+    window.mark(began);
+    window
+}
+
+#[cfg(test)]
+mod tests {
+    use model::net::MacAddress;
+
+    use super::*;
+
+    #[test]
+    fn what_the_first_one_heard_has_overtaken_is_no_replay_once_and_tells_nothing() {
+        let now = Instant::from_nanos(1);
+        let ethernet = Origin::Ethernet { interface: InterfaceIndex(2), mac: MacAddress([2; 6]) };
+        let udp = Origin::Udp("10.77.0.11:7946".parse().unwrap());
+        let mut run = Run::new(now, BootId([1; 16]), 40, Some(ethernet));
+        let mut arrive = |sequence, origin| run.arrive(now, sequence, Some(origin));
+        let nothing = |what| Arrived { what, straight: false, path: None };
+        for origin in [udp, ethernet] {
+            assert_eq!(arrive(37, origin), nothing(Arrival::Redundant));
+            assert_eq!(arrive(37, origin), nothing(Arrival::Replayed), "twice the same way");
+            assert_eq!(arrive(40 - OVERTAKEN_AT_FIRST - 1, origin), nothing(Arrival::Replayed), "too old");
+        }
+        assert_eq!(arrive(40, ethernet), nothing(Arrival::Replayed));
+        let second = Arrived { what: Arrival::Redundant, straight: false, path: Some(Path::Udp) };
+        assert_eq!(arrive(40, udp), second, "the same number on another path");
     }
 }
