@@ -1,8 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::members::{RoleArgument, Seconds};
 
 /// Where the node file is, unless told otherwise.
 pub(crate) const CONFIG: &str = "/etc/standin/standin.toml";
@@ -66,6 +68,103 @@ pub(crate) enum Command {
         /// Print the API's JSON, one object a line.
         #[arg(long)]
         json: bool,
+        /// Every server's, not this one's alone.
+        #[arg(long)]
+        cluster: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Make a cluster of this server and its files: authority, keys, and nobody else yet.
+    #[command(after_help = "The heartbeat key of the key file stays in use, so that servers that run already go on \
+                            understanding each other.\n\
+                            Exit codes: 0 made; 1 not, and nothing has changed.")]
+    Init {
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Make a token with which one server may join the cluster, once.
+    #[command(after_help = "Exit codes: 0 printed; 1 the daemon cannot be reached, or refused.")]
+    Token {
+        /// How long it counts, such as 30m; at most 7d.
+        #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+        seconds: Seconds,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Make this machine a server of a cluster, before its daemon runs for the first time.
+    #[command(
+        after_help = "The node file of this machine must be there, with `[admin] listen`; the cluster's configuration \
+                            comes from the cluster.\n\
+                            Exit codes: 0 joined; 1 not."
+    )]
+    Join {
+        /// A server of the cluster: HOST or HOST:PORT.
+        #[arg(value_name = "ADDRESS")]
+        host: String,
+        /// The token; without it, it is asked for, or read from standard input, where no list of processes shows it.
+        #[arg(long)]
+        token: Option<String>,
+        /// This machine's own address, where its heartbeats listen on every address.
+        #[arg(long)]
+        address: Option<IpAddr>,
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Take this server out of its cluster: it hands over, stops, and forgets its keys.
+    #[command(after_help = "Exit codes: 0 it has left; 1 not.")]
+    Leave {
+        /// Forget the keys though the daemon does not run: another server must remove this one.
+        #[arg(long)]
+        forget: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// The servers of the cluster.
+    Server {
+        /// What to do.
+        #[command(subcommand)]
+        command: ServerCommand,
+    },
+    /// The people who may log in.
+    User {
+        /// What to do.
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Tokens for programs.
+    ApiToken {
+        /// What to do.
+        #[command(subcommand)]
+        command: ApiTokenCommand,
+    },
+    /// Log in to a cluster from here; `--connect HOST` then works with every command.
+    #[command(after_help = "The password is asked for, or read from standard input.\n\
+                            Exit codes: 0 logged in, for twelve hours; 1 not.")]
+    Login {
+        /// A server of the cluster: HOST or HOST:PORT.
+        #[arg(long, value_name = "HOST")]
+        connect: String,
+        /// Who.
+        #[arg(long)]
+        user: String,
+        /// The fingerprint of the cluster's authority, the first time.
+        #[arg(long)]
+        fingerprint: Option<String>,
+    },
+    /// End the session at a cluster.
+    Logout {
+        /// The host that was logged in to.
+        #[arg(long, value_name = "HOST")]
+        connect: String,
+    },
+    /// Change a key without a gap: everybody receives the new one, then uses it, then the old one goes.
+    #[command(after_help = "Exit codes: 0 begun; 1 the daemon cannot be reached, or refused.")]
+    Rotate {
+        /// Which.
+        #[arg(value_enum)]
+        key: KeyName,
         #[command(flatten)]
         reach: Reach,
     },
@@ -151,6 +250,110 @@ pub(crate) enum ZoneCommand {
     },
 }
 
+/// What to do with the cluster's servers.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ServerCommand {
+    /// Show them, their links, and how far a rotation is.
+    List {
+        /// Print the API's JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Take a server out of the cluster, also a dead one. It is refused from now on.
+    Remove {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// What to do with people.
+#[derive(Subcommand, Debug)]
+pub(crate) enum UserCommand {
+    /// Show them, their sessions, and programs' tokens.
+    List {
+        /// Print the API's JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Add a person, or change a role. The password is asked for, or read from standard input.
+    Add {
+        /// How the person logs in.
+        name: String,
+        /// viewer, operator or admin.
+        #[arg(long)]
+        role: RoleArgument,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Set a password: of the person named, or one's own.
+    Passwd {
+        /// Whose.
+        name: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Refuse a person from now on.
+    Remove {
+        /// Whom.
+        name: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// What to do with programs' tokens.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ApiTokenCommand {
+    /// Make one, and show it this once.
+    Add {
+        /// The program's name.
+        name: String,
+        /// viewer, operator or admin.
+        #[arg(long)]
+        role: RoleArgument,
+        /// How long it counts, such as 90d; at most two years.
+        #[arg(long = "for", value_name = "TIME")]
+        seconds: Seconds,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Refuse one from now on.
+    Remove {
+        /// Its id, as `standin user list` shows it.
+        id: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// Keys that can be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum KeyName {
+    /// What seals heartbeats, on every server.
+    Heartbeat,
+    /// What signs servers' certificates.
+    Authority,
+    /// The key of the server that answers.
+    Server,
+}
+
+impl KeyName {
+    /// The API's word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Heartbeat => "heartbeat",
+            Self::Authority => "authority",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// A server to command.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Target {
@@ -161,8 +364,11 @@ pub(crate) struct Target {
 }
 
 /// How to reach the daemon.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Reach {
+    /// A server of a cluster that was logged in to: HOST or HOST:PORT.
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["socket", "config"])]
+    pub connect: Option<String>,
     /// The node file, which names the daemon's socket. Default: /etc/standin/standin.toml
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]
     pub config: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Asks the running daemon, over its Unix socket.
+//! Asks the running daemon: over its Unix socket, or over TLS at any server of a cluster that was logged in to.
 
 use std::{
     fs,
@@ -6,37 +6,59 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use daemon::remote::Remote;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes};
 use hyper_util::rt::TokioIo;
-use model::api::Status;
+use model::{api::Status, config::NodeConfig};
 use tokio::net::UnixStream;
 
-use crate::args::{CONFIG, Reach, SOCKET};
+use crate::{
+    args::{CONFIG, Reach, SOCKET},
+    session,
+};
 
-/// A daemon that takes longer than this cannot be reached.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A daemon that takes longer than this cannot be reached. A password check takes its turn.
+const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The socket that the arguments mean: the one named, else that of the node file named, else that of the usual node
-/// file, else the usual socket.
-///
-/// # Errors
-/// When a node file that was named cannot be read or has mistakes.
-pub(crate) fn socket(reach: &Reach) -> Result<PathBuf> {
-    match (&reach.socket, &reach.config) {
-        (Some(socket), _) => Ok(socket.clone()),
-        (None, Some(config)) => socket_of(config),
-        (None, None) if Path::new(CONFIG).exists() => socket_of(Path::new(CONFIG)),
-        (None, None) => Ok(PathBuf::from(SOCKET)),
-    }
+/// Where the daemon is asked.
+pub(crate) enum Door {
+    /// On this machine.
+    Socket(PathBuf),
+    /// Anywhere.
+    Remote(Remote),
 }
 
-fn socket_of(config: &Path) -> Result<PathBuf> {
+/// Where the arguments mean: the host named, else the socket named, else that of the node file named, else that of the
+/// usual node file, else the usual socket.
+///
+/// # Errors
+/// When a node file that was named cannot be read or has mistakes, or nobody is logged in at that host.
+pub(crate) fn door(reach: &Reach) -> Result<Door> {
+    if let Some(host) = &reach.connect {
+        return Ok(Door::Remote(session::remote(host)?));
+    }
+    Ok(Door::Socket(match (&reach.socket, &reach.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(config)) => node(config)?.socket,
+        (None, None) if Path::new(CONFIG).exists() => node(Path::new(CONFIG))?.socket,
+        (None, None) => PathBuf::from(SOCKET),
+    }))
+}
+
+/// A node file, with the paths that commands need resolved.
+///
+/// # Errors
+/// When it cannot be read or has mistakes.
+pub(crate) fn node(config: &Path) -> Result<NodeConfig> {
     let text = fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
     match model::config::parse_node(&config.to_string_lossy(), &text) {
         // Relative to the node file, as everywhere.
-        Ok(node) => Ok(config.parent().unwrap_or(Path::new("")).join(node.socket)),
+        Ok(node) => {
+            let beside = config.parent().unwrap_or(Path::new(""));
+            Ok(NodeConfig { socket: beside.join(&node.socket), state_dir: beside.join(&node.state_dir), ..node })
+        }
         Err(mistakes) => {
             let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             bail!("the node file has mistakes:\n{}", mistakes.join("\n"));
@@ -44,12 +66,12 @@ fn socket_of(config: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The whole cluster, as the daemon behind the socket sees it.
+/// The whole cluster, as the daemon behind the door sees it.
 ///
 /// # Errors
 /// When nobody answers in time, or the answer is not a status.
-pub(crate) fn status(socket: &Path) -> Result<Status> {
-    let body = request(socket, Method::GET, "/v1/status", None)?;
+pub(crate) fn status(door: &Door) -> Result<Status> {
+    let body = request(door, Method::GET, "/v1/status", None)?;
     serde_json::from_slice(&body).context("the daemon's answer is not a status")
 }
 
@@ -57,19 +79,27 @@ pub(crate) fn status(socket: &Path) -> Result<Status> {
 ///
 /// # Errors
 /// When nobody answers in time, or the answer is not a success; the daemon's own words are in the error.
-pub(crate) fn request(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<Bytes> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exchange = exchange(socket, method, path, body);
-    let (code, body) = runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, exchange).await })
-        .with_context(|| format!("the daemon at {} does not answer", socket.display()))??;
+pub(crate) fn request(door: &Door, method: Method, path: &str, body: Option<String>) -> Result<Bytes> {
+    let (code, body) = match door {
+        Door::Remote(remote) => {
+            let (code, body) = remote.request(method, path, body.unwrap_or_default())?;
+            (StatusCode::from_u16(code)?, body)
+        }
+        Door::Socket(socket) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let exchange = exchange(socket, method, path, body);
+            runtime
+                .block_on(async { tokio::time::timeout(PATIENCE, exchange).await })
+                .with_context(|| format!("the daemon at {} does not answer", socket.display()))??
+        }
+    };
     if code.is_success() {
         return Ok(body);
     }
     let said: Option<String> = serde_json::from_slice::<serde_json::Value>(&body)
         .ok()
         .and_then(|value| value.get("error").and_then(|error| error.as_str()).map(str::to_owned));
-    bail!("the daemon refused: {}", said.unwrap_or_else(|| code.to_string()));
+    Err(anyhow!("the daemon refused: {}", said.unwrap_or_else(|| code.to_string())))
 }
 
 async fn exchange(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes)> {

@@ -6,7 +6,9 @@ mod args;
 mod check;
 mod client;
 mod demo;
+mod members;
 mod print;
+mod session;
 
 use std::{
     io::{self, Write},
@@ -17,7 +19,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use hyper::Method;
-use model::api::{Status, Why};
+use model::api::{Status, Why, access::ClusterEvents};
 use serde_json::{Value, json};
 
 use args::{Args, Command, DnsCommand, LogFormat, Reach, Target, ZoneCommand};
@@ -46,7 +48,17 @@ fn main() -> ExitCode {
         }
         Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
         Command::Status { json, reach } => status(json, &reach),
-        Command::Events { json, reach } => events(json, &reach),
+        Command::Events { json, cluster, reach } => events(json, cluster, &reach),
+        Command::Init { config } => members::init(&config),
+        Command::Token { seconds, reach } => members::token(seconds.0, &reach),
+        Command::Join { host, token, address, config } => members::join(&config, &host, token, address),
+        Command::Leave { forget, reach } => members::leave(forget, &reach),
+        Command::Server { command } => members::server(&command),
+        Command::User { command } => members::user(&command),
+        Command::ApiToken { command } => members::api_token(&command),
+        Command::Login { connect, user, fingerprint } => members::login(&connect, &user, fingerprint.as_deref()),
+        Command::Logout { connect } => members::logout(&connect),
+        Command::Rotate { key, reach } => members::rotate(key, &reach),
         Command::Standby(target) => command("/v1/standby", &target),
         Command::Resume(target) => command("/v1/resume", &target),
     };
@@ -57,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn status(json: bool, reach: &Reach) -> Result<ExitCode> {
-    let body = client::request(&client::socket(reach)?, Method::GET, "/v1/status", None)?;
+    let body = client::request(&client::door(reach)?, Method::GET, "/v1/status", None)?;
     let status: Status = serde_json::from_slice(&body).context("the daemon's answer is not a status")?;
     if json {
         // The daemon's own text, pretty: a newer daemon's new fields are shown too.
@@ -70,9 +82,19 @@ fn status(json: bool, reach: &Reach) -> Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DEGRADED) })
 }
 
-fn events(json: bool, reach: &Reach) -> Result<ExitCode> {
-    let body = client::request(&client::socket(reach)?, Method::GET, "/v1/events", None)?;
-    let entries: Vec<Value> = serde_json::from_slice(&body).context("the daemon's answer is not a list of events")?;
+fn events(json: bool, cluster: bool, reach: &Reach) -> Result<ExitCode> {
+    let path = if cluster { "/v1/events?cluster=true" } else { "/v1/events" };
+    let body = client::request(&client::door(reach)?, Method::GET, path, None)?;
+    let entries: Vec<Value> = if cluster {
+        let all: ClusterEvents =
+            serde_json::from_slice(&body).context("the daemon's answer is not a list of events")?;
+        for missing in &all.unreachable {
+            complain(&format!("without the events of {}: {}", missing.server, missing.why));
+        }
+        all.entries
+    } else {
+        serde_json::from_slice(&body).context("the daemon's answer is not a list of events")?
+    };
     if json {
         say(&entries.iter().map(|entry| entry.to_string() + "\n").collect::<String>())?;
     } else {
@@ -82,12 +104,12 @@ fn events(json: bool, reach: &Reach) -> Result<ExitCode> {
 }
 
 fn command(path: &str, target: &Target) -> Result<ExitCode> {
-    let socket = client::socket(&target.reach)?;
+    let door = client::door(&target.reach)?;
     let server = match &target.server {
         Some(server) => server.clone(),
-        None => client::status(&socket)?.this,
+        None => client::status(&door)?.this,
     };
-    client::request(&socket, Method::POST, path, Some(json!({ "server": server }).to_string()))?;
+    client::request(&door, Method::POST, path, Some(json!({ "server": server }).to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,7 +142,7 @@ fn query_zone(config: &Path, zone: &str, name: &str, kind: &str, down: &[String]
 fn dns_why(name: &str, kind: &str, json: bool, reach: &Reach) -> Result<ExitCode> {
     let path = "/v1/dns/why";
     let asked = json!({ "name": name, "type": kind }).to_string();
-    let body = client::request(&client::socket(reach)?, Method::POST, path, Some(asked))?;
+    let body = client::request(&client::door(reach)?, Method::POST, path, Some(asked))?;
     if json {
         let value: Value = serde_json::from_slice(&body)?;
         say(&(serde_json::to_string_pretty(&value)? + "\n"))?;

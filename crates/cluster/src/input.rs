@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::Keys;
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
@@ -90,6 +91,8 @@ pub enum Input {
     },
     /// A checked configuration comes into force.
     Configure(Arc<ClusterConfig>),
+    /// Heartbeat keys come into force: what seals from now on, and what is accepted beside.
+    Keys(Keys),
     /// Somebody wants something.
     Command(Command),
 }

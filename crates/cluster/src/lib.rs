@@ -23,6 +23,7 @@ pub mod node;
 mod partition;
 pub mod placement;
 pub mod statement;
+pub mod trust;
 pub mod wire;
 
 pub use counters::Counters;

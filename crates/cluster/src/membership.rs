@@ -335,6 +335,12 @@ impl Membership {
         self.by_key = self.peers.keys().map(|name| (name.key(), name.clone())).collect();
     }
 
+    /// Other keys from now on. The run and its sequence numbers go on, so that nobody takes it for a restart.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.sealer.set_keys(&keys);
+        self.opener = Opener::new(keys);
+    }
+
     /// This process did not run for a while: what peers said meanwhile may still wait in the socket, so each of them
     /// gets a fresh detection time.
     pub fn overslept(&mut self, now: Instant) {

@@ -402,6 +402,10 @@ impl Node {
                 self.configure(now, config, effects);
                 self.choose_links(effects);
             }
+            Input::Keys(keys) => {
+                self.membership.set_keys(keys);
+                return false;
+            }
             Input::Command(command) => self.obey(now, &command, effects),
         }
         true

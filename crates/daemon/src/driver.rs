@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::{Command, Effect, Effects, Input, Node};
+use cluster::{Command, Effect, Effects, Input, Keys, Node};
 use dns::Zones;
 use host::{Report, Sink};
 use model::{Health, Instant, config::ClusterConfig, event::Event};
@@ -53,6 +53,13 @@ pub(crate) enum Message {
         config: Arc<ClusterConfig>,
         /// Its zones.
         zones: Arc<Zones>,
+    },
+    /// Heartbeat keys come into force; `done` hears when they are.
+    Keys {
+        /// What seals, and what is accepted beside.
+        keys: Keys,
+        /// Hears about it.
+        done: oneshot::Sender<()>,
     },
     /// A configuration was offered and refused: every error.
     Refused(Arc<str>),
@@ -275,6 +282,10 @@ impl<E: Execute> Driver<E> {
                 let _gone = done.send(());
             }
             Message::Configure { config, zones } => self.configure(now, config, zones),
+            Message::Keys { keys, done } => {
+                self.handle(now, Input::Keys(keys));
+                let _gone = done.send(());
+            }
             Message::Refused(errors) => {
                 self.applied.refused = Some(errors.clone());
                 self.effects.record(Event::ConfigurationRefused { errors });

@@ -7,22 +7,31 @@
 //!
 //! Deliberately not here: decisions (`cluster`), answers (`dns`), system calls (`host`).
 
+mod access;
 mod admin;
+mod audit;
+mod circle;
 mod driver;
+pub mod enroll;
 mod execute;
+mod gate;
 mod hooks;
 mod journal;
+mod link;
 pub mod load;
 mod logging;
 mod metrics;
 mod name_service;
+mod newcomers;
 mod publish;
 mod reload;
+pub mod remote;
 mod roles;
 mod serial;
 mod serve;
 mod start_error;
 mod status;
+mod trust;
 mod zone_text;
 
 use std::{io::Write, path::Path, process::ExitCode};
@@ -36,6 +45,9 @@ pub use zone_text::{ZoneTextError, zone_query, zone_text};
 
 /// The configuration has mistakes.
 const BAD_CONFIGURATION: u8 = 2;
+
+/// This server does not belong to the cluster any more: it is not started again.
+const EXPELLED: u8 = 4;
 
 /// `standin run`: the guardian, which starts the daemon as its child, by this process' own arguments with `flag=...` behind
 /// them, and stands in for it when it dies or hangs. For [`run`] the flag's value is `passed`.
@@ -63,7 +75,7 @@ pub fn guard(format: LogFormat, flag: &str) -> ExitCode {
 /// The daemon itself, started by [`guard`] with what that `passed`; in a lab it ends with its standard input.
 ///
 /// Exits with 0 after a planned stop, 1 when it cannot run, 2 when the configuration has mistakes, all of which are
-/// printed to standard error.
+/// printed to standard error, 4 when this server does not belong to the cluster any more.
 pub fn run(config: &Path, format: LogFormat, passed: &str, while_stdin: bool) -> ExitCode {
     logging::start(format);
     let ward = match Ward::inherit(passed) {
@@ -83,13 +95,28 @@ pub fn run(config: &Path, format: LogFormat, passed: &str, while_stdin: bool) ->
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
+    match enroll::expelled(&loaded.node.state_dir) {
+        Ok(None) => {}
+        Ok(Some(why)) => return stay_out(&why),
+        Err(error) => {
+            complain(&format_args!("standin: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
     match roles::run(config, loaded, Some(ward)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(roles::End::Stopped) => ExitCode::SUCCESS,
+        Ok(roles::End::Expelled(why)) => stay_out(&why),
         Err(error) => {
             complain(&format_args!("standin: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// This server does not take part.
+fn stay_out(why: &str) -> ExitCode {
+    complain(&format_args!("standin: this server stays out of the cluster: {why}"));
+    ExitCode::from(EXPELLED)
 }
 
 /// The lab that started it is gone, and its network with it: nobody is left to hand anything to.

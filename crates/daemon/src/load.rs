@@ -16,13 +16,15 @@ use std::{
     sync::Arc,
 };
 
-use cluster::Key;
+use cluster::{Key, Keys};
 use dns::zone::Zone;
 use model::{
     ZoneName,
     config::{ClusterConfig, NodeConfig, decode_key, locate, parse_cluster, parse_node, text_at},
     diagnostic::Diagnostic,
 };
+
+use crate::trust::{Keeper, identity};
 
 /// No text that a person keeps in an editor is longer; a device file is.
 const LONGEST_FILE: u64 = 256 << 20;
@@ -37,8 +39,10 @@ pub struct Loaded {
     pub cluster: Arc<ClusterConfig>,
     /// The zones, in the order of their names.
     pub zones: Vec<Zone>,
-    /// The cluster key.
-    pub key: Key,
+    /// The heartbeat keys: from the key file, or from what the cluster trusts.
+    pub keys: Keys,
+    /// This machine is a member of a cluster that was made: its keys are the cluster's, not the key file's.
+    pub member: bool,
     /// What works and is probably not meant: for the log and for `check`.
     pub warnings: Vec<String>,
     /// Hooks that this machine refuses to run as they are: mistakes for `check`, and for the log.
@@ -136,7 +140,7 @@ impl Loader {
         };
         let node = self.keep(parse_node(&node_text.name, &node_text.text)).map(|node| with_paths(node, &node_text));
         let cluster_text = self.cluster_text(&node_text);
-        let key = node.as_ref().and_then(|node| self.key(node, &node_text));
+        let keys = node.as_ref().and_then(|node| self.keys(node, &node_text));
         let cluster_text = cluster_text?;
         let mut cluster = self.keep(parse_cluster(&cluster_text.name, &cluster_text.text))?;
         if let Some(node) = &node {
@@ -148,7 +152,8 @@ impl Loader {
         self.warnings.extend(found.warnings);
         self.refused_hooks = found.mistakes;
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
-        Some(Loaded { node, cluster: Arc::new(cluster), zones, key: key?, warnings, refused_hooks })
+        let (keys, member) = keys?;
+        Some(Loaded { node, cluster: Arc::new(cluster), zones, keys, member, warnings, refused_hooks })
     }
 
     fn keep<T>(&mut self, parsed: Result<T, Vec<Diagnostic>>) -> Option<T> {
@@ -165,6 +170,29 @@ impl Loader {
                 self.mistakes.push(refusal.at(node_text, &["cluster-file"], "the cluster file", &path, help));
             })
             .ok()
+    }
+
+    /// The heartbeat keys, and whether they are those of a cluster that was made.
+    fn keys(&mut self, node: &NodeConfig, node_text: &Text) -> Option<(Keys, bool)> {
+        if !identity::path(&node.state_dir).exists() {
+            return self.key(node, node_text).map(|key| (Keys::new(key), false));
+        }
+        let keys = Keeper::open(&node.state_dir).map_err(|error| error.to_string()).and_then(|keeper| {
+            let keys = keeper.known().trust.heartbeat_keys().ok_or("there is no heartbeat key in it")?;
+            keys.map_err(|error| error.to_string())
+        });
+        let keys = keys.map_err(|fault| {
+            let path = identity::trust_path(&node.state_dir);
+            let message = format!("{}: {fault}", path.display());
+            let help = "it belongs to this server's membership; restore it, or `standin leave` and join again";
+            self.mistakes.push(node_text.mistake(&["state-dir"], message, help));
+        });
+        if node.admin_listen.is_none() {
+            let message = "servers of a cluster reach each other over the admin port, and this one has none".to_owned();
+            let help = "add `[admin]` with `listen = \"10.77.0.11:8053\"`";
+            self.mistakes.push(node_text.mistake(&["admin"], message, help));
+        }
+        keys.ok().map(|keys| (keys, true))
     }
 
     fn key(&mut self, node: &NodeConfig, node_text: &Text) -> Option<Key> {

@@ -55,7 +55,7 @@ impl Reload {
 fn read(config: &Path) -> Read {
     let mut loaded = load::load(config).map_err(|error| error.to_string())?;
     let zones = Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster);
-    let zones = Arc::new(zones.with_cookies(loaded.key.cookie_secret()));
+    let zones = Arc::new(zones.with_cookies(loaded.keys.current().cookie_secret()));
     Ok((loaded, zones))
 }
 
@@ -96,11 +96,12 @@ async fn accept(running: &mut Running, new: Loaded, zones: Arc<Zones>) -> Result
 fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
     let (a, b) = (&old.node, &new.node);
     let settings = [
+        ("membership of a cluster", old.member != new.member),
         ("state-dir", a.state_dir != b.state_dir),
         ("socket", a.socket != b.socket),
         ("[heartbeat] listen", a.heartbeat_listen != b.heartbeat_listen),
         ("[heartbeat] ethernet", a.heartbeat_ethernet != b.heartbeat_ethernet),
-        ("[heartbeat] key-file", a.key_file != b.key_file || old.key.id() != new.key.id()),
+        ("[heartbeat] key-file", !new.member && (a.key_file != b.key_file || old.keys != new.keys)),
         ("[admin] listen", a.admin_listen != b.admin_listen),
         ("[metrics] listen", a.metrics_listen != b.metrics_listen),
         ("[dns] identity", old.cluster.dns.identity != new.cluster.dns.identity),

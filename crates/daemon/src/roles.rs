@@ -14,7 +14,8 @@
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
 //! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
-//! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
+//! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
+//! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
 //! | reading configuration, a blocking thread | `reload` | one under way, one more remembered | merged | with the runtime |
 //!
@@ -35,8 +36,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use cluster::{Command, Effects, Keys, Node, Settings};
+use cluster::{Command, Effects, Node, Settings};
 use dns::{View, Zones};
 use host::{
     address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
@@ -51,13 +51,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     admin::{self, Admin},
+    audit::Audit,
+    circle::Circle,
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
+    gate,
     journal::{History, Journal},
     load::Loaded,
     metrics::Metrics,
     name_service::NameService,
+    newcomers::Files,
     publish::Publisher,
     serial,
     serve::serve,
@@ -88,6 +93,9 @@ pub(crate) struct Running {
     pub goodbye: watch::Receiver<bool>,
     /// The admin socket, as it was opened: a reload may name another one.
     socket: PathBuf,
+    /// What makes this server a member; none in file mode.
+    pub circle: Option<Arc<Circle>>,
+    audit: Arc<Audit>,
     threads: Threads,
     runtime: Runtime,
     stop: CancellationToken,
@@ -106,11 +114,20 @@ struct Doors {
     metrics: Option<TcpListener>,
 }
 
+/// How a run ended, as planned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// It was told to stop.
+    Stopped,
+    /// This server does not belong to the cluster any more, or is a copy of one that does: why.
+    Expelled(String),
+}
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start: what, and what to do.
-pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(), StartError> {
+pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<End, StartError> {
     let running = start(config.to_owned(), loaded, ward)?;
     let runtime = running.runtime.handle().clone();
     let mut running = running;
@@ -131,7 +148,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         .map_err(|error| StartError::new("start the threads for input and output", error))?;
     let metrics = Arc::new(Metrics::new());
     let history = History::default();
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.key.cookie_secret()));
+    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.keys.current().cookie_secret()));
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());
@@ -145,6 +162,9 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     // Spawn.
     let thread = |error| StartError::new("start a thread", error);
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
+    let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
+    let circle = Circle::open(&node.state_dir, node.admin_listen, audit.clone(), queue.clone(), &stop)
+        .map_err(|error| StartError::new("take part in the cluster", io::Error::other(error)))?;
     let (publisher, publisher_thread) =
         Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let ether = ether(node.heartbeat_ethernet, &queue);
@@ -172,7 +192,6 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let core = Node::new(host::clock::now(), settings, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
     let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
-    let stop = CancellationToken::new();
     let admin = Admin {
         this: node.name.clone(),
         queue: queue.clone(),
@@ -182,11 +201,30 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         name_service: name_service.clone(),
         ward: ward.clone(),
         ethernet,
+        access: Access::new(circle.clone(), audit.clone()),
+        configuration: Arc::new(Files { cluster: node.cluster_file.clone() }),
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
+    if let Some(circle) = &circle {
+        circle.start(runtime.handle());
+    }
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, threads, runtime, stop })
+    Ok(Running {
+        config,
+        socket,
+        loaded,
+        queue,
+        pulse,
+        ward,
+        name_service,
+        goodbye,
+        circle,
+        audit,
+        threads,
+        runtime,
+        stop,
+    })
 }
 
 /// What the core begins with: a run of its own.
@@ -196,7 +234,7 @@ fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
     Ok(Settings {
         name: node.name.clone(),
         boot,
-        keys: Keys::new(loaded.key.clone()),
+        keys: loaded.keys.clone(),
         serial: serial::at_start(&node.state_dir),
         config: loaded.cluster.clone(),
         ethernet: node.heartbeat_ethernet,
@@ -267,22 +305,20 @@ impl Doors {
         let _inside = runtime.enter();
         let taken = |error: io::Error| StartError::new("serve the admin API", error);
         let local = tokio::net::UnixListener::from_std(self.local).map_err(taken)?;
-        let (router, stopped) = (admin::local(admin.clone()), stop.clone().cancelled_owned());
-        runtime.spawn(async move { axum::serve(local, router).with_graceful_shutdown(stopped).await });
-        let remotes = [(self.remote, admin::remote(admin.clone())), (self.metrics, admin::metrics(admin.clone()))];
-        for (listener, router) in remotes {
-            if let Some(listener) = listener {
-                let listener = tokio::net::TcpListener::from_std(listener).map_err(taken)?;
-                serve_tcp(runtime, listener, router, stop);
-            }
+        runtime.spawn(gate::serve_socket(local, admin::api(admin), stop.clone()));
+        let tcp = |listener| tokio::net::TcpListener::from_std(listener).map_err(taken);
+        if let Some(listener) = self.remote {
+            let (listener, router, stop) = (tcp(listener)?, admin::api(admin), stop.clone());
+            match &admin.access.circle {
+                Some(circle) => runtime.spawn(gate::run(circle.clone(), listener, router, stop)),
+                None => runtime.spawn(gate::serve_plain(listener, router, stop)),
+            };
+        }
+        if let Some(listener) = self.metrics {
+            runtime.spawn(gate::serve_plain(tcp(listener)?, admin::metrics(admin), stop.clone()));
         }
         Ok(())
     }
-}
-
-fn serve_tcp(runtime: &Runtime, listener: tokio::net::TcpListener, router: Router, stop: &CancellationToken) {
-    let stopped = stop.clone().cancelled_owned();
-    runtime.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
 }
 
 impl Running {
@@ -318,6 +354,7 @@ impl Running {
         let _status = sd_notify::notify(&[NotifyState::Stopping]);
         self.name_service.stop();
         self.stop.cancel();
+        self.audit.close();
         let _ended = self.queue.send(Message::Stop);
         let (publisher, publisher_thread) = self.threads.publisher;
         join("driver", self.threads.driver);

@@ -1,6 +1,6 @@
 //! While the daemon runs: signals, and the service manager's watchdog. Nothing here may keep the watchdog from being fed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{future::pending, path::PathBuf, time::Duration};
 
 use host::guardian::Ward;
 use sd_notify::NotifyState;
@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use crate::{
+    circle::Circle,
     driver::{Message, Sample},
     reload::{self, Reload},
-    roles::Running,
+    roles::{End, Running},
     serial,
     start_error::StartError,
 };
@@ -27,7 +28,7 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the driver ended by itself.
-pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
+pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
     let catch = |kind| signal(kind).map_err(|error| StartError::new("catch signals", error));
     let (mut terminate, mut interrupt, mut hangup) =
         (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?, catch(SignalKind::hangup())?);
@@ -44,13 +45,18 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
     let mut watch = Watch::new();
     let mut goodbye = running.goodbye.clone();
     let mut reload = Reload::default();
+    let circle = running.circle.clone();
+    // The keys of DNS cookies follow the heartbeat key, on every server.
+    let mut cookies = 0;
     let end = loop {
         if let Some(thread) = running.broken() {
             break Err(ended(thread));
         }
         tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(End::Stopped),
+            _ = interrupt.recv() => break Ok(End::Stopped),
+            why = expelled(circle.as_deref()) => break Ok(End::Expelled(why)),
+            () = rekeyed(circle.as_deref(), &mut cookies) => reload.ask(&running.config),
             _ = hangup.recv() => reload.ask(&running.config),
             read = reload.read() => reload::apply(running, read).await,
             _ = watch.ticks.tick() => watch.tick(running).await,
@@ -66,6 +72,26 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
         () = either(&mut terminate, &mut interrupt) => tracing::warn!("asked again: stopping without waiting"),
     }
     end
+}
+
+/// Why this server must stop; never, while it need not.
+async fn expelled(circle: Option<&Circle>) -> String {
+    let Some(circle) = circle else { return pending().await };
+    let mut expelled = circle.expelled.subscribe();
+    match expelled.wait_for(Option::is_some).await {
+        Ok(why) => why.clone().unwrap_or_default(),
+        Err(_) => pending().await,
+    }
+}
+
+/// The heartbeat key in use is another one than when this was last called.
+async fn rekeyed(circle: Option<&Circle>, seen: &mut u64) {
+    let Some(circle) = circle else { return pending().await };
+    let mut rekeyed = circle.rekeyed.subscribe();
+    match rekeyed.wait_for(|count| *count != *seen).await {
+        Ok(count) => *seen = *count,
+        Err(_) => pending().await,
+    }
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -32,6 +32,11 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// The same in seconds since 1970: for what expires, such as certificates and tokens.
+pub fn wall_seconds() -> u64 {
+    read(libc::CLOCK_REALTIME).as_secs()
+}
+
 /// The same in microseconds since 1970, for cookies and rate limiting of DNS, which a wrong clock hardly hurts.
 pub(crate) fn wall_micros() -> u64 {
     let since = read(libc::CLOCK_REALTIME_COARSE);

@@ -13,6 +13,13 @@ pub fn boot_id() -> io::Result<BootId> {
     Ok(BootId(bytes))
 }
 
+/// Random bytes for keys and tokens, at most 256. Fails only where the kernel has no getrandom(2).
+pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A number for spreading things in time. Zero where the kernel gives none: spread is a courtesy.
 pub(crate) fn spread() -> u64 {
     let mut bytes = [0; 8];

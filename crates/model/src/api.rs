@@ -1,5 +1,7 @@
 //! What `standin status --json` and the admin API say. Fields are added, never renamed.
 
+pub mod access;
+
 use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};

@@ -304,6 +304,70 @@ pub enum Event {
         /// On or off.
         on: bool,
     },
+    /// Somebody has changed something: a line of the audit.
+    Done {
+        /// Who: a person, a program's token, `root` on the machine itself.
+        who: Arc<str>,
+        /// From where: an address, or `socket`.
+        from: Arc<str>,
+        /// What was done, such as `standby` (`model::access::Action`).
+        action: Arc<str>,
+        /// To what.
+        what: Arc<str>,
+    },
+    /// Somebody was refused: a line of the audit. A security event; reported at a limited rate.
+    Denied {
+        /// Who, as far as known.
+        who: Arc<str>,
+        /// From where.
+        from: Arc<str>,
+        /// What was asked for.
+        action: Arc<str>,
+        /// Why not.
+        reason: Arc<str>,
+        /// How many since the last report.
+        count: u64,
+    },
+    /// A link to another server is up: trust and configuration travel over it.
+    Linked {
+        /// To whom.
+        server: ServerName,
+        /// Its address.
+        from: Arc<str>,
+    },
+    /// A link to another server is down; heartbeats go on without it.
+    Unlinked {
+        /// To whom.
+        server: ServerName,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// A rotation has taken a step.
+    Rotation {
+        /// Which key.
+        key: Arc<str>,
+        /// The step in words.
+        step: Arc<str>,
+    },
+    /// A server says that it began as a run that others know to be over: its disk was restored from a snapshot.
+    Restored {
+        /// Who.
+        server: ServerName,
+        /// The number of starts that others know of.
+        known: u64,
+    },
+    /// A second machine says that it is a server whose first one is linked: it is refused.
+    Cloned {
+        /// Who.
+        server: ServerName,
+        /// Where the second one is.
+        from: Arc<str>,
+    },
+    /// This server does not belong to the cluster any more, or is a copy of one that does: it hands over and stops.
+    Expelled {
+        /// Why.
+        reason: Arc<str>,
+    },
 }
 
 /// Why something moves.

@@ -8,6 +8,7 @@
 //!
 //! Deliberately not here: anything that only one crate uses.
 
+pub mod access;
 pub mod api;
 pub mod config;
 pub mod diagnostic;

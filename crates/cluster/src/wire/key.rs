@@ -10,12 +10,15 @@ const MIN_SECRET: usize = 32;
 /// What the derived keys are for: another use of the same secret would say something else here.
 const PURPOSE: &[u8] = b"standin heartbeat v1";
 const PURPOSE_OF_ID: &[u8] = b"standin key id v1";
+const PURPOSE_OF_NAME: &[u8] = b"standin key name v1";
 const PURPOSE_OF_COOKIES: &[u8] = b"standin dns cookies v1";
 
 /// The secret that all servers of a cluster share. Erased from memory when dropped; never printed.
 #[derive(Clone)]
 pub struct Key {
     id: u8,
+    /// Derived, so that keys can be compared without their secrets.
+    name: [u8; 16],
     secret: hkdf::Prk,
 }
 
@@ -42,7 +45,9 @@ impl Key {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, PURPOSE).extract(secret);
         let mut id = [0];
         fill(&secret, &[PURPOSE_OF_ID], &mut id);
-        Ok(Self { id: id[0], secret })
+        let mut name = [0; 16];
+        fill(&secret, &[PURPOSE_OF_NAME], &mut name);
+        Ok(Self { id: id[0], name, secret })
     }
 
     /// The byte in a datagram's header that says under which key it is sealed. Derived, so that nobody has to number
@@ -81,6 +86,14 @@ fn fill(secret: &hkdf::Prk, info: &[&[u8]], out: &mut [u8]) {
         .expect("a few bytes are within HKDF's limit and `out` has the length asked for");
 }
 
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Key {}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
@@ -88,7 +101,7 @@ impl fmt::Debug for Key {
 }
 
 /// The key in use and, during a rotation, one more that is accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Keys {
     current: Key,
     accepted: Option<Key>,
@@ -109,7 +122,7 @@ impl Keys {
     }
 
     /// The key that seals.
-    pub(super) fn current(&self) -> &Key {
+    pub fn current(&self) -> &Key {
         &self.current
     }
 

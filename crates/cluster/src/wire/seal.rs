@@ -24,6 +24,13 @@ impl Sealer {
         Self { key: keys.current().heartbeat_key(boot), key_id: keys.current().id(), boot, sequence: 0 }
     }
 
+    /// Seals with another key from now on. Sequence numbers go on, so no pair of key and nonce comes twice, even where an
+    /// earlier key returns.
+    pub(crate) fn set_keys(&mut self, keys: &Keys) {
+        self.key = keys.current().heartbeat_key(self.boot);
+        self.key_id = keys.current().id();
+    }
+
     /// The sequence number of the last datagram sealed; zero before the first.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence

@@ -1,19 +1,23 @@
-//! The admin API over HTTP, version 1.
+//! The admin API over HTTP, version 1: on the Unix socket, whose file mode says who may, and on `[admin] listen`.
 //!
-//! | request | where | what |
+//! | request | what | `model::access::Action` |
 //! |---|---|---|
-//! | `GET /v1/status` | socket, `[admin] listen` | `model::api::Status` |
-//! | `GET /v1/events` | socket, `[admin] listen` | the journal's last entries, oldest first |
-//! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | socket, `[admin] listen` | `model::api::Why` |
-//! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
-//! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
-//! | `GET /` | `[admin] listen` | a page for people |
+//! | `GET /v1/status` | `model::api::Status` | `ReadStatus` |
+//! | `GET /v1/events`, `?cluster=true` | the journal's last entries, oldest first; of all servers | `ReadEvents` |
+//! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | `model::api::Why` | `AskDns` |
+//! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
+//! | `GET /metrics` | Prometheus' text; without TLS on `[metrics] listen` | `ReadMetrics` |
+//! | `GET /` | a page for people | `ReadStatus` |
+//! | `/v1/login`, `/v1/logout`, `/v1/password`, `/v1/users`, `/v1/api-tokens` | people and programs: `people` | |
+//! | `/v1/join`, `/v1/join-tokens`, `/v1/servers`, `/v1/leave`, `/v1/rotate` | members and keys: `servers` | |
 //!
-//! What changes something is on the Unix socket alone, whose file mode says who may. The others only read.
-//!
-//! Deliberately not here: logins and roles, and commands for other servers than this one.
+//! Who asks is found out before a handler runs (`access`); what it may is the handler's first line.
 
+mod failure;
+mod others;
 mod page;
+mod people;
+mod servers;
 pub(crate) mod socket;
 
 use std::{sync::Arc, time::Duration};
@@ -21,34 +25,41 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
+    middleware::from_fn_with_state,
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post, put},
 };
 use cluster::Command;
 use dns::View;
 use host::guardian::Ward;
 use model::{
     ServerName,
+    access::Action,
     api::{Status, Why},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
+pub(crate) use self::failure::{Body, Failure};
 use crate::{
+    access::{Access, Who, identify},
     driver::{Message, Queue, Refused, Sample},
-    journal::{Entry, History},
+    journal::History,
     metrics::{
         Metrics,
         scrape::{self, Sampled},
     },
     name_service::NameService,
+    newcomers::Configuration,
     status::{Ethernet, status},
 };
 
 /// The driver answers within this time, or the request fails.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest body of a request.
+const LONGEST: usize = 1 << 20;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -69,75 +80,42 @@ pub(crate) struct Admin {
     pub ward: Option<Ward>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
+    /// Who may do what.
+    pub access: Access,
+    /// As members come and go.
+    pub configuration: Arc<dyn Configuration>,
 }
 
-/// Everything: for the Unix socket.
-pub(crate) fn local(admin: Arc<Admin>) -> Router {
-    Router::new()
+/// Everything.
+pub(crate) fn api(admin: &Arc<Admin>) -> Router {
+    let router = Router::new()
+        .route("/", get(get_page))
         .route("/v1/status", get(get_status))
-        .route("/v1/events", get(get_events))
+        .route("/v1/events", get(others::events))
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
         .route("/metrics", get(get_metrics))
-        .with_state(admin)
-}
-
-/// What only reads: for `[admin] listen`.
-pub(crate) fn remote(admin: Arc<Admin>) -> Router {
-    Router::new()
-        .route("/", get(get_page))
-        .route("/v1/status", get(get_status))
-        .route("/v1/events", get(get_events))
-        .route("/v1/dns/why", post(post_why))
-        .with_state(admin)
+        .route("/v1/login", post(people::login))
+        .route("/v1/logout", post(people::logout))
+        .route("/v1/password", post(people::password))
+        .route("/v1/users", get(people::people))
+        .route("/v1/users/{name}", put(people::set_user).delete(people::remove_user))
+        .route("/v1/api-tokens", post(people::issue_token))
+        .route("/v1/api-tokens/{id}", delete(people::revoke_token))
+        .route("/v1/join-tokens", post(servers::invite))
+        .route("/v1/join", post(servers::join))
+        .route("/v1/servers", get(servers::servers))
+        .route("/v1/servers/{name}", delete(servers::remove))
+        .route("/v1/leave", post(servers::leave))
+        .route("/v1/rotate", post(servers::rotate));
+    let layers = (DefaultBodyLimit::max(LONGEST), from_fn_with_state(admin.clone(), identify));
+    router.layer(layers.1).layer(layers.0).with_state(admin.clone())
 }
 
 /// Metrics alone: for `[metrics] listen`.
-pub(crate) fn metrics(admin: Arc<Admin>) -> Router {
-    Router::new().route("/metrics", get(get_metrics)).with_state(admin)
-}
-
-/// Why a request was not served, with its status code. The body is `{"error": "..."}`.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// 503: the driver could not be asked.
-    #[error("{0}")]
-    Driver(#[from] Refused),
-    /// 504: the driver took longer than [`PATIENCE`].
-    #[error("the driver did not answer within {} s", PATIENCE.as_secs())]
-    Late,
-    /// 400: the body is not `{"server": NAME}`.
-    #[error("the body must be {{\"server\": \"NAME\"}}: {0}")]
-    Body(serde_json::Error),
-    /// 400: the body is not `{"name": NAME, "type": TYPE}`, or these are none.
-    #[error("{0}")]
-    Question(String),
-    /// 421: the command is for another server.
-    #[error("this is {this}, not {asked}: give the command on {asked} itself")]
-    Elsewhere {
-        /// This server.
-        this: ServerName,
-        /// Whom the command names.
-        asked: String,
-    },
-}
-
-#[derive(Serialize)]
-struct ErrorBody {
-    error: String,
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let code = match &self {
-            Self::Driver(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
-            Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
-        };
-        (code, Json(ErrorBody { error: self.to_string() })).into_response()
-    }
+pub(crate) fn metrics(admin: &Arc<Admin>) -> Router {
+    Router::new().route("/metrics", get(get_open_metrics)).with_state(admin.clone())
 }
 
 impl Admin {
@@ -157,39 +135,45 @@ impl Admin {
         status(sample, &self.view.load(), &listening, guarded, &self.ethernet)
     }
 
-    async fn command(&self, body: &[u8], command: fn(ServerName) -> Command) -> Result<StatusCode, Failure> {
+    async fn command(&self, who: &Who, action: Action, body: &[u8]) -> Result<StatusCode, Failure> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Target {
             server: String,
         }
-        let Target { server } = serde_json::from_slice(body).map_err(Failure::Body)?;
+        who.may(self, action)?;
+        let (path, command): (_, fn(ServerName) -> Command) = match action {
+            Action::Standby => ("/v1/standby", Command::Standby),
+            _ => ("/v1/resume", Command::Resume),
+        };
+        let target = serde_json::from_slice(body);
+        let Target { server } =
+            target.map_err(|error| Failure::Request(format!("the body must be {{\"server\": \"NAME\"}}: {error}")))?;
         if server != self.this.as_str() {
-            return Err(Failure::Elsewhere { this: self.this.clone(), asked: server });
+            self.pass_on(who, &server, path, body).await?;
+            return Ok(StatusCode::NO_CONTENT);
         }
         let (done, finished) = oneshot::channel();
         self.queue.offer(Message::Command { command: command(self.this.clone()), done })?;
         match tokio::time::timeout(PATIENCE, finished).await {
-            Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-            Ok(Err(_)) => Err(Refused::Ended.into()),
-            Err(_) => Err(Failure::Late),
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Refused::Ended.into()),
+            Err(_) => return Err(Failure::Late),
         }
+        who.did(self, action, &server);
+        Ok(StatusCode::NO_CONTENT)
     }
 }
 
-async fn get_status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, Failure> {
+async fn get_status(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<Status>, Failure> {
+    who.may(&admin, Action::ReadStatus)?;
     let sample = admin.sample().await?;
     Ok(Json(admin.status(sample)))
 }
 
-async fn get_events(State(admin): State<Arc<Admin>>) -> Response {
-    let entries = admin.history.entries();
-    let entries: Vec<&Entry> = entries.iter().map(AsRef::as_ref).collect();
-    Json(entries).into_response()
-}
-
 /// Reads only, and is a POST for the names' sake, which need no escaping in a body.
-async fn post_why(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<Json<Why>, Failure> {
+async fn post_why(State(admin): State<Arc<Admin>>, who: Who, body: axum::body::Bytes) -> Result<Json<Why>, Failure> {
+    who.may(&admin, Action::AskDns)?;
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Question {
@@ -198,21 +182,34 @@ async fn post_why(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> R
         kind: String,
     }
     let wrong = |error: serde_json::Error| {
-        Failure::Question(format!("the body must be {{\"name\": \"NAME\", \"type\": \"TYPE\"}}: {error}"))
+        Failure::Request(format!("the body must be {{\"name\": \"NAME\", \"type\": \"TYPE\"}}: {error}"))
     };
     let Question { name, kind } = serde_json::from_slice(&body).map_err(wrong)?;
-    admin.view.load().why(&name, &kind).map(Json).map_err(Failure::Question)
+    admin.view.load().why(&name, &kind).map(Json).map_err(Failure::Request)
 }
 
-async fn post_standby(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<StatusCode, Failure> {
-    admin.command(&body, Command::Standby).await
+async fn post_standby(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    body: axum::body::Bytes,
+) -> Result<StatusCode, Failure> {
+    admin.command(&who, Action::Standby, &body).await
 }
 
-async fn post_resume(State(admin): State<Arc<Admin>>, body: axum::body::Bytes) -> Result<StatusCode, Failure> {
-    admin.command(&body, Command::Resume).await
+async fn post_resume(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    body: axum::body::Bytes,
+) -> Result<StatusCode, Failure> {
+    admin.command(&who, Action::Resume, &body).await
 }
 
-async fn get_metrics(State(admin): State<Arc<Admin>>) -> Response {
+async fn get_metrics(State(admin): State<Arc<Admin>>, who: Who) -> Result<Response, Failure> {
+    who.may(&admin, Action::ReadMetrics)?;
+    Ok(get_open_metrics(State(admin)).await)
+}
+
+async fn get_open_metrics(State(admin): State<Arc<Admin>>) -> Response {
     let mut sampled = Sampled::default();
     admin.name_service.count(&mut sampled);
     // A driver that hangs must not hide the rest: its families are missing then, and that can be alerted on.
@@ -223,7 +220,8 @@ async fn get_metrics(State(admin): State<Arc<Admin>>) -> Response {
     ([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], scrape::scrape(&admin.metrics, &sampled)).into_response()
 }
 
-async fn get_page(State(admin): State<Arc<Admin>>) -> Result<Html<String>, Failure> {
+async fn get_page(State(admin): State<Arc<Admin>>, who: Who) -> Result<Html<String>, Failure> {
+    who.may(&admin, Action::ReadStatus)?;
     let sample = admin.sample().await?;
     Ok(Html(page::render(&admin.status(sample), &admin.history.entries())))
 }

@@ -205,6 +205,14 @@ impl Writer {
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
             | Event::HookOverdue { .. }
+            | Event::Done { .. }
+            | Event::Denied { .. }
+            | Event::Linked { .. }
+            | Event::Unlinked { .. }
+            | Event::Rotation { .. }
+            | Event::Restored { .. }
+            | Event::Cloned { .. }
+            | Event::Expelled { .. }
             | Event::Standby { .. } => {}
         }
     }
@@ -261,6 +269,12 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 cause = text("cause"),
                 from = text("from"),
                 to = text("to"),
+                who = text("who"),
+                action = text("action"),
+                what = text("what"),
+                key = text("key"),
+                step = text("step"),
+                known = number("known"),
                 path = text("path"),
                 term = number("term"),
                 rival = text("rival"),

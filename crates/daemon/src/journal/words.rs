@@ -20,7 +20,9 @@ pub(super) fn level(event: &Event) -> Level {
         Event::TakeFailed { .. }
         | Event::AddressRefused { .. }
         | Event::ConfigurationRefused { .. }
-        | Event::HolderUnreachable { .. } => Level::ERROR,
+        | Event::HolderUnreachable { .. }
+        | Event::Cloned { .. }
+        | Event::Expelled { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::PeerRefused { .. }
         | Event::PathLost { .. }
@@ -34,6 +36,9 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::HolderAnswers { .. }
         | Event::RivalOnTheWire { .. }
         | Event::Rivals { .. }
+        | Event::Denied { .. }
+        | Event::Unlinked { .. }
+        | Event::Restored { .. }
         | Event::HookOverdue { .. } => Level::WARN,
         Event::HookRan { outcome, .. } => match outcome {
             HookOutcome::Succeeded => Level::INFO,
@@ -63,6 +68,9 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Released { .. }
         | Event::RivalGone { .. }
         | Event::HolderChanged { .. }
+        | Event::Done { .. }
+        | Event::Linked { .. }
+        | Event::Rotation { .. }
         | Event::Standby { .. } => Level::INFO,
     }
 }
@@ -135,7 +143,24 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
+        Event::Done { who, from, action, what } => format!("{who} from {from}: {action} {what}"),
+        Event::Denied { who, from, action, reason, count } => denied(who, from, action, reason, *count),
+        Event::Linked { server, from } => format!("linked to {server} at {from}"),
+        Event::Unlinked { server, reason } => format!("no link to {server} any more: {reason}"),
+        Event::Rotation { key, step } => format!("rotation of the {key}: {step}"),
+        Event::Restored { server, known } => {
+            format!("{server} was restored from an old state: others know of its start {known}; it goes on after that")
+        }
+        Event::Cloned { server, from } => {
+            format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
+        }
+        Event::Expelled { reason } => format!("this server stops: {reason}"),
     }
+}
+
+fn denied(who: &str, from: &str, action: &str, reason: &str, count: u64) -> String {
+    let more = if count > 1 { format!(" ({count} times)") } else { String::new() };
+    format!("denied to {who} from {from}: {action}: {reason}{more}")
 }
 
 fn unreachable_holder(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {

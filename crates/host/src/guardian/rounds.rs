@@ -35,6 +35,9 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// The configuration has mistakes, says the daemon's exit code.
 const BAD_CONFIGURATION: i32 = 2;
 
+/// The server does not belong to the cluster any more, says the daemon's exit code.
+const EXPELLED: i32 = 4;
+
 /// How it ended, for the program's exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
@@ -129,7 +132,7 @@ impl Guardian<'_> {
     /// Whether this end of the daemon is the end of all.
     fn end(&self, ended: ExitStatus) -> Option<End> {
         let code = ended.code().map(|code| u8::try_from(code).unwrap_or(u8::MAX));
-        if ended.success() || self.stopping {
+        if ended.success() || self.stopping || ended.code() == Some(EXPELLED) {
             return Some(code.map_or(End::Killed, End::Exited));
         }
         // What cannot begin, because of its configuration or its machine, is for a person to mend.

@@ -1,0 +1,132 @@
+//! Why a request was not served.
+
+use std::io;
+
+use axum::{
+    Json,
+    extract::{FromRequest, Request},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use cluster::trust::TrustError;
+use model::{ServerName, access::Role};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{circle::RotateError, driver::Refused};
+
+/// Why a request was not served, with its status code. The body is `{"error": "..."}`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// 503: the driver could not be asked.
+    #[error("{0}")]
+    Driver(#[from] Refused),
+    /// 504: the driver took longer than [`super::PATIENCE`].
+    #[error("the driver did not answer within {} s", super::PATIENCE.as_secs())]
+    Late,
+    /// 400: the request is not as it must be.
+    #[error("{0}")]
+    Request(String),
+    /// 401: nobody, or somebody else than is said.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// 403: not with this role.
+    #[error("the role {role} may not do that; {needs} may")]
+    Forbidden {
+        /// The role of who asks.
+        role: Role,
+        /// The least role that may.
+        needs: Role,
+    },
+    /// 404: there is no such thing.
+    #[error("{0}")]
+    Missing(String),
+    /// 409: not as things are.
+    #[error("{0}")]
+    Conflict(String),
+    /// 409: there is no cluster yet.
+    #[error("no cluster was made yet: this server goes by its files alone; `standin init` makes one")]
+    FileMode,
+    /// 421: the command is for another server, and there is no link by which it could be passed on.
+    #[error("this is {this}, not {asked}: give the command on {asked} itself")]
+    Elsewhere {
+        /// This server.
+        this: ServerName,
+        /// Whom the command names.
+        asked: String,
+    },
+    /// 429: too many failures.
+    #[error("too many failures: wait for {seconds} s")]
+    TooMany {
+        /// To wait.
+        seconds: u64,
+    },
+    /// 502: another server could not be asked.
+    #[error("{server} could not be reached: {why}")]
+    Unreachable {
+        /// Which.
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// Another server's own refusal.
+    #[error("{1}")]
+    Relayed(StatusCode, String),
+    /// 503: too much to do.
+    #[error("too many wait already: try again in a moment")]
+    Busy,
+    /// 500: the disk, or randomness.
+    #[error("this server cannot keep it: {0}")]
+    Io(#[from] io::Error),
+    /// 409: the trust store.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// 409: a rotation.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let code = match &self {
+            Self::Driver(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Conflict(_) | Self::FileMode | Self::Trust(_) | Self::Rotate(_) => StatusCode::CONFLICT,
+            Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
+            Self::Relayed(code, _) => *code,
+            Self::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let wait = if let Self::TooMany { seconds } = &self { Some(*seconds) } else { None };
+        let mut response = (code, Json(ErrorBody { error: self.to_string() })).into_response();
+        if let Some(wait) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+        }
+        if code == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// A JSON body, whatever its `Content-Type`; what is wrong with it is told as every other failure.
+pub(crate) struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let bytes = axum::body::Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|error| Failure::Request(error.to_string()))?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| Failure::Request(format!("the body: {error}")))
+    }
+}

@@ -1,0 +1,228 @@
+//! Members: inviting, joining, leaving, removing, and their keys.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use cluster::trust::{Invitation, Item, Member, Start, Trust};
+use model::{
+    access::{Action, JoinToken, SecretText},
+    api::access::{Invite, Invited, Join, Joined, MemberStatus, Removed, Rotate, RotationStatus, Servers},
+    id::is_valid_name,
+};
+use tokio::{task::spawn_blocking, time::sleep};
+
+use super::{Admin, Body, Failure};
+use crate::{
+    access::{From, Who},
+    circle::Circle,
+    trust::{authority::digest, identity::random_name},
+};
+
+/// The longest life of a join token.
+const LONGEST_INVITATION: u64 = 7 * 86_400;
+/// The answer reaches the operator before the server that leaves stops.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
+/// A join token.
+pub(super) async fn invite(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Body(wanted): Body<Invite>,
+) -> Result<Json<Invited>, Failure> {
+    who.may(&admin, Action::Invite)?;
+    let circle = admin.access.circle()?;
+    if !(1..=LONGEST_INVITATION).contains(&wanted.seconds) {
+        return Err(Failure::Request("a join token lasts for a second to seven days".into()));
+    }
+    let known = circle.keeper.known();
+    let authority = known.trust.authority().ok_or(Failure::FileMode)?;
+    let token = JoinToken::new(&host::entropy::bytes()?, digest(authority.certificate.expose()));
+    let expires = host::clock::wall_seconds() + wanted.seconds;
+    let (id, by) = (token.id.clone(), circle.name());
+    let invitation = Invitation { digest: digest(token.secret.expose()), expires };
+    circle.keeper.edit(move |trust| trust.put(&id, &by, Item::Invitation(invitation))).await??;
+    who.did(&admin, Action::Invite, &format!("token {} for {} s", token.id, wanted.seconds));
+    Ok(Json(Invited { token: SecretText::new(token.to_string()), expires }))
+}
+
+/// A newcomer with a join token becomes a member.
+pub(super) async fn join(
+    State(admin): State<Arc<Admin>>,
+    From(from): From,
+    Body(join): Body<Join>,
+) -> Result<Json<Joined>, Failure> {
+    let access = &admin.access;
+    let circle = access.circle()?.clone();
+    access.may_try(from, &join.name, "join")?;
+    let (shown, now) = (digest(join.secret.expose()), host::clock::wall_seconds());
+    let is_invited = |trust: &Trust, token: &str| {
+        let expected = trust.invitation(token, now).map(|invitation| invitation.digest);
+        expected.is_some_and(|expected| verify_slices_are_equal(&expected.0, &shown.0).is_ok())
+    };
+    let invited = is_invited(&circle.keeper.known().trust, &join.token);
+    access.tried(from, &join.name, invited);
+    if !invited {
+        access.audit.denied(&join.name, &from.to_string(), "join", "its token is unknown, used, revoked or expired");
+        return Err(Failure::Unauthorized("this join token is unknown, used, revoked or expired".into()));
+    }
+    if !is_valid_name(&join.name) {
+        return Err(Failure::Request("a server's name has 1 to 63 letters, digits, '-', '_' or '.'".into()));
+    }
+    let refused = |why: String| {
+        access.audit.denied(&join.name, &from.to_string(), "join", &why);
+        Failure::Conflict(why)
+    };
+    if circle.keeper.known().trust.member_named(&join.name).is_some() {
+        let name = &join.name;
+        return Err(refused(format!(
+            "{name} is a member already: `standin server remove {name}` first, if it is lost"
+        )));
+    }
+    let configuration = admin.configuration.clone();
+    let (name, address, heartbeat) = (join.name.clone(), join.address, join.heartbeat);
+    let texts = spawn_blocking(move || configuration.welcome(&name, address, heartbeat));
+    let texts = texts.await.map_err(|_| Failure::Busy)?.map_err(refused)?;
+    let member = random_name()?;
+    let entry = Member {
+        name: join.name.clone(),
+        keys: vec![digest(join.key.expose())],
+        reach: join.reach,
+        start: Start::default(),
+    };
+    let (id, by, token) = (member.clone(), circle.name(), join.token.clone());
+    let shown_again = shown;
+    circle
+        .keeper
+        .edit(move |trust| {
+            // Once: another newcomer may have come first.
+            let expected = trust.invitation(&token, now).map(|invitation| invitation.digest);
+            if expected != Some(shown_again) || trust.member_named(&entry.name).is_some() {
+                return Err(Failure::Unauthorized("this join token was used just now".into()));
+            }
+            trust.remove(&token, &by, now);
+            Ok(trust.put(&id, &by, Item::Member(entry))?)
+        })
+        .await??;
+    access.audit.done(&format!("token {}", join.token), &from.to_string(), "join", &join.name);
+    let trust = serde_json::to_value(&circle.keeper.known().trust).map_err(std::io::Error::other)?;
+    Ok(Json(Joined { member, trust, cluster: texts.cluster, templates: texts.templates }))
+}
+
+/// Who belongs to the cluster.
+pub(super) async fn servers(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<Servers>, Failure> {
+    who.may(&admin, Action::ReadMembers)?;
+    let circle = admin.access.circle()?;
+    let (known, me) = (circle.keeper.known(), circle.me());
+    let status = |(id, member): (&str, &Member)| MemberStatus {
+        name: member.name.clone(),
+        reach: circle.links.address(id).map_or(member.reach, |address| {
+            // Who has dialled comes from some port: the one to be reached at is said.
+            std::net::SocketAddr::new(address.ip(), member.reach.port())
+        }),
+        link: if id == me {
+            "self"
+        } else if circle.links.is_up(id) {
+            "linked"
+        } else {
+            "not linked"
+        }
+        .to_owned(),
+        starts: member.start.number,
+    };
+    let mut servers: Vec<MemberStatus> = known.trust.members().map(status).collect();
+    servers.sort_by(|a, b| a.name.cmp(&b.name));
+    let rotating = circle.rotating().into_iter();
+    let rotating = rotating.map(|at| RotationStatus { key: at.key, awaited: at.awaited }).collect();
+    Ok(Json(Servers { servers, rotating }))
+}
+
+/// A server is no member any more, whether or not it can hear that.
+pub(super) async fn remove(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Path(name): Path<String>,
+) -> Result<Json<Removed>, Failure> {
+    who.may(&admin, Action::RemoveServer)?;
+    let circle = admin.access.circle()?;
+    if name == circle.name() {
+        return Err(Failure::Conflict(format!(
+            "this is {name} itself: `standin leave` here, or `standin server remove {name}` on another server"
+        )));
+    }
+    let advice = dismiss(&admin, circle, &name).await?;
+    who.did(&admin, Action::RemoveServer, &name);
+    Ok(Json(Removed { advice }))
+}
+
+/// This server is no member any more, and stops.
+pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<Removed>, Failure> {
+    who.may(&admin, Action::Leave)?;
+    let circle = admin.access.circle()?.clone();
+    if circle.others().is_empty() {
+        return Err(Failure::Conflict(
+            "this is the last server of the cluster: stop it, and remove its state directory, to end the cluster"
+                .into(),
+        ));
+    }
+    if circle.others().iter().all(|(id, _)| !circle.links.is_up(id)) {
+        return Err(Failure::Conflict(
+            "no other server is linked, so none would hear of it: `standin server remove` on another server".into(),
+        ));
+    }
+    let name = circle.name();
+    who.did(&admin, Action::Leave, &name);
+    // The others hear of it by the links, which end when each has been told.
+    let advice = dismiss(&admin, &circle, &name).await?;
+    tokio::spawn(async move {
+        sleep(LAST_WORD).await;
+        circle.expel_for_good("it has left the cluster; `standin leave` forgets what it knows");
+    });
+    Ok(Json(Removed { advice }))
+}
+
+async fn dismiss(admin: &Arc<Admin>, circle: &Arc<Circle>, name: &str) -> Result<Vec<String>, Failure> {
+    let (by, wanted, now) = (circle.name(), name.to_owned(), host::clock::wall_seconds());
+    let removed = circle.keeper.edit(move |trust| {
+        let id = trust.member_named(&wanted).map(|(id, _)| id.to_owned());
+        id.is_some_and(|id| trust.remove(&id, &by, now))
+    });
+    if !removed.await? {
+        return Err(Failure::Missing(format!("there is no member {name}")));
+    }
+    let (configuration, server) = (admin.configuration.clone(), name.to_owned());
+    let dismissed = spawn_blocking(move || configuration.dismiss(&server)).await.map_err(|_| Failure::Busy)?;
+    let mut advice: Vec<String> = dismissed.unwrap_or_else(|why| vec![why]);
+    // It knows the heartbeat key: the others take another one. Where one is under way already it is not known to it.
+    let this = circle.clone();
+    match spawn_blocking(move || this.rotate_heartbeat()).await.map_err(|_| Failure::Busy)? {
+        Ok(()) => {}
+        Err(error) => advice.push(format!("the heartbeat key was not changed: {error}; `standin rotate heartbeat`")),
+    }
+    advice.push("if its disk may be in strange hands, change the authority too: `standin rotate authority`".to_owned());
+    Ok(advice)
+}
+
+/// New keys.
+pub(super) async fn rotate(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Body(wanted): Body<Rotate>,
+) -> Result<StatusCode, Failure> {
+    who.may(&admin, Action::Rotate)?;
+    let circle = admin.access.circle()?.clone();
+    let (key, cluster) = (wanted.key.clone(), admin.sample().await?.applied.cluster);
+    let begun = spawn_blocking(move || match key.as_str() {
+        "heartbeat" => Ok(circle.rotate_heartbeat()?),
+        "authority" => Ok(circle.rotate_authority(&cluster)?),
+        "server" => Ok(circle.rotate_own_key()?),
+        _ => Err(Failure::Request("what can be rotated: heartbeat, authority, server".into())),
+    });
+    begun.await.map_err(|_| Failure::Busy)??;
+    who.did(&admin, Action::Rotate, &wanted.key);
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,215 @@
+//! What is asked and answered about servers, people, tokens and keys. Fields are added, never renamed.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::access::{Fingerprint, Role, Secret, SecretText};
+
+/// `POST /v1/login`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Who.
+    pub user: String,
+    /// What only that person knows.
+    pub password: SecretText,
+}
+
+/// A session, or a program's token. Shown once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Granted {
+    /// Its public name, by which it is revoked.
+    pub id: String,
+    /// What to send as `Authorization: Bearer ...`.
+    pub token: SecretText,
+    /// What it allows.
+    pub role: Role,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+    /// The cluster's authorities, to be known from now on.
+    pub authorities: Vec<Fingerprint>,
+}
+
+/// `POST /v1/password`: one's own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The one that counts now.
+    pub old: SecretText,
+    /// The one that counts from now on.
+    pub new: SecretText,
+}
+
+/// `PUT /v1/users/NAME`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetUser {
+    /// What the person may do; none: as before.
+    pub role: Option<Role>,
+    /// The password; none: as before.
+    pub password: Option<SecretText>,
+}
+
+/// `GET /v1/users`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct People {
+    /// The people.
+    pub users: Vec<Person>,
+    /// Sessions and programs' tokens.
+    pub tokens: Vec<TokenStatus>,
+}
+
+/// A person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Person {
+    /// How the person logs in.
+    pub name: String,
+    /// What the person may do.
+    pub role: Role,
+}
+
+/// A session or a program's token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// Its public name.
+    pub id: String,
+    /// Whose.
+    pub name: String,
+    /// What it allows at most.
+    pub role: Role,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+    /// A person's session.
+    pub session: bool,
+}
+
+/// `POST /v1/api-tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueToken {
+    /// The program's name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// For how long.
+    pub seconds: u64,
+}
+
+/// `POST /v1/join-tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// For how long.
+    pub seconds: u64,
+}
+
+/// Its answer. Shown once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invited {
+    /// The join token's text.
+    pub token: SecretText,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// `POST /v1/join`: a newcomer asks, over TLS, having checked the authority.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The join token's public name.
+    pub token: String,
+    /// Its secret.
+    pub secret: Secret,
+    /// The newcomer's name.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Where it receives heartbeats.
+    pub heartbeat: SocketAddr,
+    /// Where its admin port is reached.
+    pub reach: SocketAddr,
+    /// Its public key, SubjectPublicKeyInfo, DER.
+    pub key: Secret,
+}
+
+/// Its answer: everything that a member knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Joined {
+    /// The newcomer's entry.
+    pub member: String,
+    /// The trust store, keys and all.
+    pub trust: Value,
+    /// The cluster file's text.
+    pub cluster: String,
+    /// The zone templates' texts, by the paths in the cluster file.
+    pub templates: BTreeMap<String, String>,
+}
+
+/// `GET /v1/servers`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Servers {
+    /// Every member.
+    pub servers: Vec<MemberStatus>,
+    /// Rotations under way.
+    pub rotating: Vec<RotationStatus>,
+}
+
+/// A member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its admin port is.
+    pub reach: SocketAddr,
+    /// `self`, `linked` or `not linked`.
+    pub link: String,
+    /// Its starts.
+    pub starts: u64,
+}
+
+/// A rotation under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationStatus {
+    /// Which key.
+    pub key: String,
+    /// Members without a link, for whom it waits.
+    pub awaited: Vec<String>,
+}
+
+/// `DELETE /v1/servers/NAME`, `POST /v1/leave`: what has become of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Removed {
+    /// What the operator still has to do.
+    pub advice: Vec<String>,
+}
+
+/// `POST /v1/rotate`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// `heartbeat`, `authority` or `server`.
+    pub key: String,
+}
+
+/// `GET /v1/events?cluster=true`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClusterEvents {
+    /// Every server's entries, oldest first, each with `server`.
+    pub entries: Vec<Value>,
+    /// Who could not be asked.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// A server that could not be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// Which.
+    pub server: String,
+    /// Why.
+    pub why: String,
+}

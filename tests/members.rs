@@ -1,0 +1,394 @@
+//! A cluster's life with real daemons in network namespaces: made, joined, keys changed under way, servers removed, copied
+//! and sent away, strangers refused; and every refusal is in the log.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its body does")]
+
+mod stage_support;
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+
+use host::lab::{Host, stage::Stage};
+use serde_json::Value;
+use stage_support::{CLUSTER, PATIENCE, await_status, installed, on_stage, set};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");
+const SERVERS: [(&str, &str, &str); 3] = [
+    ("web1", "10.77.0.11", "fd00:77::11"),
+    ("web2", "10.77.0.12", "fd00:77::12"),
+    ("web3", "10.77.0.13", "fd00:77::13"),
+];
+const EXPELLED: i32 = 4;
+const SIGKILL: i32 = 9;
+
+/// Runs the program on a host, with `input` on standard input.
+fn standin_on(host: &Host, arguments: &[&str], input: &str, home: &Path) -> Output {
+    let mut command = host.command(PROGRAM);
+    command.args(arguments).env("XDG_CONFIG_HOME", home);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Asks the server's daemon by its socket; it must go well.
+fn ask(stage: &Stage, server: &str, arguments: &[&str], input: &str) -> String {
+    let output = try_ask(stage, server, arguments, input);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?} on {server}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn try_ask(stage: &Stage, server: &str, arguments: &[&str], input: &str) -> Output {
+    let socket = stage.socket(server);
+    let arguments = [arguments, &["--socket", socket.to_str().unwrap()]].concat();
+    standin_on(stage.host(server).unwrap(), &arguments, input, &home(stage, server))
+}
+
+/// A configuration directory of a user's own.
+fn home(stage: &Stage, server: &str) -> PathBuf {
+    stage.config(server).with_extension("home")
+}
+
+fn config(stage: &Stage, server: &str) -> String {
+    stage.config(server).to_str().unwrap().to_owned()
+}
+
+fn events(stage: &Stage, server: &str) -> Vec<Value> {
+    let text = ask(stage, server, &["events", "--json"], "");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn is(event: &Value, kind: &str, field: &str, text: &str) -> bool {
+    event["event"] == kind && event[field].as_str().is_some_and(|said| said.contains(text))
+}
+
+/// Waits for an event whose field contains the text.
+fn await_event(stage: &Stage, server: &str, kind: &str, field: &str, text: &str) -> Value {
+    let begun = Instant::now();
+    loop {
+        let seen = events(stage, server);
+        if let Some(event) = seen.iter().find(|event| is(event, kind, field, text)) {
+            return event.clone();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{server} has no {kind} with {field} {text}: {seen:#?}");
+    }
+}
+
+fn invite(stage: &Stage, server: &str, time: &str) -> String {
+    ask(stage, server, &["token", "--for", time], "").trim().to_owned()
+}
+
+/// The server joins at `host`; its daemon is not started.
+fn join(stage: &Stage, server: &str, host: &str, token: &str) -> Output {
+    let config = config(stage, server);
+    standin_on(stage.host(server).unwrap(), &["join", host, "--config", &config], token, &home(stage, server))
+}
+
+fn linked(stage: &Stage, server: &str, others: usize) {
+    let begun = Instant::now();
+    loop {
+        let output = try_ask(stage, server, &["server", "list", "--json"], "");
+        let seen: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let up = seen["servers"].as_array().map_or(0, |all| all.iter().filter(|one| one["link"] == "linked").count());
+        if up == others {
+            return;
+        }
+        let log = fs::read_to_string(stage.log(server)).unwrap_or_default();
+        assert!(begun.elapsed() < PATIENCE, "{server} is linked to {up} others: {seen:#}\n{log}");
+    }
+}
+
+/// Three servers: web1 makes the cluster, web2 joins there, web3 joins at web2.
+fn cluster(directory: &Path) -> Stage {
+    let mut stage = set(directory, CLUSTER, &SERVERS);
+    let made = standin_on(stage.host("web1").unwrap(), &["init", "--config", &config(&stage, "web1")], "", directory);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    stage.start("web1").unwrap();
+    await_status(&stage, "web1", "up", |_| true);
+    for (server, at, host) in [("web2", "web1", "10.77.0.11"), ("web3", "web2", "10.77.0.12:8053")] {
+        let token = invite(&stage, at, "10m");
+        let joined = join(&stage, server, host, &token);
+        assert!(joined.status.success(), "{server}: {}", String::from_utf8_lossy(&joined.stderr));
+        stage.start(server).unwrap();
+        await_status(&stage, server, "up", |_| true);
+    }
+    for (server, ..) in SERVERS {
+        linked(&stage, server, 2);
+        await_status(&stage, server, "everybody alive and at home", |status| {
+            status.servers.iter().all(|server| server.state == "alive" || server.state == "self")
+                && status.virtual_hosts.iter().all(|host| host.active.as_ref() == Some(&host.servers[0].name))
+        });
+    }
+    stage
+}
+
+fn restart(stage: &mut Stage, server: &str) {
+    stage.start(server).unwrap();
+    await_status(stage, server, "up", |_| true);
+}
+
+#[test]
+fn keys_change_under_way_and_no_heartbeat_is_lost() {
+    on_stage("keys_change_under_way_and_no_heartbeat_is_lost", || {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = cluster(directory.path());
+        let terms = |stage: &Stage| {
+            let status = await_status(stage, "web1", "a status", |_| true);
+            status.virtual_hosts.iter().map(|host| host.term).collect::<Vec<_>>()
+        };
+        let before = terms(&stage);
+        let counted: Vec<usize> = SERVERS.iter().map(|(server, ..)| events(&stage, server).len()).collect();
+        for (key, word) in [("heartbeat", "heartbeat key"), ("authority", "authority"), ("server", "server key")] {
+            ask(&stage, "web2", &["rotate", key], "");
+            let last = if key == "server" { "it is used from now on" } else { "the old one is gone" };
+            let begun = Instant::now();
+            let done = |event: &Value| is(event, "rotation", "key", word) && is(event, "rotation", "step", last);
+            // Whoever sees first that everybody has confirmed takes the step.
+            while !SERVERS.iter().any(|(server, ..)| events(&stage, server).iter().any(done)) {
+                assert!(begun.elapsed() < PATIENCE, "the {word} is not changed: {:#?}", events(&stage, "web2"));
+            }
+            println!("{word}: {:?}", begun.elapsed());
+        }
+        for ((server, ..), seen) in SERVERS.iter().zip(counted) {
+            let all = events(&stage, server);
+            let lost = ["peer-suspected", "peer-dead", "datagrams-refused", "one-way-loss", "path-lost"];
+            let bad: Vec<&Value> =
+                all[seen..].iter().filter(|event| lost.iter().any(|kind| event["event"] == *kind)).collect();
+            assert!(bad.is_empty(), "{server} has lost heartbeats: {bad:#?}");
+            linked(&stage, server, 2);
+        }
+        assert_eq!(terms(&stage), before, "nothing has moved");
+        let text = fs::read_to_string(directory.path().join("web2-state/trust.json")).unwrap();
+        assert!(!text.is_empty());
+        let key = serde_json::from_str::<Value>(&text).unwrap();
+        let secrets: Vec<&str> =
+            key.as_object().unwrap().values().filter_map(|e| e["item"]["secret"].as_str()).collect();
+        assert_eq!(secrets.len(), 1, "one heartbeat key is left");
+        for (server, ..) in SERVERS {
+            let log = fs::read_to_string(stage.log(server)).unwrap();
+            assert!(secrets.iter().all(|secret| !log.contains(secret)), "a secret is in the log of {server}");
+        }
+    });
+}
+
+#[test]
+fn strangers_and_newcomers_without_a_token_are_refused_and_logged() {
+    on_stage("strangers_and_newcomers_without_a_token_are_refused_and_logged", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = set(directory.path(), CLUSTER, &SERVERS);
+        let init = ["init", "--config", &config(&stage, "web1")];
+        assert!(standin_on(stage.host("web1").unwrap(), &init, "", directory.path()).status.success());
+        stage.start("web1").unwrap();
+        await_status(&stage, "web1", "up", |_| true);
+        let refused = |output: &Output, why: &str| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && said.contains(why), "{said}");
+        };
+
+        // A token of another cluster: the newcomer refuses before it says anything.
+        let good = invite(&stage, "web1", "10m");
+        let (head, _) = good.split_once('@').unwrap();
+        let elsewhere = format!("{head}@{}", "A".repeat(52));
+        refused(&join(&stage, "web2", "10.77.0.11", &elsewhere), "another cluster");
+        await_event(&stage, "web1", "denied", "action", "handshake");
+
+        // A wrong secret, an expired token, one that was used.
+        let secret = head.split_once('.').unwrap().1;
+        let wrong = good.replace(secret, &"A".repeat(secret.len()));
+        refused(&join(&stage, "web2", "10.77.0.11", &wrong), "unknown, used, revoked or expired");
+        let short = invite(&stage, "web1", "1s");
+        std::thread::sleep(std::time::Duration::from_millis(2100)); // what is tested is the passing of time
+        refused(&join(&stage, "web2", "10.77.0.11", &short), "unknown, used, revoked or expired");
+        await_event(&stage, "web1", "denied", "action", "join");
+        assert!(join(&stage, "web2", "10.77.0.11", &good).status.success());
+        refused(&join(&stage, "web3", "10.77.0.11", &good), "unknown, used, revoked or expired");
+        let again = invite(&stage, "web1", "10m");
+        refused(&join(&stage, "web2", "10.77.0.11", &again), "a member of a cluster already");
+        await_event(&stage, "web1", "done", "action", "join");
+
+        // Nobody is logged in; TLS 1.2 is not spoken.
+        if let Some(curl) = installed("curl") {
+            let curl = |arguments: &[&str]| {
+                let mut command = stage.client.command(&curl);
+                command.args(["-sk", "-o", "/dev/null", "-w", "%{http_code}"]).args(arguments);
+                String::from_utf8(command.output().unwrap().stdout).unwrap()
+            };
+            assert_eq!(curl(&["https://10.77.0.11:8053/v1/status"]), "401");
+            assert_eq!(curl(&["-H", "Authorization: Bearer standin_AAAA", "https://10.77.0.11:8053/v1/status"]), "401");
+            assert_eq!(curl(&["--tls-max", "1.2", "https://10.77.0.11:8053/v1/status"]), "000");
+            await_event(&stage, "web1", "denied", "action", "token");
+        }
+        let text = fs::read_to_string(stage.log("web1")).unwrap();
+        assert!(!text.contains(secret), "a token's secret is in the log");
+
+        // What others may read is refused.
+        stage.stop("web1").unwrap();
+        let trust = directory.path().join("web1-state/trust.json");
+        fs::set_permissions(&trust, fs::Permissions::from_mode(0o640)).unwrap();
+        stage.start("web1").unwrap();
+        assert_eq!(stage.wait("web1").unwrap().code(), Some(2));
+        assert!(fs::read_to_string(stage.log("web1")).unwrap().contains("chmod 600"));
+    });
+}
+
+#[test]
+fn removed_and_copied_servers_stay_out() {
+    on_stage("removed_and_copied_servers_stay_out", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = cluster(directory.path());
+
+        // A copy of web2, on web3's machine, while web2 runs: it is told, and stops.
+        stage.stop("web3").unwrap();
+        let (state, copy) = (directory.path().join("web2-state"), directory.path().join("copy-state"));
+        fs::create_dir(&copy).unwrap();
+        for name in ["identity.json", "trust.json"] {
+            fs::copy(state.join(name), copy.join(name)).unwrap();
+        }
+        let node = fs::read_to_string(stage.config("web3")).unwrap();
+        let node = node.replace("name = \"web3\"", "name = \"web2\"").replace("web3-state", "copy-state");
+        let original = fs::read_to_string(stage.config("web3")).unwrap();
+        fs::write(stage.config("web3"), node).unwrap();
+        stage.start("web3").unwrap();
+        assert_eq!(stage.wait("web3").unwrap().code(), Some(EXPELLED));
+        await_event(&stage, "web1", "cloned", "server", "web2");
+        linked(&stage, "web2", 1);
+        fs::write(stage.config("web3"), original).unwrap();
+
+        // An old snapshot of web3 comes back: it goes on after the starts that others know of.
+        let identity = directory.path().join("web3-state/identity.json");
+        let snapshot = fs::read(&identity).unwrap();
+        restart(&mut stage, "web3");
+        linked(&stage, "web3", 2);
+        stage.stop("web3").unwrap();
+        fs::write(&identity, snapshot).unwrap();
+        restart(&mut stage, "web3");
+        await_event(&stage, "web3", "restored", "server", "web3");
+        linked(&stage, "web3", 2);
+
+        // web3 dies, is removed, and returns: it is told so and stays out, also with its certificate.
+        stage.signal_all("web3", SIGKILL).unwrap();
+        stage.wait("web3").unwrap();
+        linked(&stage, "web1", 1);
+        let refused = try_ask(&stage, "web1", &["server", "remove", "web1"], "");
+        assert!(!refused.status.success());
+        ask(&stage, "web1", &["server", "remove", "web3"], "");
+        await_event(&stage, "web1", "done", "action", "remove-server");
+        stage.start("web3").unwrap();
+        assert_eq!(stage.wait("web3").unwrap().code(), Some(EXPELLED));
+        let denied = ["web1", "web2"].iter().any(|server| {
+            events(&stage, server).iter().any(|event| is(event, "denied", "reason", "removed from the cluster"))
+        });
+        assert!(denied, "nobody has logged the refusal");
+        stage.start("web3").unwrap();
+        assert_eq!(stage.wait("web3").unwrap().code(), Some(EXPELLED), "it does not even try");
+
+        // The others have changed the heartbeat key, which web3 knows, and live.
+        let begun = Instant::now();
+        let gone = |event: &Value| is(event, "rotation", "step", "the old one is gone");
+        while !["web1", "web2"].iter().any(|server| events(&stage, server).iter().any(gone)) {
+            assert!(begun.elapsed() < PATIENCE, "the heartbeat key was not changed");
+        }
+
+        // web2 leaves by itself; web1, the last one, cannot.
+        ask(&stage, "web2", &["leave", "--config", &config(&stage, "web2")], "");
+        stage.wait("web2").unwrap();
+        assert!(!directory.path().join("web2-state/identity.json").exists());
+        let last = try_ask(&stage, "web1", &["leave"], "");
+        assert!(String::from_utf8_lossy(&last.stderr).contains("node file") || !last.status.success());
+        // It may come back with a new token.
+        let token = invite(&stage, "web1", "10m");
+        assert!(join(&stage, "web2", "10.77.0.11", &token).status.success());
+        restart(&mut stage, "web2");
+        linked(&stage, "web1", 1);
+    });
+}
+
+#[test]
+fn people_log_in_from_elsewhere_and_guessing_hurts_nobody() {
+    on_stage("people_log_in_from_elsewhere_and_guessing_hurts_nobody", || {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = cluster(directory.path());
+        let laptop = directory.path().join("laptop");
+        let from_laptop = |arguments: &[&str], input: &str| standin_on(&stage.client, arguments, input, &laptop);
+        let password = "correct horse battery staple\n";
+        ask(&stage, "web1", &["user", "add", "ann", "--role", "operator"], password);
+        let short = try_ask(&stage, "web1", &["user", "add", "ben", "--role", "viewer"], "short\n");
+        assert!(!short.status.success());
+        let token = invite(&stage, "web1", "1m");
+        let authority = token.split_once('@').unwrap().1;
+        let login = |host: &str, password: &str| {
+            from_laptop(&["login", "--connect", host, "--user", "ann", "--fingerprint", authority], password)
+        };
+
+        // The person was added on web1 and is known to web3. She operates web1 by way of web3.
+        let begun = Instant::now();
+        while !login("10.77.0.13", password).status.success() {
+            assert!(begun.elapsed() < PATIENCE);
+        }
+        let saw = from_laptop(&["status", "--json", "--connect", "10.77.0.13"], "");
+        assert!(saw.status.success(), "{}", String::from_utf8_lossy(&saw.stderr));
+        assert!(from_laptop(&["standby", "web1", "--connect", "10.77.0.13"], "").status.success());
+        await_event(&stage, "web1", "done", "who", "ann by way of web3");
+        assert!(from_laptop(&["resume", "web1", "--connect", "10.77.0.13"], "").status.success());
+        let forbidden = from_laptop(&["server", "remove", "web2", "--connect", "10.77.0.13"], "");
+        assert!(String::from_utf8_lossy(&forbidden.stderr).contains("the role operator may not"), "{forbidden:?}");
+        await_event(&stage, "web3", "denied", "action", "remove-server");
+        let all = from_laptop(&["events", "--json", "--cluster", "--connect", "10.77.0.13"], "");
+        let all = String::from_utf8(all.stdout).unwrap();
+        assert!(SERVERS.iter().all(|(server, ..)| all.contains(&format!("\"written_by\":\"{server}\""))));
+        assert!(from_laptop(&["logout", "--connect", "10.77.0.13"], "").status.success());
+        assert!(!from_laptop(&["status", "--connect", "10.77.0.13"], "").status.success());
+
+        // Guesses: slowed and logged. A thousand connections that say nothing: the heartbeats do not notice.
+        let seen = events(&stage, "web2").len();
+        let silent: Vec<TcpStream> = stage
+            .client
+            .run(|| (0..1000).filter_map(|_| TcpStream::connect("10.77.0.12:8053").ok()).collect())
+            .unwrap();
+        let mut slowed = false;
+        for _ in 0..6 {
+            let said = standin_on(
+                stage.host("web1").unwrap(),
+                &["login", "--connect", "10.77.0.12", "--user", "ann", "--fingerprint", authority],
+                "wrong wrong wrong\n",
+                &laptop,
+            );
+            assert!(!said.status.success());
+            slowed |= String::from_utf8_lossy(&said.stderr).contains("too many failures");
+        }
+        assert!(slowed, "guessing is not slowed");
+        await_event(&stage, "web2", "denied", "reason", "name or password is wrong");
+        await_event(&stage, "web2", "denied", "reason", "too many failures");
+        await_event(&stage, "web2", "denied", "reason", "too many connections");
+        let lost = ["peer-suspected", "peer-dead", "datagrams-refused"];
+        let bad: Vec<Value> = events(&stage, "web2")
+            .into_iter()
+            .filter(|event| lost.iter().any(|kind| event["event"] == *kind))
+            .filter(|event| event["sequence"].as_u64() > Some(seen as u64))
+            .collect();
+        assert!(bad.is_empty(), "{} silent connections have hurt: {bad:#?}", silent.len());
+        let text: String = SERVERS.iter().map(|(server, ..)| fs::read_to_string(stage.log(server)).unwrap()).collect();
+        assert!(!text.contains("correct horse"), "a password is in a log");
+    });
+}
+
+/// The program's own words are enough to find one's way.
+#[test]
+fn commands_without_a_cluster_say_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM).args(arguments).env("XDG_CONFIG_HOME", directory.path()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run(&["status", "--connect", "web1"]).contains("standin login --connect web1"));
+    assert!(run(&["login", "--connect", "web1", "--user", "ann"]).contains("--fingerprint"));
+    assert!(run(&["join", "web1", "--token", "nonsense"]).contains("this is no join token"));
+}
