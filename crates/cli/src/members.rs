@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use comfy_table::{Table, presets};
 use daemon::{enroll, remote::Remote};
 use hyper::Method;
 use model::{
@@ -22,7 +21,9 @@ use serde_json::json;
 use crate::{
     args::{ApiTokenCommand, CONFIG, KeyName, Reach, ServerCommand, UserCommand},
     client::{self, Door},
-    complain, say, session,
+    complain,
+    print::{Style, lines},
+    say, session,
 };
 
 /// How long a daemon has for its planned stop.
@@ -109,12 +110,12 @@ pub(crate) fn server(command: &ServerCommand) -> Result<ExitCode> {
                 return print_json(&body);
             }
             let servers: Servers = serde_json::from_slice(&body)?;
-            let mut table = table(&["server", "admin port", "link", "starts"]);
+            let mut table = Style::of_stdout().table(&["server", "admin port", "link", "starts"]);
             for server in &servers.servers {
                 let cells = [&server.name, &server.reach.to_string(), &server.link, &server.starts.to_string()];
                 table.add_row(cells);
             }
-            say(&format!("{table}\n"))?;
+            say(&format!("{}\n", lines(&table)))?;
             for rotation in &servers.rotating {
                 let waits = if rotation.awaited.is_empty() {
                     String::new()
@@ -166,18 +167,18 @@ pub(crate) fn user(command: &UserCommand) -> Result<ExitCode> {
 }
 
 fn people(people: &People) -> Result<()> {
-    let mut users = table(&["person", "role"]);
+    let mut users = Style::of_stdout().table(&["person", "role"]);
     for person in &people.users {
         users.add_row([person.name.as_str(), person.role.word()]);
     }
-    let mut tokens = table(&["token", "of", "role", "until"]);
+    let mut tokens = Style::of_stdout().table(&["token", "of", "role", "until"]);
     for token in &people.tokens {
         let until = i64::try_from(token.expires).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
         let until = until.map_or_else(String::new, |at| at.to_string());
         let of = if token.session { format!("{} (session)", token.name) } else { token.name.clone() };
         tokens.add_row([token.id.as_str(), &of, token.role.word(), &until]);
     }
-    say(&format!("{users}\n\n{tokens}\n"))
+    say(&format!("{}\n\n{}\n", lines(&users), lines(&tokens)))
 }
 
 pub(crate) fn api_token(command: &ApiTokenCommand) -> Result<ExitCode> {
@@ -227,12 +228,6 @@ pub(crate) fn rotate(key: KeyName, reach: &Reach) -> Result<ExitCode> {
     client::request(&client::door(reach)?, Method::POST, "/v1/rotate", Some(body))?;
     complain("it goes on by itself: `standin server list` shows how far it is, `standin events` every step");
     Ok(ExitCode::SUCCESS)
-}
-
-fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(heads);
-    table
 }
 
 fn print_json(body: &[u8]) -> Result<ExitCode> {

@@ -369,9 +369,7 @@ impl Node {
                 return self.considers(now);
             }
             Input::Duplicate { address, check } => {
-                for election in self.elections.values_mut() {
-                    election.duplicate(now, address, check, effects);
-                }
+                self.elections.values_mut().for_each(|election| election.duplicate(now, address, check, effects));
             }
             Input::Rival { address, mac } => {
                 for election in self.elections.values_mut() {
@@ -392,9 +390,7 @@ impl Node {
                 }
             }
             Input::ListenerClosed { port } => {
-                for monitor in self.monitors.suspect(now, port) {
-                    effects.push(Effect::ProbeNow(monitor));
-                }
+                self.note_closed_port(now, port, effects);
                 return false;
             }
             Input::HookDone { id, report } => self.note_hook(&id, report, effects),
@@ -431,6 +427,13 @@ impl Node {
                     self.listen_as_newcomer(now);
                 }
             }
+        }
+    }
+
+    /// A hint: probes confirm it.
+    fn note_closed_port(&mut self, now: Instant, port: u16, effects: &mut Effects) {
+        for monitor in self.monitors.suspect(now, port) {
+            effects.push(Effect::ProbeNow(monitor));
         }
     }
 

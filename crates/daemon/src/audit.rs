@@ -1,11 +1,12 @@
 //! Who did what, and who was refused: the way into the journal for everything that people and servers ask.
 //!
-//! Refusals come as fast as strangers like, so after [`BURST`] of them within [`SPAN`] the rest is counted and told with
-//! the next one. Changes are never left out.
+//! Refusals come as fast as strangers like, so after [`BURST`] of one action within [`SPAN`] the rest is counted and told
+//! with the next one: who knocks a thousand times hides nobody who guesses passwords. Changes are never left out.
 //!
 //! Deliberately not here: secrets, in any form.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use model::{Instant, event::Event};
 
 use crate::journal::Journal;
 
-/// Refusals told one by one.
+/// Refusals of one action told one by one.
 const BURST: u32 = 20;
 /// Within this time.
 const SPAN: Duration = Duration::from_secs(10);
@@ -28,6 +29,12 @@ pub(crate) struct Audit(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     journal: Option<Journal>,
+    /// By action; there are about thirty.
+    pace: BTreeMap<&'static str, Pace>,
+}
+
+#[derive(Debug)]
+struct Pace {
     since: Instant,
     told: u32,
     untold: u64,
@@ -36,7 +43,7 @@ struct Inner {
 impl Audit {
     /// Into this journal.
     pub(crate) fn new(journal: Journal) -> Self {
-        Self(Mutex::new(Inner { journal: Some(journal), since: Instant::BOOT, told: 0, untold: 0 }))
+        Self(Mutex::new(Inner { journal: Some(journal), pace: BTreeMap::new() }))
     }
 
     /// Something happened.
@@ -52,19 +59,20 @@ impl Audit {
     }
 
     /// Somebody was refused.
-    pub(crate) fn denied(&self, who: &str, from: &str, action: &str, reason: &str) {
+    pub(crate) fn denied(&self, who: &str, from: &str, action: &'static str, reason: &str) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = host::clock::now();
-        if now.since(inner.since) > SPAN {
-            (inner.since, inner.told) = (now, 0);
+        let pace = inner.pace.entry(action).or_insert(Pace { since: now, told: 0, untold: 0 });
+        if now.since(pace.since) > SPAN {
+            (pace.since, pace.told) = (now, 0);
         }
-        if inner.told >= BURST {
-            inner.untold += 1;
+        if pace.told >= BURST {
+            pace.untold += 1;
             return;
         }
-        inner.told += 1;
-        let count = std::mem::take(&mut inner.untold) + 1;
-        let (who, from, action, reason) = (cut(who), from.into(), cut(action), cut(reason));
+        pace.told += 1;
+        let count = std::mem::take(&mut pace.untold) + 1;
+        let (who, from, action, reason) = (cut(who), from.into(), action.into(), cut(reason));
         if let Some(journal) = &inner.journal {
             journal.record(Event::Denied { who, from, action, reason, count });
         }

@@ -93,9 +93,8 @@ pub(crate) struct Running {
     pub goodbye: watch::Receiver<bool>,
     /// The admin socket, as it was opened: a reload may name another one.
     socket: PathBuf,
-    /// What makes this server a member; none in file mode.
-    pub circle: Option<Arc<Circle>>,
-    audit: Arc<Audit>,
+    /// What the admin API goes by; membership, too.
+    pub admin: Arc<Admin>,
     threads: Threads,
     runtime: Runtime,
     stop: CancellationToken,
@@ -140,12 +139,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     loaded.complain();
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("standin-io")
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::new("start the threads for input and output", error))?;
+    let runtime = runtime()?;
     let metrics = Arc::new(Metrics::new());
     let history = History::default();
     let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.keys.current().cookie_secret()));
@@ -201,30 +195,21 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         name_service: name_service.clone(),
         ward: ward.clone(),
         ethernet,
-        access: Access::new(circle.clone(), audit.clone()),
+        access: Access::new(circle, audit),
         configuration: Arc::new(Files { cluster: node.cluster_file.clone() }),
     };
-    doors.serve(&runtime, &Arc::new(admin), &stop)?;
-    if let Some(circle) = &circle {
-        circle.start(runtime.handle());
-    }
+    let admin = Arc::new(admin);
+    doors.serve(&runtime, &admin, &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running {
-        config,
-        socket,
-        loaded,
-        queue,
-        pulse,
-        ward,
-        name_service,
-        goodbye,
-        circle,
-        audit,
-        threads,
-        runtime,
-        stop,
-    })
+    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
+}
+
+/// The threads that wait for sockets.
+fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
+    runtime.map_err(|error| StartError::new("start the threads for input and output", error))
 }
 
 /// What the core begins with: a run of its own.
@@ -314,6 +299,9 @@ impl Doors {
                 None => runtime.spawn(gate::serve_plain(listener, router, stop)),
             };
         }
+        if let Some(circle) = &admin.access.circle {
+            circle.start(runtime.handle());
+        }
         if let Some(listener) = self.metrics {
             runtime.spawn(gate::serve_plain(tcp(listener)?, admin::metrics(admin), stop.clone()));
         }
@@ -354,7 +342,7 @@ impl Running {
         let _status = sd_notify::notify(&[NotifyState::Stopping]);
         self.name_service.stop();
         self.stop.cancel();
-        self.audit.close();
+        self.admin.access.audit.close();
         let _ended = self.queue.send(Message::Stop);
         let (publisher, publisher_thread) = self.threads.publisher;
         join("driver", self.threads.driver);

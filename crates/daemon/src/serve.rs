@@ -45,7 +45,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
     let mut watch = Watch::new();
     let mut goodbye = running.goodbye.clone();
     let mut reload = Reload::default();
-    let circle = running.circle.clone();
+    let circle = running.admin.access.circle.clone();
     // The keys of DNS cookies follow the heartbeat key, on every server.
     let mut cookies = 0;
     let end = loop {

@@ -20,7 +20,7 @@ use model::api::Status;
 
 use super::screen::Screen;
 use crate::{
-    client,
+    client::{self, Door},
     print::{self, Style},
 };
 
@@ -240,9 +240,9 @@ fn await_answer(stage: &Stage, servers: &[&str], wanted: impl Fn(&Answer) -> boo
 }
 
 fn await_status(socket: &std::path::Path, wanted: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
-    let begun = Instant::now();
+    let (begun, door) = (Instant::now(), Door::Socket(socket.to_owned()));
     loop {
-        let seen = client::status(socket);
+        let seen = client::status(&door);
         match seen {
             Ok(status) if wanted(&status) => return Ok(status),
             Ok(status) if begun.elapsed() > PATIENCE => {
@@ -292,7 +292,8 @@ fn table(acts: &[Act]) -> String {
 /// Ten times a second: who lives, who holds what, what DNS answers.
 fn live_view(sockets: &[PathBuf], screen: &Screen, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
-        if let Some(status) = sockets.iter().rev().find_map(|socket| client::status(socket).ok()) {
+        if let Some(status) = sockets.iter().rev().find_map(|socket| client::status(&Door::Socket(socket.clone())).ok())
+        {
             screen.show(panel(&status));
         }
         thread::sleep(Duration::from_millis(100));

@@ -115,7 +115,7 @@ impl Access {
     ///
     /// # Errors
     /// [`Failure::TooMany`], which is in the journal.
-    pub(crate) fn may_try(&self, from: IpAddr, name: &str, action: &str) -> Result<(), Failure> {
+    pub(crate) fn may_try(&self, from: IpAddr, name: &str, action: &'static str) -> Result<(), Failure> {
         let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.allow(host::clock::now(), from, name).map_err(|wait| {
             let seconds = wait.as_secs() + 1;
@@ -228,7 +228,7 @@ impl FromRequestParts<Arc<Admin>> for Who {
             return Ok(who.clone());
         }
         let from = address(parts).map_or_else(|| "?".to_owned(), |ip| ip.to_string());
-        admin.access.audit.denied("?", &from, parts.uri.path(), "nobody is logged in");
+        admin.access.audit.denied("?", &from, "request", &format!("nobody is logged in ({})", parts.uri.path()));
         Err(Failure::Unauthorized("log in first: `standin login`".into()))
     }
 }

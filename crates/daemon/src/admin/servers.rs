@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
+    http::{Method, StatusCode},
 };
 use cluster::trust::{Invitation, Item, Member, Start, Trust};
 use model::{
@@ -16,7 +16,7 @@ use model::{
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
-use super::{Admin, Body, Failure};
+use super::{Admin, Body, Failure, others::ask};
 use crate::{
     access::{From, Who},
     circle::Circle,
@@ -59,12 +59,7 @@ pub(super) async fn join(
     let access = &admin.access;
     let circle = access.circle()?.clone();
     access.may_try(from, &join.name, "join")?;
-    let (shown, now) = (digest(join.secret.expose()), host::clock::wall_seconds());
-    let is_invited = |trust: &Trust, token: &str| {
-        let expected = trust.invitation(token, now).map(|invitation| invitation.digest);
-        expected.is_some_and(|expected| verify_slices_are_equal(&expected.0, &shown.0).is_ok())
-    };
-    let invited = is_invited(&circle.keeper.known().trust, &join.token);
+    let invited = is_invited(&circle.keeper.known().trust, &join);
     access.tried(from, &join.name, invited);
     if !invited {
         access.audit.denied(&join.name, &from.to_string(), "join", "its token is unknown, used, revoked or expired");
@@ -87,30 +82,36 @@ pub(super) async fn join(
     let (name, address, heartbeat) = (join.name.clone(), join.address, join.heartbeat);
     let texts = spawn_blocking(move || configuration.welcome(&name, address, heartbeat));
     let texts = texts.await.map_err(|_| Failure::Busy)?.map_err(refused)?;
-    let member = random_name()?;
-    let entry = Member {
-        name: join.name.clone(),
-        keys: vec![digest(join.key.expose())],
-        reach: join.reach,
-        start: Start::default(),
-    };
-    let (id, by, token) = (member.clone(), circle.name(), join.token.clone());
-    let shown_again = shown;
-    circle
-        .keeper
-        .edit(move |trust| {
-            // Once: another newcomer may have come first.
-            let expected = trust.invitation(&token, now).map(|invitation| invitation.digest);
-            if expected != Some(shown_again) || trust.member_named(&entry.name).is_some() {
-                return Err(Failure::Unauthorized("this join token was used just now".into()));
-            }
-            trust.remove(&token, &by, now);
-            Ok(trust.put(&id, &by, Item::Member(entry))?)
-        })
-        .await??;
+    let member = admit(&circle, join.clone()).await?;
     access.audit.done(&format!("token {}", join.token), &from.to_string(), "join", &join.name);
     let trust = serde_json::to_value(&circle.keeper.known().trust).map_err(std::io::Error::other)?;
     Ok(Json(Joined { member, trust, cluster: texts.cluster, templates: texts.templates }))
+}
+
+/// Whether the newcomer's token counts now.
+fn is_invited(trust: &Trust, join: &Join) -> bool {
+    let expected = trust.invitation(&join.token, host::clock::wall_seconds()).map(|invitation| invitation.digest);
+    let shown = digest(join.secret.expose());
+    expected.is_some_and(|expected| verify_slices_are_equal(&expected.0, &shown.0).is_ok())
+}
+
+/// The token is used up, and the newcomer a member, in one step: of two with one token the second is refused.
+async fn admit(circle: &Arc<Circle>, join: Join) -> Result<String, Failure> {
+    let (member, by) = (random_name()?, circle.name());
+    let keys = vec![digest(join.key.expose())];
+    let entry = Member { name: join.name.clone(), keys, reach: join.reach, start: Start::default() };
+    let id = member.clone();
+    circle
+        .keeper
+        .edit(move |trust| {
+            if !is_invited(trust, &join) || trust.member_named(&entry.name).is_some() {
+                return Err(Failure::Unauthorized("this join token was used just now".into()));
+            }
+            trust.remove(&join.token, &by, host::clock::wall_seconds());
+            Ok(trust.put(&id, &by, Item::Member(entry))?)
+        })
+        .await??;
+    Ok(member)
 }
 
 /// Who belongs to the cluster.
@@ -169,20 +170,25 @@ pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<J
                 .into(),
         ));
     }
-    if circle.others().iter().all(|(id, _)| !circle.links.is_up(id)) {
-        return Err(Failure::Conflict(
-            "no other server is linked, so none would hear of it: `standin server remove` on another server".into(),
-        ));
+    let (name, others) = (circle.name(), circle.others());
+    let path = format!("/v1/servers/{name}");
+    let mut answer = Err(Failure::Conflict(
+        "no other server is linked, so none would hear of it: `standin server remove` on another server".into(),
+    ));
+    // Another one removes it, and chooses the next heartbeat key, which this one must not know.
+    for (id, other) in others.iter().filter(|(id, _)| circle.links.is_up(id)) {
+        answer = ask(&circle, id, other, &who, (Method::DELETE, &path, Vec::new())).await;
+        if answer.is_ok() {
+            break;
+        }
     }
-    let name = circle.name();
+    let removed: Removed = serde_json::from_slice(&answer?).map_err(std::io::Error::other)?;
     who.did(&admin, Action::Leave, &name);
-    // The others hear of it by the links, which end when each has been told.
-    let advice = dismiss(&admin, &circle, &name).await?;
     tokio::spawn(async move {
         sleep(LAST_WORD).await;
         circle.expel_for_good("it has left the cluster; `standin leave` forgets what it knows");
     });
-    Ok(Json(Removed { advice }))
+    Ok(Json(removed))
 }
 
 async fn dismiss(admin: &Arc<Admin>, circle: &Arc<Circle>, name: &str) -> Result<Vec<String>, Failure> {

@@ -79,7 +79,7 @@ mod tests {
         let address = |last| IpAddr::from([10, 0, 0, last]);
         let mut places: Vec<Place> = (0..ONE_STRANGER).map(|_| limits.take(address(1), false).unwrap()).collect();
         assert!(limits.take(address(1), false).is_none(), "one stranger has enough");
-        let others = (2..=u8::try_from(STRANGERS / ONE_STRANGER).unwrap());
+        let others = 2..=u8::try_from(STRANGERS / ONE_STRANGER).unwrap();
         places.extend(
             others
                 .flat_map(|last| (0..ONE_STRANGER).map(move |_| last))

@@ -21,7 +21,7 @@ use std::{
 use model::{
     MonitorId, Subject, VirtualHostName,
     event::{Cause, Event},
-    hook::HookOutcome,
+    hook::{HookMoment, HookOutcome},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -159,21 +159,11 @@ impl Writer {
             Event::TakeFailed { virtual_host, .. } | Event::AddressRefused { virtual_host, .. } => {
                 per_host(&counters.addresses_refused, virtual_host);
             }
-            Event::MonitorChanged { monitor, .. } => {
-                flipped(counters, monitor);
-            }
+            Event::MonitorChanged { monitor, .. } => flipped(counters, monitor),
             Event::EndpointChanged { endpoint, .. } => {
                 counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
             }
-            Event::HookRan { moment, outcome, took_us, .. } => {
-                counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
-                match outcome {
-                    HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
-                        counters.hook_duration.observe(seconds(*took_us));
-                    }
-                    HookOutcome::Refused | HookOutcome::NotRun => {}
-                }
-            }
+            Event::HookRan { moment, outcome, took_us, .. } => hook_ran(counters, *moment, *outcome, *took_us),
             Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
             Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
             Event::PathLost { server, path, .. } => {
@@ -215,6 +205,17 @@ impl Writer {
             | Event::Expelled { .. }
             | Event::Standby { .. } => {}
         }
+    }
+}
+
+/// A hook has run, or has not.
+fn hook_ran(counters: &Metrics, moment: HookMoment, outcome: HookOutcome, took_us: u64) {
+    counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
+    match outcome {
+        HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
+            counters.hook_duration.observe(seconds(took_us));
+        }
+        HookOutcome::Refused | HookOutcome::NotRun => {}
     }
 }
 

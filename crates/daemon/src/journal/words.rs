@@ -103,10 +103,7 @@ pub fn sentence(event: &Event) -> String {
         Event::Isolated => "isolated: the partition policy says to hold nothing".into(),
         Event::Rejoined => "no longer isolated".into(),
         Event::Overslept { slept_ms } => format!("did not run for {slept_ms} ms: lets go of everything first"),
-        Event::TargetChanged { virtual_host, from, to, cause } => {
-            let (from, to) = (who(from), who(to));
-            format!("{virtual_host} should be on {to}, no longer on {from}: {}", why(*cause))
-        }
+        Event::TargetChanged { virtual_host, from, to, cause } => retargeted(virtual_host, who(from), who(to), *cause),
         Event::Taking { virtual_host, term, cause } => {
             format!("taking {virtual_host}, term {}: {}", term.0, why(*cause))
         }
@@ -128,12 +125,8 @@ pub fn sentence(event: &Event) -> String {
             format!("{rival} claims {virtual_host} too: {winner} keeps it")
         }
         Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
-        Event::RivalOnTheWire { virtual_host, address, mac } => {
-            format!("{mac} says on the wire that it has {address} of {virtual_host}, which is ours: announced again")
-        }
-        Event::HolderAnswers { virtual_host, address, mac } => {
-            format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
-        }
+        Event::RivalOnTheWire { virtual_host, address, mac } => contradicted(virtual_host, address, *mac),
+        Event::HolderAnswers { virtual_host, address, mac } => awaited(virtual_host, address, *mac),
         Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
         Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
@@ -148,14 +141,30 @@ pub fn sentence(event: &Event) -> String {
         Event::Linked { server, from } => format!("linked to {server} at {from}"),
         Event::Unlinked { server, reason } => format!("no link to {server} any more: {reason}"),
         Event::Rotation { key, step } => format!("rotation of the {key}: {step}"),
-        Event::Restored { server, known } => {
-            format!("{server} was restored from an old state: others know of its start {known}; it goes on after that")
-        }
-        Event::Cloned { server, from } => {
-            format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
-        }
+        Event::Restored { server, known } => restored(server, *known),
+        Event::Cloned { server, from } => cloned(server, from),
         Event::Expelled { reason } => format!("this server stops: {reason}"),
     }
+}
+
+fn restored(server: &ServerName, known: u64) -> String {
+    format!("{server} was restored from an old state: others know of its start {known}; it goes on after that")
+}
+
+fn cloned(server: &ServerName, from: &str) -> String {
+    format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
+}
+
+fn retargeted(virtual_host: &VirtualHostName, from: &str, to: &str, cause: Cause) -> String {
+    format!("{virtual_host} should be on {to}, no longer on {from}: {}", why(cause))
+}
+
+fn contradicted(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {
+    format!("{mac} says on the wire that it has {address} of {virtual_host}, which is ours: announced again")
+}
+
+fn awaited(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {
+    format!("waiting for {virtual_host}: its holder is silent, and {address} answers on the wire from {mac}")
 }
 
 fn denied(who: &str, from: &str, action: &str, reason: &str, count: u64) -> String {

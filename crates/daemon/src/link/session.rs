@@ -107,6 +107,7 @@ pub(crate) async fn run(
     if !link.may_begin(&start, side).await {
         return false;
     }
+    link.compare(&start);
     let close = CancellationToken::new();
     let live = Live { run: start.name, ours: side == Side::Dialled, from, heard: Arc::default(), close: close.clone() };
     live.heard.store(host::clock::now().as_nanos(), Ordering::Relaxed);
@@ -162,6 +163,15 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Link<'_, S> {
             self.circle.expel_for_good(&format!("{} says: {reason}", self.name));
         } else {
             self.circle.expel(&format!("{} says: {reason}", self.name));
+        }
+    }
+
+    /// A start that is not after the last one we know of: the peer's disk is an old one.
+    fn compare(&self, start: &Start) {
+        let known = self.circle.keeper.known();
+        let last = known.trust.members().find(|(id, _)| *id == self.member).map(|(_, member)| &member.start);
+        if let Some(last) = last.filter(|last| *last != start && last.number >= start.number) {
+            self.circle.audit.record(Event::Restored { server: server(self.name), known: last.number });
         }
     }
 

@@ -1,6 +1,6 @@
 //! `cluster.toml` as a whole, and its `[cluster]` section.
 
-use std::{net::IpAddr, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range, sync::Arc, time::Duration};
 
 use toml::de::DeTable;
 
@@ -11,7 +11,7 @@ use super::{
     },
     endpoints, is_new, pools, servers, virtual_hosts, with_valid_names, zones,
 };
-use crate::{diagnostic::Diagnostic, digest::digest64};
+use crate::{diagnostic::Diagnostic, digest::digest64, id::ServerName};
 
 const SECTIONS: &[&str] = &["cluster", "server", "virtual-host", "endpoint", "pool", "zone", "dns"];
 
@@ -37,6 +37,8 @@ pub fn parse_cluster(file: &str, text: &str) -> Result<ClusterConfig, Vec<Diagno
 pub(super) struct Draft<'s> {
     pub(super) source: &'s Source<'s>,
     pub(super) servers: Vec<Entry<'s>>,
+    /// The servers that came later, with their turns: `"all"` lists them behind the others.
+    pub(super) joined: BTreeMap<ServerName, u32>,
     pub(super) virtual_hosts: Vec<Entry<'s>>,
     pub(super) pools: Vec<Entry<'s>>,
     pub(super) endpoints: Vec<Entry<'s>>,
@@ -50,6 +52,7 @@ impl<'s> Draft<'s> {
         Self {
             source,
             servers: named("server"),
+            joined: BTreeMap::new(),
             virtual_hosts: named("virtual-host"),
             pools: named("pool"),
             endpoints: named("endpoint"),

@@ -26,11 +26,15 @@ pub(super) fn servers(draft: &mut Draft<'_>) -> BTreeMap<ServerName, Server> {
     let mut servers = BTreeMap::new();
     let mut heartbeats = Vec::new();
     for entry in &entries {
-        let Some(fields) = entry.value.fields(format!("server `{}`", entry.name), &["address", "also", "heartbeat"])
+        let Some(fields) =
+            entry.value.fields(format!("server `{}`", entry.name), &["address", "also", "heartbeat", "joined"])
         else {
             continue;
         };
         let (own, heartbeat) = (own_addresses(draft, entry, &fields), fields.get("heartbeat"));
+        if let Some(turn) = fields.get("joined").and_then(|value| value.integer(1..=u32::MAX)) {
+            draft.joined.insert(ServerName::new(entry.name), turn);
+        }
         let heartbeat = match heartbeat {
             None => own.first().map(|address| (SocketAddr::new(*address, HEARTBEAT_PORT), entry.span.clone())),
             Some(value) => heartbeat_socket(&value).map(|socket| (socket, value.span())),

@@ -1270,3 +1270,22 @@ fn replies_are_limited_unless_the_file_says_otherwise() {
         Some(RateLimit { per_second: 50, slip: 0, allow })
     );
 }
+
+#[test]
+fn who_joins_later_is_the_last_backup_of_every_list_of_all() {
+    let cluster = |later: &str| {
+        let text = format!(
+            "[cluster]\nname = \"c\"\n[server.b]\naddress = \"10.0.0.2\"\n[server.a0]\naddress = \"10.0.0.9\"\njoined = 2\n{later}\
+             [server.c]\naddress = \"10.0.0.3\"\n[virtual-host.v1]\naddresses = [\"10.0.0.101\"]\nservers = \"all\"\n\
+             [virtual-host.v2]\naddresses = [\"10.0.0.102\"]\nservers = \"all\"\n"
+        );
+        let config = parse_cluster("cluster.toml", &text).unwrap();
+        let lists = config
+            .virtual_hosts
+            .values()
+            .map(|host| host.servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>().join(" "));
+        lists.collect::<Vec<_>>()
+    };
+    assert_eq!(cluster(""), ["b c a0", "c b a0"]);
+    assert_eq!(cluster("[server.first]\naddress = \"10.0.0.1\"\njoined = 1\n"), ["b c first a0", "c b first a0"]);
+}

@@ -83,17 +83,23 @@ fn virtual_address(value: &Value<'_>) -> Option<IpAddr> {
     None
 }
 
-/// The list of servers. `spread` counts the virtual hosts with `"all"`: each begins at the next server.
+/// The list of servers. `spread` counts the virtual hosts with `"all"`: each begins at the next server. Who has joined later
+/// is the last backup of each, so that its coming moves nothing.
 fn candidates(draft: &Draft<'_>, fields: &Fields<'_>, spread: &mut usize) -> Vec<ServerName> {
     let Some(list) = fields.require("servers", "servers = \"all\"") else { return Vec::new() };
     if list.is_text() {
         if list.choice(&[("all", ())]).is_none() || draft.servers.is_empty() {
             return Vec::new();
         }
-        let mut all = draft.servers.iter().map(|entry| ServerName::new(entry.name)).collect::<Vec<_>>();
-        let first = *spread % all.len();
-        all.rotate_left(first);
+        let all = draft.servers.iter().map(|entry| ServerName::new(entry.name));
+        let (mut later, mut all): (Vec<_>, Vec<_>) = all.partition(|server| draft.joined.contains_key(server));
+        later.sort_by_key(|server| draft.joined.get(server));
+        if !all.is_empty() {
+            let first = *spread % all.len();
+            all.rotate_left(first);
+        }
         *spread += 1;
+        all.extend(later);
         return all;
     }
     let help = "name servers, the primary first, or write `\"all\"`";
