@@ -1,6 +1,9 @@
 //! Members: inviting, joining, leaving, removing, and their keys.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
@@ -172,6 +175,7 @@ pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<J
     }
     let (name, others) = (circle.name(), circle.others());
     let path = format!("/v1/servers/{name}");
+    circle.leaving.store(true, Ordering::Relaxed);
     let mut answer = Err(Failure::Conflict(
         "no other server is linked, so none would hear of it: `standin server remove` on another server".into(),
     ));
@@ -182,10 +186,12 @@ pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<J
             break;
         }
     }
-    let removed: Removed = serde_json::from_slice(&answer?).map_err(std::io::Error::other)?;
+    let removed = answer.and_then(|body| Ok(serde_json::from_slice(&body).map_err(std::io::Error::other)?));
+    let removed: Removed = removed.inspect_err(|_| circle.leaving.store(false, Ordering::Relaxed))?;
     who.did(&admin, Action::Leave, &name);
     tokio::spawn(async move {
         sleep(LAST_WORD).await;
+        circle.leaving.store(false, Ordering::Relaxed);
         circle.expel_for_good("it has left the cluster; `standin leave` forgets what it knows");
     });
     Ok(Json(removed))

@@ -18,7 +18,10 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -59,6 +62,8 @@ pub(crate) struct Circle {
     pub applied: watch::Sender<u64>,
     /// Set when this server must stop, with the reason.
     pub expelled: watch::Sender<Option<String>>,
+    /// This server is taking its leave: it stops by itself when that has been answered, and not before.
+    pub leaving: AtomicBool,
     /// A peer has confirmed something.
     pub confirmed: Notify,
     /// The heartbeat key in use has changed; what is derived from it must follow.
@@ -111,6 +116,7 @@ impl Circle {
             audit,
             applied: watch::Sender::new(0),
             expelled: watch::Sender::new(None),
+            leaving: AtomicBool::new(false),
             confirmed: Notify::new(),
             rekeyed: watch::Sender::new(0),
             identity: Mutex::new(identity),
@@ -164,6 +170,9 @@ impl Circle {
 
     /// This server stops: it is told, kept, and done.
     pub(crate) fn expel(&self, reason: &str) {
+        if self.leaving.load(Ordering::Relaxed) {
+            return;
+        }
         let first = self.expelled.send_if_modified(|expelled| {
             let first = expelled.is_none();
             expelled.get_or_insert_with(|| reason.to_owned());
