@@ -20,6 +20,7 @@ use model::{
     Health, ServerName,
     config::ClusterConfig,
     net::InterfaceIndex,
+    pulse,
     report::{AddressOutcome, DuplicateCheck},
 };
 use tokio::sync::watch;
@@ -65,9 +66,6 @@ pub(crate) fn peers(config: &ClusterConfig) -> BTreeMap<ServerName, SocketAddr> 
     config.servers.iter().map(|(name, server)| (name.clone(), server.heartbeat)).collect()
 }
 
-/// The driver wakes at least so often in a detection time where a guardian watches, which acts after 60 % of it.
-const BEATS: u32 = 5;
-
 impl Execute for Hands {
     fn beat(&self) -> Duration {
         if let Some(addresses) = &self.addresses {
@@ -76,7 +74,8 @@ impl Execute for Hands {
         if let Some(ward) = &self.ward {
             ward.beat(self.detection);
         }
-        self.detection / BEATS
+        // The guardian acts after 60 % of it.
+        self.detection / pulse::BEATS
     }
 
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {

@@ -13,7 +13,7 @@ use crate::{
     plan::{self, Style},
     random::Random,
     trace::What,
-    world::World,
+    world::{World, guard::State},
 };
 
 pub(crate) use self::trifle::trifle;
@@ -23,11 +23,15 @@ pub(crate) use self::trifle::trifle;
 pub(crate) enum Fault {
     /// The machine loses power, with all that its kernel had.
     PowerOff(usize),
-    /// The daemon is killed; its addresses stay until their leases end.
+    /// The daemon is killed, its guardian, too; its addresses stay until their leases end.
     Kill(usize),
     /// The daemon alone is killed; its guardian removes the addresses, says farewell and starts it again.
     KillGuarded(usize),
-    /// The daemon is stopped in its tracks, as by SIGSTOP.
+    /// The daemon alone hangs: its guardian kills it, unless it comes to before.
+    Hang(usize),
+    /// The guardian alone hangs.
+    GuardianHangs(usize),
+    /// The daemon is stopped in its tracks, as by SIGSTOP, together with its guardian.
     Pause(usize),
     /// The wire breaks into two: these on one side, the others on the other.
     Split(Vec<usize>),
@@ -74,10 +78,37 @@ enum Lasts {
 impl World<'_> {
     /// Something goes wrong, or an operator does something.
     pub(crate) fn inject(&mut self) {
-        let Some(fault) = self.draw() else { return };
-        self.trace.note(self.now, None, What::Fault(fault.clone()));
-        if let Lasts::For(span) = self.begin(&fault) {
-            self.schedule_over(span, fault);
+        let hangs = self.draw_hangs();
+        let faults = if hangs.is_empty() { self.draw().into_iter().collect() } else { hangs };
+        for fault in faults {
+            self.trace.note(self.now, None, What::Fault(fault.clone()));
+            if let Lasts::For(span) = self.begin(&fault) {
+                self.schedule_over(span, fault);
+            }
+        }
+    }
+
+    /// In orderly lives guardians live.
+    fn draw_hangs(&mut self) -> Vec<Fault> {
+        if !self.added.percent(self.plan.hangs) {
+            return Vec::new();
+        }
+        let machine = self.added.below(self.machines.len());
+        let daemon = Fault::Hang(machine);
+        match (self.plan.style, self.added.below(4)) {
+            (Style::Orderly, _) | (Style::Rough, 0..2) => vec![daemon],
+            (Style::Rough, 2) => vec![Fault::GuardianHangs(machine)],
+            (Style::Rough, _) => vec![Fault::GuardianHangs(machine), daemon],
+        }
+    }
+
+    /// Some are over before a guardian minds, some last until the leases have ended.
+    fn hang_span(&mut self) -> Duration {
+        let detection = self.plan.config.heartbeat.detection();
+        match self.added.below(3) {
+            0 => self.added.span(Duration::ZERO, detection),
+            1 => self.added.span(detection / 2, detection * 10),
+            _ => self.added.span(LEASE / 2, LEASE * 2 + BATCHING),
         }
     }
 
@@ -171,6 +202,14 @@ impl World<'_> {
                 self.kill_guarded(*machine);
                 return Lasts::For(Duration::from_millis(100));
             }
+            Fault::Hang(machine) => {
+                self.hang(*machine);
+                return Lasts::For(self.hang_span());
+            }
+            Fault::GuardianHangs(machine) => {
+                self.hang_guardian(*machine);
+                return Lasts::For(self.hang_span());
+            }
             Fault::Pause(machine) => {
                 self.pause(*machine);
                 if self.random.percent(20) {
@@ -257,8 +296,12 @@ impl World<'_> {
                 self.machines[machine].powered = true;
                 self.start(machine);
             }
-            Fault::Kill(machine) | Fault::KillGuarded(machine) | Fault::Resign(machine) => self.start(machine),
-            Fault::Pause(machine) => self.resume(machine),
+            Fault::Kill(machine) | Fault::Resign(machine) => self.start(machine),
+            // It is the guardian that starts it again.
+            Fault::KillGuarded(machine) if self.machines[machine].guardian.hangs() => {}
+            Fault::KillGuarded(machine) => self.start(machine),
+            Fault::Hang(machine) | Fault::Pause(machine) => self.resume(machine),
+            Fault::GuardianHangs(machine) => self.wake_guardian(machine),
             Fault::Split(_)
             | Fault::OneWay(..)
             | Fault::Pair(..)
@@ -337,6 +380,8 @@ impl World<'_> {
             Fault::PowerOff(_)
             | Fault::Kill(_)
             | Fault::KillGuarded(_)
+            | Fault::Hang(_)
+            | Fault::GuardianHangs(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
             | Fault::Endpoint { .. }
@@ -357,6 +402,7 @@ impl World<'_> {
     /// The daemon is gone, whatever it was doing.
     pub(crate) fn stop(&mut self, machine: usize) {
         self.machines[machine].process = None;
+        self.machines[machine].guardian.replace(State::Gone);
         if !self.machines[machine].kernel.is_empty() {
             self.watch.left_behind(self.now);
         }
@@ -441,6 +487,7 @@ impl World<'_> {
             if !std::mem::replace(&mut host.link, true) {
                 self.report_interfaces(machine);
             }
+            self.machines[machine].guardian.replace(State::Watches(self.now));
             self.resume(machine);
             if self.machines[machine].process.as_ref().is_some_and(|process| process.resigning) {
                 self.stop(machine);

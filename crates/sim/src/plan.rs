@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long it lasts each time.
     pub(crate) trouble: Duration,
+    /// So many troubles of a hundred are hangs of daemons, their guardians, or both.
+    pub(crate) hangs: u32,
 }
 
 impl Plan {
@@ -76,6 +78,13 @@ impl Plan {
                     host.hooks.insert(moment, Hook { position, program, arguments, user: None, timeout });
                 }
             }
+        }
+    }
+
+    /// A part of the seeds has hangs.
+    pub(crate) fn give_hangs(&mut self, random: &mut Random) {
+        if random.percent(40) {
+            self.hangs = *random.pick(&[5, 15, 40]);
         }
     }
 
@@ -112,6 +121,7 @@ impl Plan {
             trouble: interval
                 * u32::try_from(if servers > 5 { random.between(20, 40) } else { random.between(40, 100) })
                     .expect("small"),
+            hangs: 0,
         }
     }
 }

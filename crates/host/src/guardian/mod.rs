@@ -19,9 +19,8 @@
 //! A child that survives SIGKILL because it hangs inside the kernel has its addresses removed, but no farewell is sent
 //! until it is gone: the call that it hangs in might still add one.
 //!
-//! *A hang* is a pulse older than 60 % of the detection time, by CLOCK_MONOTONIC, so that a suspended machine hangs
-//! nobody. A guardian that finds itself late, because the whole machine stood still, gives the daemon a little time to
-//! show that it lives. A child that has not begun to beat, or is ending as planned, is not judged.
+//! *A hang* is judged by [`model::pulse`], by CLOCK_MONOTONIC, so that a suspended machine hangs nobody. A child that has not
+//! begun to beat, or is ending as planned, is not judged.
 //!
 //! Deliberately not here: decisions about addresses, keys, the farewell's content (`cluster` seals it); announcing.
 

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use model::pulse::{Finding, PulseWatch};
+
 use super::{
     child::{Daemon, Signals},
     kernel::Kernel,
@@ -139,21 +141,13 @@ impl Guardian<'_> {
 
     /// Waits until the daemon has ended, or hangs. Returns whether it hangs.
     fn attend(&mut self, daemon: &Daemon) -> bool {
-        let mut pardon = None;
+        let mut watch = PulseWatch::default();
         loop {
             let mut timeout = GLANCE / 10;
             if let Some((beat, detection)) = self.page.pulse() {
-                let (now, due) = (clock::awake(), beat + detection * 3 / 5);
-                let pardoned = pardon.filter(|(pardoned, _)| *pardoned == beat).map(|(_, until)| until);
-                let deadline = pardoned.unwrap_or(due);
-                if now < deadline {
-                    timeout = deadline - now;
-                } else if pardoned.is_some() || now < due + detection / 10 {
-                    return true;
-                } else {
-                    // Late ourselves: then the daemon may have stood still with everything else.
-                    timeout = detection / 5;
-                    pardon = Some((beat, now + timeout));
+                match watch.look(clock::awake(), beat, detection) {
+                    Finding::LookAgain(after) => timeout = after,
+                    Finding::Hangs => return true,
                 }
             }
             let mut fds = [readable(daemon.pidfd.as_raw_fd()), readable(self.signals.0.as_raw_fd())];
