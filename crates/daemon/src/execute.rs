@@ -13,13 +13,13 @@ use std::{
 use cluster::{Effect, Input};
 use dns::Zones;
 use host::{
-    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
     probe::Probes, wire::Wire,
 };
 use model::{
     Health, ServerName,
     config::ClusterConfig,
-    net::InterfaceIndex,
+    net::{InterfaceIndex, WitnessWay},
     pulse,
     report::{AddressOutcome, DuplicateCheck},
 };
@@ -45,6 +45,8 @@ pub(crate) struct Hands {
     pub addresses: Option<Addresses>,
     /// ARP and neighbour discovery; none likewise.
     pub wire: Option<Wire>,
+    /// Witnesses beyond the link.
+    pub echo: Echo,
     /// Monitors' probes.
     pub probes: Probes,
     /// Tells when a monitored port closes; none where the kernel does not.
@@ -90,7 +92,8 @@ impl Execute for Hands {
             Effect::Farewell(datagrams) => {
                 if let Some(ward) = &self.ward {
                     let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
-                    ward.farewell(datagrams, peers.map(|(_, address)| *address).collect());
+                    let interfaces = self.ether.as_ref().map(Ether::open).unwrap_or_default();
+                    ward.farewell(datagrams, peers.map(|(_, address)| *address).collect(), interfaces);
                 }
             }
             Effect::Addresses(desired) => self.hold(desired, outcomes),
@@ -111,10 +114,13 @@ impl Execute for Hands {
                 }
             },
             Effect::AskWitnesses { witnesses, patience } => {
-                for (address, interface) in witnesses {
-                    match &self.wire {
-                        Some(wire) => wire.ask_witness(address, interface, patience),
-                        None => outcomes.push_back(Input::Witness { address, reachable: false }),
+                for (address, way) in witnesses {
+                    match (way, &self.wire) {
+                        (WitnessWay::Routed { from }, _) => self.echo.ask_witness(address, from, patience),
+                        (WitnessWay::OnLink(interface), Some(wire)) => wire.ask_witness(address, interface, patience),
+                        (WitnessWay::OnLink(_), None) => {
+                            outcomes.push_back(Input::Witness { address, reachable: false })
+                        }
                     }
                 }
             }

@@ -83,6 +83,7 @@ pub fn run(seed: u64, listener: Option<Listener<'_>>) -> Result<Summary, Box<Fai
     let mut plan = Plan::draw(&mut random);
     plan.give_hooks(&mut added);
     plan.give_hangs(&mut added);
+    plan.move_witness(&mut added);
     let mut world = World::new(plan, random, added, Trace::new(listener));
     let began = world.now;
     match live(&mut world) {

@@ -32,6 +32,9 @@ far POOL far
 /// The router that serves as witness.
 pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 254));
 
+/// A witness behind that router.
+pub(crate) const BEYOND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 /// How rough life is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Style {
@@ -78,6 +81,17 @@ impl Plan {
                     host.hooks.insert(moment, Hook { position, program, arguments, user: None, timeout });
                 }
             }
+        }
+    }
+
+    /// In a part of the seeds the witness that is configured is beyond the router.
+    pub(crate) fn move_witness(&mut self, random: &mut Random) {
+        let config = Arc::make_mut(&mut self.config);
+        if let PartitionPolicy::Gateway { witness } = &mut config.partition
+            && !witness.is_empty()
+            && random.percent(50)
+        {
+            *witness = vec![BEYOND];
         }
     }
 

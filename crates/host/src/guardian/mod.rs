@@ -12,7 +12,7 @@
 //!    address any more, no request of its is under way, and no heartbeat of its will claim anything. (The daemon's
 //!    addresses answer meanwhile, and no peer takes them before the detection time.)
 //! 2. Remove the addresses that the page lists and all that carry our mark, until a dump shows none of them.
-//! 3. Only then the farewell, at which peers take at once. Where the kernel did not confirm the removal there is none:
+//! 3. Only then the farewell, by UDP and as an Ethernet broadcast, at which peers take at once. Where the kernel did not confirm the removal there is none:
 //!    peers wait for silence, as if there were no guardian, and the kernel lease bounds what remains.
 //! 4. End the connections through those addresses, and start it again, after a pause.
 //!

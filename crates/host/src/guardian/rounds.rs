@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock,
     connections::Connections,
+    ether::Voice,
     schedule,
     wake::{pidfd, poll, readable},
 };
@@ -56,6 +57,8 @@ struct Guardian<'a> {
     /// None where the kernel does not offer it.
     connections: Option<Connections>,
     farewell: Vec<UdpSocket>,
+    /// None without the right to send frames.
+    voice: Option<Voice>,
     /// Somebody has asked for the end.
     stopping: bool,
     /// A daemon has once begun to work.
@@ -86,6 +89,7 @@ pub fn watch(mut arguments: Vec<OsString>, flag: &str, waiting: &mut dyn FnMut()
         kernel: Kernel::open()?,
         connections: Connections::open().ok(),
         farewell,
+        voice: Voice::open().ok(),
         stopping: false,
         worked: false,
         waiting,
@@ -177,19 +181,29 @@ impl Guardian<'_> {
         }
         let listed = self.page.addresses();
         self.kernel.release(&listed)?;
+        self.say_farewell();
+        self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
+        Ok(())
+    }
+
+    /// By both paths: a packet filter may stand in the way of one. What the kernel does not take is lost, and silence tells
+    /// the rest.
+    fn say_farewell(&self) {
         let farewell = self.page.farewell();
         for peer in &farewell.peers {
             for socket in &self.farewell {
                 if socket.local_addr().is_ok_and(|own| own.is_ipv4() == peer.is_ipv4()) {
                     for datagram in &farewell.datagrams {
-                        // What the kernel does not take is lost, and silence tells the rest.
                         let _ = socket.send_to(datagram, peer);
                     }
                 }
             }
         }
-        self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
-        Ok(())
+        for (interface, voice) in farewell.interfaces.iter().zip(self.voice.iter().cycle()) {
+            for datagram in &farewell.datagrams {
+                let _ = voice.broadcast(*interface, datagram);
+            }
+        }
     }
 
     /// What is left of connections through addresses that are gone. Peers have been told already.
