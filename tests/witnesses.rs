@@ -21,14 +21,17 @@ table netdev test {
     chain egress { type filter hook egress device eth0 priority 0; ether type 0x88b5 drop; }
 }";
 
-/// Whether the host passes packets on. False where this machine does not let it be set.
+/// Has the host pass packets on, or not. False where this machine does not let it be set.
 fn forward(router: &Host, on: bool) -> bool {
     let value = if on { "1" } else { "0" };
-    let set = || {
-        ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]
-            .iter()
-            .all(|name| fs::write(format!("/proc/sys/net/{name}"), value).is_ok())
-    };
+    let settings = [
+        ("ipv4/ip_forward", value),
+        ("ipv6/conf/all/forwarding", value),
+        // Both networks are on one switch: who follows a redirect needs no router any more.
+        ("ipv4/conf/all/send_redirects", "0"),
+        ("ipv4/conf/eth0/send_redirects", "0"),
+    ];
+    let set = || settings.iter().all(|(name, value)| fs::write(format!("/proc/sys/net/{name}"), value).is_ok());
     router.run(set).expect("a thread")
 }
 

@@ -15,7 +15,7 @@ use model::{Instant, net::InterfaceIndex, report::AddressOutcome};
 use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
 
 use super::{
-    LEASE, Shared,
+    Shared,
     leftover::Leftovers,
     message,
     netlink::{Netlink, words},

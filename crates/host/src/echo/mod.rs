@@ -254,6 +254,10 @@ fn socket((v4, from): From, identifier: u16) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
     socket.attach_filter(&packet::filter(v4, identifier))?;
     if let Some(from) = from {
+        // The kernel reads an address of the other family as none at all.
+        if from.is_ipv4() != v4 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     Ok(socket)
