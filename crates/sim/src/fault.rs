@@ -1,5 +1,6 @@
 //! What can go wrong, and what operators do: a swarm drawn from the seed.
 
+mod hang;
 mod trifle;
 
 use std::{sync::Arc, time::Duration};
@@ -88,30 +89,6 @@ impl World<'_> {
         }
     }
 
-    /// In orderly lives guardians live.
-    fn draw_hangs(&mut self) -> Vec<Fault> {
-        if !self.added.percent(self.plan.hangs) {
-            return Vec::new();
-        }
-        let machine = self.added.below(self.machines.len());
-        let daemon = Fault::Hang(machine);
-        match (self.plan.style, self.added.below(4)) {
-            (Style::Orderly, _) | (Style::Rough, 0..2) => vec![daemon],
-            (Style::Rough, 2) => vec![Fault::GuardianHangs(machine)],
-            (Style::Rough, _) => vec![Fault::GuardianHangs(machine), daemon],
-        }
-    }
-
-    /// Some are over before a guardian minds, some last until the leases have ended.
-    fn hang_span(&mut self) -> Duration {
-        let detection = self.plan.config.heartbeat.detection();
-        match self.added.below(3) {
-            0 => self.added.span(Duration::ZERO, detection),
-            1 => self.added.span(detection / 2, detection * 10),
-            _ => self.added.span(LEASE / 2, LEASE * 2 + BATCHING),
-        }
-    }
-
     fn draw(&mut self) -> Option<Fault> {
         let machine = self.random.below(self.machines.len());
         let kind = match self.plan.style {
@@ -186,12 +163,7 @@ impl World<'_> {
         let interval = self.plan.config.heartbeat.interval;
         let a_while = Lasts::For(self.random.span(interval, interval * 40));
         match fault {
-            Fault::PowerOff(machine) => {
-                self.stop(*machine);
-                self.machines[*machine].powered = false;
-                self.machines[*machine].kernel.clear();
-                self.note_kernel();
-            }
+            Fault::PowerOff(machine) => self.power_off(*machine),
             Fault::Kill(machine) => {
                 self.stop(*machine);
                 if self.random.percent(25) {
@@ -212,12 +184,7 @@ impl World<'_> {
             }
             Fault::Pause(machine) => {
                 self.pause(*machine);
-                if self.random.percent(20) {
-                    return self.longer_than_the_lease();
-                }
-                let detection = self.plan.config.heartbeat.detection();
-                let longest = if self.random.percent(40) { detection } else { interval * 30 };
-                return Lasts::For(self.random.span(interval / 2, longest));
+                return self.pause_span(interval);
             }
             Fault::Split(_)
             | Fault::OneWay(..)
@@ -259,6 +226,13 @@ impl World<'_> {
             }
         }
         a_while
+    }
+
+    fn power_off(&mut self, machine: usize) {
+        self.stop(machine);
+        self.machines[machine].powered = false;
+        self.machines[machine].kernel.clear();
+        self.note_kernel();
     }
 
     /// The kernel ends the leases of a daemon that goes on running.
@@ -324,6 +298,15 @@ impl World<'_> {
             Fault::Reload { digest: _ } => self.reload_missed(),
             Fault::Refuse(..) | Fault::Delete(_) | Fault::Starve(_) | Fault::Replay(_) => {}
         }
+    }
+
+    fn pause_span(&mut self, interval: Duration) -> Lasts {
+        if self.random.percent(20) {
+            return self.longer_than_the_lease();
+        }
+        let detection = self.plan.config.heartbeat.detection();
+        let longest = if self.random.percent(40) { detection } else { interval * 30 };
+        Lasts::For(self.random.span(interval / 2, longest))
     }
 
     fn longer_than_the_lease(&mut self) -> Lasts {
