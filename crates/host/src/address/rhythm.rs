@@ -1,7 +1,7 @@
 //! When leases are renewed, and what follows for their end. Pure.
 //!
 //! *The law.* A process that dies has renewed no lease after its death, so the kernel ends each at most [`LEASE`] after
-//! that, plus its own [`BATCHING`] and [`TICK`]: together no more than [`BOUND`], however many addresses there are and
+//! that, plus 1.25 s of its own batching and a [`TICK`]: together no more than 3.3 s, however many addresses there are and
 //! however seldom they are renewed. How often that is decides how much a daemon that lives may be held up before it loses
 //! them: see the tests.
 
