@@ -92,7 +92,7 @@ impl Execute for Hands {
             Effect::Farewell(datagrams) => {
                 if let Some(ward) = &self.ward {
                     let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
-                    let interfaces = self.ether.as_ref().map(Ether::open).unwrap_or_default();
+                    let interfaces = self.ether.as_ref().map(Ether::interfaces).unwrap_or_default();
                     ward.farewell(datagrams, peers.map(|(_, address)| *address).collect(), interfaces);
                 }
             }

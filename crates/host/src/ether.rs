@@ -132,7 +132,7 @@ impl Ether {
     }
 
     /// The interfaces that are open.
-    pub fn open(&self) -> Vec<InterfaceIndex> {
+    pub fn interfaces(&self) -> Vec<InterfaceIndex> {
         self.shared.lock().open.keys().copied().collect()
     }
 

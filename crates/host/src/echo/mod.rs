@@ -115,14 +115,14 @@ impl Shared {
     }
 }
 
-/// A family, and the address asked from.
-type From = (bool, Option<IpAddr>);
+/// Whether it is IPv4, and the address asked from.
+type Asker = (bool, Option<IpAddr>);
 
 /// A witness that is being asked.
 #[derive(Debug)]
 struct Question {
     witness: IpAddr,
-    from: From,
+    from: Asker,
     token: [u8; 8],
     /// The sequence numbers sent so far.
     sent: Vec<u16>,
@@ -137,7 +137,7 @@ struct Engine {
     sink: Sink,
     identifier: u16,
     sequence: u16,
-    sockets: BTreeMap<From, Socket>,
+    sockets: BTreeMap<Asker, Socket>,
     open: Vec<Question>,
     /// That nothing can be sent has been told.
     complained: bool,
@@ -249,7 +249,7 @@ impl Question {
 }
 
 /// Bound before anything is sent, so that replies to others are not kept either.
-fn socket((v4, from): From, identifier: u16) -> io::Result<Socket> {
+fn socket((v4, from): Asker, identifier: u16) -> io::Result<Socket> {
     let (domain, protocol) = if v4 { (Domain::IPV4, Protocol::ICMPV4) } else { (Domain::IPV6, Protocol::ICMPV6) };
     let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
     socket.attach_filter(&packet::filter(v4, identifier))?;
