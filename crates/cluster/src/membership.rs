@@ -41,7 +41,7 @@ use self::{
     incoming::{Accepted, Context, Incoming},
     refusals::Refusals,
     sent::Sent,
-    told::{Lack, Told},
+    told::Told,
 };
 use crate::{
     Effect, Effects,
@@ -108,7 +108,7 @@ impl Membership {
             sealer,
             sent: Sent::new(horizon(config.heartbeat)),
             number: 0,
-            told: Told::nothing(now),
+            told: Told::nothing(),
             peers: BTreeMap::new(),
             by_key: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -255,9 +255,9 @@ impl Membership {
     ) -> u64 {
         self.number += 1;
         let statement = Statement { heard: self.echoes(now), ..statement.clone() };
-        let given = self.told.give(now, self.number, &statement.account, self.heartbeat, |account| {
-            self.peers.values().map(|peer| peer.lacks(account)).max().unwrap_or(Lack::None)
-        });
+        let given = self
+            .told
+            .give(self.number, &statement.account, |account| self.peers.values().any(|peer| peer.lacks(account)));
         let parts = wire::encode(self.key, self.number, &statement, given);
         let datagrams: Vec<_> = parts.iter().map(|plain| self.sealer.seal(plain)).collect();
         let last = self.sealer.sequence();

@@ -18,7 +18,6 @@ use super::{
     paths::{PathState, Paths},
     run::{Arrival, Arrived, Run},
     suspicion,
-    told::Lack,
 };
 use crate::{Effects, statement::Statement};
 
@@ -376,23 +375,11 @@ impl Peer {
         missed.then_some(bytes)
     }
 
-    /// Whether it lacks our account of that number.
-    pub(super) fn lacks(&self, account: u64) -> Lack {
-        let has = |run: &Run| run.has_learned == Some(account);
-        if self.candidate.as_ref().is_some_and(|run| !has(run)) {
-            return Lack::Heard;
-        }
-        let Some(run) = &self.session else { return Lack::Unheard };
-        match self.state {
-            ServerState::Left => Lack::None,
-            ServerState::Unknown | ServerState::Alive | ServerState::Suspect | ServerState::Dead if has(run) => {
-                Lack::None
-            }
-            ServerState::Alive | ServerState::Suspect => Lack::Heard,
-            // An early version takes what is not in the datagram for not said.
-            ServerState::Unknown | ServerState::Dead if run.has_learned.is_none() => Lack::Heard,
-            ServerState::Unknown | ServerState::Dead => Lack::Unheard,
-        }
+    /// Whether it lacks our account of that number, as far as we know.
+    pub(super) fn lacks(&self, account: u64) -> bool {
+        let lacks = |run: &Run| run.has_learned != Some(account);
+        let session_lacks = self.state != ServerState::Left && self.session.as_ref().is_none_or(lacks);
+        session_lacks || self.candidate.as_ref().is_some_and(lacks)
     }
 
     /// Silence counts from now at the earliest.

@@ -54,7 +54,7 @@ fn who_has_missed_it_gets_it_with_every_heartbeat() {
 }
 
 #[test]
-fn who_may_hear_though_it_is_not_heard_gets_it_once_in_a_detection_time() {
+fn who_is_not_heard_but_may_hear_gets_it_with_every_heartbeat() {
     let mut link = Link::new(&["a", "b", "c"]);
     link.run(3);
     link.cut("b", "a");
@@ -62,16 +62,11 @@ fn who_may_hear_though_it_is_not_heard_gets_it_once_in_a_detection_time() {
     link.run(5);
     assert_eq!(link.state("b", "a"), ServerState::Dead);
     link.says.insert(name("a"), about(HOSTS));
-    let whole: Vec<bool> = (0..12)
-        .map(|_| {
-            let whole = link.lengths("a", "c").len() > 1;
-            link.beat("c");
-            link.pass(INTERVAL);
-            whole
-        })
-        .collect();
-    assert_eq!(whole.iter().filter(|whole| **whole).count(), 4, "{whole:?}");
-    assert!(whole[0], "at once");
+    for _ in 0..12 {
+        assert!(link.lengths("a", "c").len() > 1);
+        link.beat("c");
+        link.pass(INTERVAL);
+    }
     // Who says goodbye is not waited for.
     link.cut.clear();
     link.run(3);
