@@ -11,6 +11,7 @@ mod access;
 mod admin;
 mod audit;
 mod circle;
+pub mod delegation;
 mod driver;
 pub mod enroll;
 mod execute;

@@ -21,7 +21,7 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// A number for spreading things in time. Zero where the kernel gives none: spread is a courtesy.
-pub(crate) fn spread() -> u64 {
+pub fn spread() -> u64 {
     let mut bytes = [0; 8];
     match fill(&mut bytes) {
         Ok(()) => u64::from_ne_bytes(bytes),

@@ -19,6 +19,7 @@ pub mod hook;
 pub mod id;
 pub mod nearest;
 pub mod net;
+pub mod pulse;
 pub mod report;
 pub mod time;
 

@@ -8,7 +8,7 @@ use std::{
 
 use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
-    config::{PartitionPolicy, VirtualHost},
+    config::{PartitionPolicy, Server, VirtualHost},
     event::Event,
     health::{ServerState, Verdict},
 };
@@ -84,7 +84,8 @@ impl Node {
             PartitionPolicy::Gateway { witness } => witness.as_slice(),
             PartitionPolicy::Majority | PartitionPolicy::Availability => &[],
         };
-        let witnesses = self.links.witnesses(configured);
+        let own: Vec<IpAddr> = self.config.servers.get(&self.me).into_iter().flat_map(Server::addresses).collect();
+        let witnesses = self.links.witnesses(configured, &own);
         let heartbeat = self.heartbeat();
         let policy = &self.config.partition;
         let standing = self.partition.evaluate(now, policy, heartbeat, headcount, &witnesses, effects);
@@ -180,14 +181,14 @@ impl Node {
         ids: &[MonitorId],
     ) -> Member<'a> {
         let statement = peer.statement();
-        let verdict = |id: &MonitorId| statement.and_then(|said| said.verdicts.get(&id.key()).copied());
+        let verdict = |id: &MonitorId| statement.and_then(|said| said.account.verdicts.get(&id.key()).copied());
         Member {
             name: server,
             state: peer.state(),
             standby: statement.is_some_and(|said| said.standby || said.resigning),
             listening: statement.is_some_and(|said| said.listening),
             configuration: statement.map_or(0, |said| said.configuration),
-            stance: statement.and_then(|said| said.stances.get(&name.key()).copied()).unwrap_or_default(),
+            stance: statement.and_then(|said| said.account.stances.get(&name.key()).copied()).unwrap_or_default(),
             health: ids.iter().map(|id| verdict(id).unwrap_or(Verdict::Unknown)).collect(),
             deaf: self.is_deaf(peer),
         }
