@@ -2,6 +2,7 @@
 //! and sent away, strangers refused; and every refusal is in the log.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its body does")]
+#![allow(clippy::print_stdout)] // tells its reader how long rotations took
 
 mod stage_support;
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -79,9 +79,9 @@ pub(crate) fn leave(forget: bool, reach: &Reach) -> Result<ExitCode> {
     if runs {
         let body = client::request(&door, Method::POST, "/v1/leave", None)?;
         advise(&serde_json::from_slice::<Removed>(&body)?)?;
-        let begun = Instant::now();
+        let begun = host::clock::now();
         while client::status(&door).is_ok() {
-            if begun.elapsed() > STOP {
+            if host::clock::now().since(begun) > STOP {
                 bail!("the daemon still runs: stop it, then `standin leave` again");
             }
             thread::sleep(Duration::from_millis(100));

@@ -65,7 +65,7 @@ fn a_session_is_worth_what_its_person_is() {
     let mut trust = trust();
     let password = PasswordHash { memory: 8, passes: 1, salt: Secret::new(vec![1]), hash: Secret::new(vec![2]) };
     let user = User { name: "ann".into(), role: Role::Operator, password };
-    trust.put("u1", "web1", Item::User(user.clone())).unwrap();
+    trust.put("u1", "web1", Item::User(user)).unwrap();
     let digest = Fingerprint([9; 32]);
     let session = Token { digest, user: Some("u1".into()), name: "ann".into(), role: Role::Admin, expires: 100 };
     trust.put("t1", "web1", Item::Token(session)).unwrap();
