@@ -146,7 +146,7 @@ struct Said {
 }
 
 impl Node {
-    /// Begins to listen, and says so.
+    /// Begins to listen, where other servers are configured.
     pub fn new(now: Instant, settings: Settings, effects: &mut Effects) -> Self {
         let Settings { name, boot, keys, serial, config, ethernet } = settings;
         let mut node = Self {
@@ -175,7 +175,10 @@ impl Node {
         // What an earlier run left behind has to go.
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
-        node.listen_as_newcomer(now);
+        // Alone there is nobody to hear.
+        if node.membership.peers().next().is_some() {
+            node.listen_as_newcomer(now);
+        }
         let patience = node.monitors.longest_timeout() + Duration::from_secs(1);
         node.duty.settling = Some(now + patience);
         node.decide(now, effects);

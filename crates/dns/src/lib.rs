@@ -9,6 +9,7 @@
 
 mod compile;
 mod cookie;
+mod foresight;
 mod limit;
 mod lookup;
 mod name;
@@ -21,6 +22,7 @@ mod wire;
 pub mod zone;
 
 pub use compile::Zones;
+pub use foresight::AHEAD;
 pub use limit::Limiter;
 pub use lookup::{Answer, Transport};
 pub use respond::{Client, Outcome, respond, respond_limited};
