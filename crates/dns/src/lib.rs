@@ -9,6 +9,7 @@
 
 mod compile;
 mod cookie;
+pub mod delegation;
 mod foresight;
 mod limit;
 mod lookup;
