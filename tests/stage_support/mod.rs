@@ -5,9 +5,10 @@
 
 use std::{
     env, fs,
+    io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -112,6 +113,28 @@ pub(crate) fn await_status(stage: &Stage, server: &str, what: &str, wanted: impl
             panic!("{server} never said: {what}\n{seen:#?}\n{log}");
         }
     }
+}
+
+/// What the server's daemon has said.
+pub(crate) fn log(stage: &Stage, server: &str) -> String {
+    fs::read_to_string(stage.log(server)).expect("a log")
+}
+
+/// Waits until the server's daemon has said `text`.
+pub(crate) fn await_log(stage: &Stage, server: &str, text: &str) {
+    let begun = Instant::now();
+    while !log(stage, server).contains(text) {
+        assert!(begun.elapsed() < PATIENCE, "{server} never said: {text}\n{}", log(stage, server));
+    }
+}
+
+/// Has the kernel of a server obey these rules, or no longer.
+pub(crate) fn nft(stage: &Stage, server: &str, rules: &str) {
+    let host = stage.host(server).expect("a server");
+    let mut command = host.command("nft");
+    let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft runs");
+    child.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
+    assert!(child.wait().expect("nft ends").success(), "{server}: nft refuses {rules}");
 }
 
 /// 10.77.0.`last`.
