@@ -310,7 +310,7 @@ fn the_admin_port_only_reads() {
     assert!(status.starts_with("HTTP/1.1 200") && status.contains("\"self\":\"web1\""), "{status}");
     let page = server.get(8053, "GET /");
     assert!(page.contains("text/html") && page.contains("<h1>test on web1</h1>"), "{page}");
-    assert!(server.get(8053, "GET /v1/events").contains("\"event\":\"configuration-applied\""));
+    assert!(server.get(8053, "GET /v1/events").contains("\"event\":\"listened\""));
     assert!(server.get(8053, "POST /v1/standby").starts_with("HTTP/1.1 404"));
     assert!(server.get(8053, "POST /v1/status").starts_with("HTTP/1.1 405"));
 }

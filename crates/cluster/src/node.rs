@@ -146,7 +146,7 @@ struct Said {
 }
 
 impl Node {
-    /// Begins to listen, where other servers are configured.
+    /// Begins to listen, and says so. Where no other server is configured that is over at once.
     pub fn new(now: Instant, settings: Settings, effects: &mut Effects) -> Self {
         let Settings { name, boot, keys, serial, config, ethernet } = settings;
         let mut node = Self {
@@ -175,9 +175,11 @@ impl Node {
         // What an earlier run left behind has to go.
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
-        // Alone there is nobody to hear.
-        if node.membership.peers().next().is_some() {
-            node.listen_as_newcomer(now);
+        node.listen_as_newcomer(now);
+        if node.membership.peers().next().is_none() {
+            // Alone there is nobody to hear.
+            node.duty.listening = Some(now);
+            node.duty.young = None;
         }
         let patience = node.monitors.longest_timeout() + Duration::from_secs(1);
         node.duty.settling = Some(now + patience);
