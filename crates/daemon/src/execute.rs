@@ -121,7 +121,7 @@ impl Execute for Hands {
             }
             Effect::Probes(desired) => {
                 // Monitors try this very server, so the ports are local ones.
-                self.watch_ports(desired.values().map(|order| order.port).collect());
+                self.watch_ports(desired.values().filter_map(|order| order.port).collect());
                 self.probes.set(desired);
             }
             Effect::ProbeNow(monitor) => self.probes.now(&monitor),

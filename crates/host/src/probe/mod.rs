@@ -9,29 +9,39 @@
 //!
 //! Deliberately not here: thresholds and verdicts; names (targets are addresses, so no resolver is in the way).
 
+mod attempt;
+mod der;
+mod ftp;
+mod greeting;
 mod http;
+mod imap;
+mod nntp;
+mod pop3;
+mod smtp;
+mod ssh;
 mod tcp;
+mod telnet;
+mod tls;
+mod wire;
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use model::{
     MonitorId,
-    config::ProbeKind,
     report::{ProbeOrder, ProbeResult},
 };
 use tokio::{
-    net::TcpStream,
     runtime::Handle,
     sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
+use self::attempt::{Ended, Farewell, attempt};
 use crate::{Report, Sink, entropy};
 
 /// The first probe starts within this time, or within a tenth of the interval if that is less.
@@ -131,7 +141,7 @@ async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news:
     loop {
         let mut began = Instant::now();
         let now = order.borrow_and_update().clone();
-        let (result, leftover) = tokio::select! {
+        let Ended { result, farewell: leftover } = tokio::select! {
             ended = attempt(&now) => ended,
             // Begun anew only once, so that a flood of news cannot keep it from its end.
             () = news.notified() => {
@@ -184,71 +194,19 @@ fn fraction(span: Duration, random: u64) -> Duration {
     span / PARTS * part
 }
 
-/// What a probe leaves behind.
-enum Leftover {
-    Tcp(TcpStream),
-    Http(http::Exchange),
-}
-
 /// Ends a connection as clients end theirs. Whoever talks on for longer is cut off.
-async fn farewell(leftover: Option<Leftover>) {
-    let _ = match leftover {
-        Some(Leftover::Tcp(stream)) => timeout(FAREWELL, tcp::end(stream)).await,
-        Some(Leftover::Http(exchange)) => timeout(FAREWELL, exchange.end()).await,
-        None => Ok(()),
-    };
-}
-
-/// Tries once, within the order's timeout.
-async fn attempt(order: &ProbeOrder) -> (ProbeResult, Option<Leftover>) {
-    let tried = async {
-        let stream = tcp::connect((order.target, order.port).into()).await?;
-        match &order.kind {
-            ProbeKind::Tcp => Ok(Leftover::Tcp(stream)),
-            ProbeKind::Http(probe) => {
-                http::exchange(stream, probe, (order.target, order.port).into()).await.map(Leftover::Http)
-            }
-        }
-    };
-    match timeout(order.timeout, tried).await {
-        Ok(Ok(leftover)) => (ProbeResult::Success, Some(leftover)),
-        Ok(Err(Failed { reason, leftover })) => (ProbeResult::Failure(reason.into()), leftover),
-        Err(_) => (ProbeResult::Failure(format!("no answer within {:?}", order.timeout).into()), None),
+async fn farewell(leftover: Option<Farewell>) {
+    if let Some(leftover) = leftover {
+        // Who does not let go in time is let go.
+        let _cut_off = timeout(FAREWELL, leftover).await;
     }
 }
 
-/// Why a probe failed, in words for people, and what remains to be ended.
-struct Failed {
-    reason: String,
-    leftover: Option<Leftover>,
-}
-
-impl From<String> for Failed {
-    fn from(reason: String) -> Self {
-        Self { reason, leftover: None }
-    }
-}
-
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        reason(&error).into()
-    }
-}
-
-/// An error in plain words.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
-        io::ErrorKind::UnexpectedEof => "connection closed before the answer was complete".to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
-        }
-    }
+/// Tries once, out of any turn, and reports to nobody.
+pub async fn once(order: &ProbeOrder) -> ProbeResult {
+    let ended = attempt(order).await;
+    farewell(ended.farewell).await;
+    ended.result
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use model::{VirtualHostName, config::HttpProbe};
+use model::{
+    VirtualHostName,
+    config::probe::{HttpProbe, ProbeKind, TcpProbe},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -24,7 +27,7 @@ fn runtime() -> Runtime {
 
 fn order(to: SocketAddr, kind: ProbeKind) -> ProbeOrder {
     let (interval, timeout) = (Duration::from_millis(50), Duration::from_secs(5));
-    ProbeOrder { target: to.ip(), port: to.port(), kind, interval, timeout }
+    ProbeOrder { target: to.ip(), port: Some(to.port()), kind, interval, timeout }
 }
 
 fn monitor(name: &str) -> MonitorId {
@@ -32,7 +35,11 @@ fn monitor(name: &str) -> MonitorId {
 }
 
 fn http(body: Option<&str>) -> HttpProbe {
-    HttpProbe { path: "/health?full".into(), host: None, status: vec![(200, 399)], body: body.map(Into::into) }
+    HttpProbe { path: "/health?full".into(), body: body.map(Into::into), ..HttpProbe::default() }
+}
+
+fn tcp() -> ProbeKind {
+    ProbeKind::Tcp(TcpProbe::default())
 }
 
 fn channel() -> (Sink, mpsc::Receiver<(MonitorId, ProbeResult)>) {
@@ -63,7 +70,7 @@ fn ask(probe: HttpProbe, answer: impl AsRef<[u8]> + Send + 'static) -> (ProbeRes
             let _ = stream.write_all(answer.as_ref()).await;
             String::from_utf8(request).unwrap()
         });
-        let (result, leftover) = attempt(&order).await;
+        let Ended { result, farewell: leftover } = attempt(&order).await;
         farewell(leftover).await;
         (result, server.await.unwrap())
     })
@@ -120,7 +127,7 @@ fn a_closed_port_is_refused() {
         // Bound and not listening: nobody else can get the port meanwhile.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        attempt(&order(socket.local_addr().unwrap(), ProbeKind::Tcp)).await.0
+        attempt(&order(socket.local_addr().unwrap(), tcp())).await.result
     });
     assert_eq!(result, failure("connection refused"));
 }
@@ -131,9 +138,9 @@ fn a_service_that_hangs_fails_after_the_timeout() {
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let mut order = order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)));
         order.timeout = Duration::from_millis(150);
-        attempt(&order).await.0
+        attempt(&order).await.result
     });
-    assert_eq!(result, failure("no answer within 150ms"));
+    assert_eq!(result, failure("answer took longer than 150ms"));
 }
 
 #[test]
@@ -142,12 +149,12 @@ fn a_full_accept_queue_fails_after_the_timeout() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
-        let mut order = order(listener.local_addr().unwrap(), ProbeKind::Tcp);
+        let mut order = order(listener.local_addr().unwrap(), tcp());
         order.timeout = Duration::from_millis(150);
         let mut held = Vec::new();
         // A backlog of one takes two connections; what comes then waits.
         for _ in 0..8 {
-            let (result, leftover) = attempt(&order).await;
+            let Ended { result, farewell: leftover } = attempt(&order).await;
             held.push(leftover);
             if result != ProbeResult::Success {
                 return result;
@@ -155,21 +162,21 @@ fn a_full_accept_queue_fails_after_the_timeout() {
         }
         ProbeResult::Success
     });
-    assert_eq!(result, failure("no answer within 150ms"));
+    assert_eq!(result, failure("connecting took longer than 150ms"));
 }
 
 #[test]
 fn a_tcp_probe_ends_with_a_fin_even_if_the_server_speaks_first() {
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let order = order(listener.local_addr().unwrap(), ProbeKind::Tcp);
+        let order = order(listener.local_addr().unwrap(), tcp());
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"220 mail.example.test ESMTP\r\n").await.unwrap();
             // The end of the stream, not a reset.
             stream.read(&mut [0; 16]).await.unwrap()
         });
-        let (result, leftover) = attempt(&order).await;
+        let Ended { result, farewell: leftover } = attempt(&order).await;
         assert_eq!(result, ProbeResult::Success);
         farewell(leftover).await;
         assert_eq!(server.await.unwrap(), 0);
@@ -183,7 +190,7 @@ fn results_follow_the_service() {
     let probes = Probes::start(runtime.handle(), sink);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
-    probes.set(BTreeMap::from([(monitor("tcp"), order(to, ProbeKind::Tcp))]));
+    probes.set(BTreeMap::from([(monitor("tcp"), order(to, tcp()))]));
     assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("tcp"), ProbeResult::Success));
     drop(listener);
     let until = |wanted: ProbeResult| {
@@ -206,7 +213,7 @@ fn orders_begin_change_and_end() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
     // Only the first probe of each comes within any test's life.
-    let rare = ProbeOrder { interval: Duration::from_secs(3600), ..order(to, ProbeKind::Tcp) };
+    let rare = ProbeOrder { interval: Duration::from_secs(3600), ..order(to, tcp()) };
     let two = BTreeMap::from([(monitor("a"), rare.clone()), (monitor("b"), rare.clone())]);
     probes.set(two.clone());
     let mut first: Vec<MonitorId> = (0..2).map(|_| results.recv_timeout(LONG).unwrap().0).collect();
@@ -221,7 +228,7 @@ fn orders_begin_change_and_end() {
     }
     // Another target begins anew, at once; `a` ends.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port: other.local_addr().unwrap().port(), ..rare })]));
+    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port: Some(other.local_addr().unwrap().port()), ..rare })]));
     let mut rest = std::iter::from_fn(|| results.recv_timeout(LONG).ok()).take(1000);
     assert!(rest.any(|(monitor, _)| &*monitor.monitor == "b"));
     other.accept().unwrap();
@@ -233,7 +240,7 @@ fn a_server_that_never_closes_does_not_delay_the_next_probe() {
     let (sink, results) = channel();
     let probes = Probes::start(runtime.handle(), sink);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), ProbeKind::Tcp))]));
+    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), tcp()))]));
     let began = std::time::Instant::now();
     for _ in 0..10 {
         assert_eq!(results.recv_timeout(LONG).unwrap().1, ProbeResult::Success);
@@ -253,7 +260,7 @@ fn one_probe_at_a_time() {
         ..order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)))
     };
     probes.set(BTreeMap::from([(monitor("http"), slow)]));
-    assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("no answer within 200ms"));
+    assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("answer took longer than 200ms"));
     drop(probes);
     drop(runtime);
     listener.set_nonblocking(true).unwrap();
