@@ -1,0 +1,264 @@
+//! Every type of monitor against a real server of its kind and against servers with faults: tests/monitors/table.txt shows
+//! type, fault, verdict and reason.
+//!
+//! `UPDATE=1 cargo test --test monitors` writes the table anew. Programs that are missing are named; with `CI=true` that is
+//! a failure.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its body does")]
+
+mod monitor_support;
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use monitor_support::{
+    NAME, PATIENCE, SHORT,
+    certificates::{Authority, Identity},
+    faults::{Fault, refusing, start, tls_before},
+    probe,
+    servers::{Place, Server, free_port, lacking},
+};
+use tokio::task::JoinSet;
+
+/// A type of monitor, and what can be wrong with its servers.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// The type's word, and the name of its rows.
+    word: &'static str,
+    /// Settings of the monitor beyond type, port and TLS.
+    settings: &'static str,
+    /// What a server of this kind says first, or answers.
+    right: &'static [u8],
+    /// What servers say that it should not accept.
+    wrong: &'static [&'static [u8]],
+    /// Whether TLS may begin with the first byte, and whether the real server agrees to it later.
+    tls: (bool, bool),
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        word: "tcp",
+        settings: "send = \"GET /health HTTP/1.0\\r\\n\\r\\n\"\nexpect = \"^HTTP/1.1 200 \"",
+        right: b"HTTP/1.1 200 OK\r\n\r\n",
+        wrong: &[b"HTTP/1.1 503 No\r\n\r\n"],
+        tls: (true, false),
+    },
+    Kind {
+        word: "http",
+        settings: "path = \"/health\"\nbody = \"all is well\"",
+        right: b"HTTP/1.1 200 OK\r\n\r\n",
+        wrong: &[b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", b"SSH-2.0-x\r\n"],
+        tls: (false, false),
+    },
+    Kind {
+        word: "https",
+        settings: "path = \"/health\"\nbody = \"all is well\"",
+        right: b"HTTP/1.1 200 OK\r\n\r\n",
+        wrong: &[b"HTTP/1.1 400 plain text\r\n\r\n"],
+        tls: (true, false),
+    },
+    Kind {
+        word: "smtp",
+        settings: "expect = \"ESMTP\"",
+        right: b"220 monitors.test ESMTP\r\n",
+        wrong: &[b"554 no service here\r\n", b"220 other.test SMTP\r\n", b"SSH-2.0-x\r\n"],
+        tls: (true, true),
+    },
+    Kind {
+        word: "ftp",
+        settings: "",
+        right: b"220 welcome\r\n",
+        wrong: &[b"421 too many users\r\n", b"* OK IMAP\r\n"],
+        tls: (true, true),
+    },
+    Kind {
+        word: "telnet",
+        settings: "",
+        right: b"\xff\xfd\x18\r\n\r\n\r\n\r\n\r\nlogin: ",
+        wrong: &[],
+        tls: (true, false),
+    },
+    Kind {
+        word: "imap",
+        settings: "",
+        right: b"* OK ready\r\n",
+        wrong: &[b"* BYE too many\r\n", b"220 smtp\r\n"],
+        tls: (true, true),
+    },
+    Kind { word: "pop3", settings: "", right: b"+OK ready\r\n", wrong: &[b"-ERR busy\r\n"], tls: (true, true) },
+    Kind {
+        word: "nntp",
+        settings: "",
+        right: b"200 posting allowed\r\n",
+        wrong: &[b"400 temporarily unavailable\r\n", b"502 not for you\r\n"],
+        tls: (true, false),
+    },
+    Kind {
+        word: "ssh",
+        settings: "expect = \"OpenSSH\"",
+        right: b"SSH-2.0-OpenSSH_9\r\n",
+        wrong: &[b"SSH-1.5-old\r\n", b"SSH-2.0-other\r\n", b"Exceeded MaxStartups\r\n"],
+        tls: (false, false),
+    },
+];
+
+const PROGRAMS: [&str; 10] =
+    ["nginx", "exim4", "vsftpd", "inetd", "telnetd", "snntpd.bin", "dovecot", "sshd", "ssh-keygen", "kill"];
+
+/// The real servers, by type.
+struct Real {
+    ports: Vec<(&'static str, u16)>,
+    _servers: Vec<Server>,
+}
+
+impl Real {
+    fn start(folder: &Path, identity: &Identity) -> Self {
+        let place = Place::new(folder, identity);
+        let ports: Vec<(&'static str, u16)> =
+            ["http", "smtp", "ftp", "telnet", "nntp", "imap", "pop3", "ssh"].map(|word| (word, free_port())).into();
+        let port = |word| ports.iter().find(|(other, _)| *other == word).unwrap().1;
+        let mut servers = vec![
+            (place.nginx(port("http")), vec![port("http")]),
+            (place.exim(port("smtp")), vec![port("smtp")]),
+            (place.vsftpd(port("ftp")), vec![port("ftp")]),
+            (place.inetd(port("telnet"), port("nntp")), vec![port("telnet"), port("nntp")]),
+            (place.dovecot(port("imap"), port("pop3")), vec![port("imap"), port("pop3")]),
+            (place.sshd(port("ssh")), vec![port("ssh")]),
+        ];
+        for (server, ports) in &mut servers {
+            ports.iter().for_each(|port| server.await_port(*port));
+        }
+        Self { ports, _servers: servers.into_iter().map(|(server, _)| server).collect() }
+    }
+
+    fn port(&self, word: &str) -> u16 {
+        let word = if matches!(word, "tcp" | "https") { "http" } else { word };
+        self.ports.iter().find(|(other, _)| *other == word).unwrap().1
+    }
+}
+
+/// Verdicts, each with the row that it belongs to: the probes run side by side.
+#[derive(Default)]
+struct Rows(JoinSet<(usize, String)>);
+
+impl Rows {
+    fn add(&mut self, word: &'static str, fault: &str, settings: String, port: u16, timeout: Duration) {
+        let (index, fault) = (self.0.len(), fault.to_owned());
+        self.0.spawn(async move {
+            let (verdict, reason) = probe(&settings, port, timeout).await;
+            let reason = reason.replace(&format!(":{port}"), ":PORT");
+            (index, format!("{word:<10} {fault:<34} {verdict:<9} {reason}").trim_end().to_owned() + "\n")
+        });
+    }
+
+    async fn text(self) -> String {
+        let mut rows = self.0.join_all().await;
+        rows.sort();
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// The monitor's settings; `tls` are those of TLS.
+fn settings(kind: &Kind, tls: &str) -> String {
+    let insecure = if kind.word == "https" && tls.is_empty() { "verify = false" } else { "" };
+    format!("type = \"{}\"\n{}\n{tls}\n{insecure}", kind.word, kind.settings)
+}
+
+/// TLS as an operator would set it up here.
+fn verified(kind: &Kind, start: &str, authority: &Path) -> String {
+    let start = if kind.word == "https" { String::new() } else { format!("tls = \"{start}\"\n") };
+    format!("{start}server-name = \"{NAME}\"\nca-file = \"{}\"", authority.display())
+}
+
+async fn with_real_servers(rows: &mut Rows, kind: &Kind, real: &Real, authority: &Authority, file: &Path) {
+    let (word, port) = (kind.word, real.port(kind.word));
+    if word != "https" {
+        rows.add(word, "up", settings(kind, ""), port, PATIENCE);
+    }
+    if kind.tls.1 {
+        rows.add(word, "up, STARTTLS", settings(kind, &verified(kind, "starttls", file)), port, PATIENCE);
+        let any = "tls = \"starttls\"\nserver-name = \"other.test\"";
+        rows.add(word, "STARTTLS, not verified", settings(kind, &format!("{any}\nverify = false")), port, PATIENCE);
+        let other = format!("{any}\nca-file = \"{}\"", file.display());
+        rows.add(word, "STARTTLS, another name", settings(kind, &other), port, PATIENCE);
+    }
+    if !kind.tls.0 {
+        return;
+    }
+    let (right, within) =
+        (settings(kind, &verified(kind, "implicit", file)), |name, hours| authority.sign(name, hours));
+    for (fault, identity) in [
+        ("up, TLS", within(NAME, 24 * 60)),
+        ("TLS, expires soon", within(NAME, 24 * 5 + 1)),
+        ("TLS, expired", within(NAME, -24 * 3 - 1)),
+        ("TLS, another name", within("other.test", 24 * 60)),
+        ("TLS, another authority", Authority::new().sign(NAME, 24 * 60)),
+    ] {
+        rows.add(word, fault, right.clone(), tls_before(port, &identity).await, PATIENCE);
+    }
+    let not_verified = if word == "https" { "" } else { "tls = \"implicit\"\nverify = false" };
+    let expired = tls_before(port, &within("other.test", -24 * 3 - 1)).await;
+    rows.add(word, "TLS, expired, not verified", settings(kind, not_verified), expired, PATIENCE);
+    rows.add(word, "TLS asked of a server without", right, port, PATIENCE);
+}
+
+async fn with_faults(rows: &mut Rows, kind: &Kind, refused: u16) {
+    let (word, plain) = (kind.word, settings(kind, ""));
+    rows.add(word, "refused", plain.clone(), refused, PATIENCE);
+    rows.add(word, "silent", plain.clone(), start(Fault::Silent).await, SHORT);
+    rows.add(word, "a byte each 100 ms", plain.clone(), start(Fault::Drips(kind.right)).await, SHORT);
+    rows.add(word, "closes at once", plain.clone(), start(Fault::HalfClosed(b"")).await, PATIENCE);
+    let half = &kind.right[..kind.right.len() / 2];
+    rows.add(word, "closes in the middle", plain.clone(), start(Fault::HalfClosed(half)).await, PATIENCE);
+    for wrong in kind.wrong {
+        let said = String::from_utf8_lossy(wrong);
+        let fault = format!("says {:?}", said.lines().next().unwrap_or_default());
+        rows.add(word, &fault, plain.clone(), start(Fault::Says(wrong)).await, PATIENCE);
+    }
+}
+
+#[test]
+fn every_type_against_every_fault() {
+    let lacking = lacking(&PROGRAMS);
+    if !lacking.is_empty() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "not installed: {lacking:?}");
+        eprintln!("skipped: not installed: {lacking:?}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let file: PathBuf = folder.path().join("authority.pem");
+    fs::write(&file, &authority.certificate).unwrap();
+    let identity = authority.sign(NAME, 24 * 90);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let real = Real::start(folder.path(), &identity);
+    let found = runtime.block_on(async {
+        let mut text = format!("{:<10} {:<34} {:<9} {}\n", "TYPE", "SERVER", "VERDICT", "REASON");
+        for kind in KINDS {
+            let (_kept, refused) = refusing();
+            let mut rows = Rows::default();
+            with_real_servers(&mut rows, kind, &real, &authority, &file).await;
+            with_faults(&mut rows, kind, refused).await;
+            writeln!(text, "\n{}", rows.text().await.trim_end()).unwrap();
+        }
+        let stopped: Vec<_> = KINDS.iter().map(|kind| (kind, real.port(kind.word))).collect();
+        drop(real);
+        let mut rows = Rows::default();
+        for (kind, port) in stopped {
+            rows.add(kind.word, "stopped", settings(kind, ""), port, PATIENCE);
+        }
+        text + "\n" + &rows.text().await
+    });
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitors/table.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&table, &found).unwrap();
+    }
+    let expected = fs::read_to_string(&table).unwrap_or_default();
+    let differ = expected.lines().zip(found.lines()).filter(|(a, b)| a != b);
+    let differ: String = differ.map(|(a, b)| format!("- {a}\n+ {b}\n")).collect();
+    assert!(found == expected, "{differ}");
+}
