@@ -4,6 +4,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod faults;
+pub(crate) mod grpc;
 pub(crate) mod servers;
 
 use std::{net::Ipv4Addr, time::Duration};
@@ -45,6 +46,7 @@ pub(crate) fn order(settings: &str, port: u16, timeout: Duration) -> ProbeOrder 
 pub(crate) async fn probe(settings: &str, port: u16, timeout: Duration) -> (&'static str, String) {
     match once(&order(settings, port, timeout)).await {
         ProbeResult::Success => ("up", String::new()),
+        ProbeResult::Degraded(reason) => ("degraded", reason.to_string()),
         ProbeResult::Failure(reason) => ("down", reason.to_string()),
     }
 }

@@ -4,7 +4,10 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -160,7 +163,141 @@ impl<'p> Place<'p> {
     }
 }
 
+/// Further servers, of databases and the like.
+impl Place<'_> {
+    pub(crate) fn redis(&self, port: u16) -> Server {
+        let folder = self.folder("redis");
+        let (port, at) = (port.to_string(), folder.display().to_string());
+        self.start("redis-server", &["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", &at], &folder)
+    }
+
+    /// LDAP, with StartTLS.
+    pub(crate) fn slapd(&self, port: u16) -> Server {
+        let folder = self.folder("slapd");
+        let at = folder.display();
+        let config = format!(
+            "modulepath /usr/lib/ldap\nmoduleload back_mdb\nTLSCertificateFile {at}/cert.pem\n\
+             TLSCertificateKeyFile {at}/key.pem\ndatabase config\n"
+        );
+        let file = write(&folder, "conf", &config);
+        let url = format!("ldap://127.0.0.1:{port}");
+        // Debian's AppArmor profile goes by the path of the program.
+        self.start("slapd", &["-d", "0", "-h", &url, "-f", &file], &folder)
+    }
+
+    /// PostgreSQL, with TLS, that trusts everybody.
+    pub(crate) fn postgres(&self, port: u16) -> Server {
+        let folder = self.folder("postgres");
+        let data = folder.join("data").display().to_string();
+        let initdb = postgres_program("initdb");
+        self.start(&initdb, &["-D", &data, "-A", "trust", "-N", "-U", "monitor"], &folder).await_end();
+        let at = folder.display().to_string();
+        let (port, cert, key) =
+            (port.to_string(), format!("ssl_cert_file={at}/cert.pem"), format!("ssl_key_file={at}/key.pem"));
+        let arguments =
+            ["-D", &data, "-p", &port, "-k", &at, "-h", "127.0.0.1", "-c", "ssl=on", "-c", &cert, "-c", &key];
+        self.start(&postgres_program("postgres"), &arguments, &folder)
+    }
+
+    /// MariaDB, with TLS, and without users but root.
+    pub(crate) fn mariadb(&self, port: u16) -> Server {
+        let folder = self.folder("mariadb");
+        let at = folder.display();
+        let data = format!("--datadir={at}/data");
+        let install = [
+            "--no-defaults",
+            &data,
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        ];
+        self.start("mariadb-install-db", &install, &folder).await_end();
+        let rest = ["port", "bind-address", "socket", "pid-file", "ssl-cert", "ssl-key"].into_iter().zip([
+            port.to_string(),
+            "127.0.0.1".to_owned(),
+            format!("{at}/socket"),
+            format!("{at}/pid"),
+            format!("{at}/cert.pem"),
+            format!("{at}/key.pem"),
+        ]);
+        let rest: Vec<String> = rest.map(|(name, value)| format!("--{name}={value}")).collect();
+        let mut arguments = vec!["--no-defaults", &data, "--skip-log-bin", "--skip-name-resolve"];
+        arguments.extend(rest.iter().map(String::as_str));
+        self.start("mariadbd", &arguments, &folder)
+    }
+
+    /// A clock that thinks itself right.
+    pub(crate) fn chronyd(&self, port: u16) -> Server {
+        let folder = self.folder("chronyd");
+        let user = if root() { "nobody".to_owned() } else { me("-un") };
+        let config = format!(
+            "port {port}\nbindaddress 127.0.0.1\nallow\nlocal stratum 8\ncmdport 0\nbindcmdaddress /\npidfile {}/pid\nuser {user}\n",
+            folder.display()
+        );
+        let file = write(&folder, "conf", &config);
+        self.start("chronyd", &["-d", "-x", "-U", "-f", &file], &folder)
+    }
+
+    pub(crate) fn smbd(&self, port: u16) -> Server {
+        let folder = self.folder("smbd");
+        let at = folder.display();
+        let directories = ["private dir", "lock directory", "state directory", "cache directory", "pid directory"];
+        let directories: String = directories.iter().map(|name| format!("{name} = {at}\n")).collect();
+        let config = format!(
+            "[global]\nsmb ports = {port}\ninterfaces = 127.0.0.1\nbind interfaces only = yes\n{directories}\
+             ncalrpc dir = {at}/ncalrpc\nlog file = {at}/smbd.log\nserver role = standalone\ndisable netbios = yes\n\
+             rpc start on demand helpers = no\n"
+        );
+        let file = write(&folder, "conf", &config);
+        self.start("smbd", &["-F", "--no-process-group", "-s", &file, "--debug-stdout"], &folder)
+    }
+
+    /// NFS 4, in user space.
+    pub(crate) fn ganesha(&self, port: u16) -> Server {
+        let folder = self.folder("ganesha");
+        let at = folder.display();
+        let others: Vec<u16> = std::iter::repeat_with(free_port).take(3).collect();
+        let config = format!(
+            "NFS_CORE_PARAM {{ NFS_Port = {port}; MNT_Port = {}; NLM_Port = {}; RQUOTA_Port = {}; Protocols = 4;\n\
+             Bind_addr = 127.0.0.1; Enable_NLM = false; Enable_RQUOTA = false; allow_set_io_flusher_fail = true; }}\n\
+             NFSV4 {{ RecoveryBackend = fs; RecoveryRoot = {at}; Graceless = true; Only_Numeric_Owners = true; }}\n\
+             NFS_KRB5 {{ Active_krb5 = false; }}\n\
+             EXPORT {{ Export_Id = 1; Path = /; Pseudo = /x; FSAL {{ Name = MEM; }} Access_Type = RO; Protocols = 4; }}\n",
+            others[0], others[1], others[2]
+        );
+        let (file, log, pid) = (write(&folder, "conf", &config), format!("{at}/nfs.log"), format!("{at}/pid"));
+        self.start("ganesha.nfsd", &["-F", "-f", &file, "-L", &log, "-p", &pid], &folder)
+    }
+
+    /// DNS.
+    pub(crate) fn knotd(&self, port: u16) -> Server {
+        let folder = self.folder("knotd");
+        let at = folder.display();
+        let zone = format!(
+            "$ORIGIN {NAME}.\n@ 60 SOA ns hostmaster 1 60 60 60 60\n@ 60 NS ns\nns 60 A 192.0.2.53\n\
+             www 60 A 192.0.2.80\nwww 60 A 192.0.2.81\n@ 60 MX 10 mail\nlong 60 TXT {}\n",
+            "\"a text that makes the answer too long for UDP without EDNS, or would if there were enough of it\" "
+                .repeat(8)
+        );
+        write(&folder, "zone", &zone);
+        let config = format!(
+            "server:\n  listen: 127.0.0.1@{port}\n  rundir: {at}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+             log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: {at}\n\
+             zone:\n  - domain: {NAME}\n    file: {at}/zone\n    zonefile-sync: -1\n    journal-content: none\n"
+        );
+        let file = write(&folder, "conf", &config);
+        self.start("knotd", &["-c", &file], &folder)
+    }
+}
+
 impl Server {
+    /// Of a program that is to end by itself, and well.
+    fn await_end(mut self) {
+        let ended = self.process.wait().expect("our child");
+        let log = || fs::read_to_string(&self.log).unwrap_or_default();
+        assert!(ended.success(), "{}: {ended}: {}", self.program, log());
+    }
+
     /// Until it accepts connections.
     pub(crate) fn await_port(&mut self, port: u16) {
         let begun = Instant::now();
@@ -204,8 +341,18 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// PostgreSQL's programs are in a folder for each version.
+fn postgres_program(name: &str) -> String {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.is_file()).max();
+    found.unwrap_or_default().display().to_string()
+}
+
 /// Where a Debian package puts the program.
 pub(crate) fn find(program: &str) -> PathBuf {
+    if program == "postgres" {
+        return PathBuf::from(postgres_program(program));
+    }
     let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
     found.unwrap_or_else(|| PathBuf::from(program))
@@ -240,7 +387,8 @@ fn me(what: &str) -> String {
 
 /// To whom the servers run as.
 fn give_away(path: &Path) {
-    if root() {
+    // What a server has made itself stays as it is.
+    if root() && fs::metadata(path).is_ok_and(|found| found.uid() == 0) {
         chown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
         let mode = if path.is_dir() { 0o755 } else { 0o600 };
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("root may");

@@ -45,7 +45,7 @@ pub(crate) struct Hands {
     /// ARP and neighbour discovery; none likewise.
     pub wire: Option<Wire>,
     /// Monitors' probes.
-    pub probes: Probes,
+    pub probes: Arc<Probes>,
     /// Tells when a monitored port closes; none where the kernel does not.
     pub listeners: Option<Listeners>,
     /// DNS answers.

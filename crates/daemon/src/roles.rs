@@ -150,6 +150,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
+    let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
+    let reports = Arc::downgrade(&probes);
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -159,7 +161,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
-        probes: Probes::start(runtime.handle(), queue.sink()),
+        probes,
         listeners: listeners(&queue),
         publisher: publisher.clone(),
         journal,
@@ -181,6 +183,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
+        probes: reports,
         ethernet,
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;

@@ -6,6 +6,7 @@
 //! | `GET /v1/events` | socket, `[admin] listen` | the journal's last entries, oldest first |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | socket, `[admin] listen` | `model::api::Why` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
+//! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | socket | 204: a service's own report |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
 //!
@@ -14,9 +15,13 @@
 //! Deliberately not here: logins and roles, and commands for other servers than this one.
 
 mod page;
+mod push;
 pub(crate) mod socket;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -28,7 +33,7 @@ use axum::{
 };
 use cluster::Command;
 use dns::View;
-use host::guardian::Ward;
+use host::{guardian::Ward, probe::Probes};
 use model::{
     ServerName,
     api::{Status, Why},
@@ -67,6 +72,8 @@ pub(crate) struct Admin {
     pub name_service: Arc<NameService>,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// Monitors' probes; gone once the driver has ended.
+    pub probes: Weak<Probes>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
 }
@@ -79,6 +86,7 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
+        .route("/v1/push", post(push::post))
         .route("/metrics", get(get_metrics))
         .with_state(admin)
 }
@@ -113,6 +121,12 @@ pub(crate) enum Failure {
     /// 400: the body is not `{"name": NAME, "type": TYPE}`, or these are none.
     #[error("{0}")]
     Question(String),
+    /// 400: the body is no report.
+    #[error("{0}")]
+    Report(String),
+    /// 404: the report is about a monitor that takes none, or is not here.
+    #[error("{0}")]
+    NoSuchMonitor(String),
     /// 421: the command is for another server.
     #[error("this is {this}, not {asked}: give the command on {asked} itself")]
     Elsewhere {
@@ -133,7 +147,8 @@ impl IntoResponse for Failure {
         let code = match &self {
             Self::Driver(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Question(_) | Self::Report(_) => StatusCode::BAD_REQUEST,
+            Self::NoSuchMonitor(_) => StatusCode::NOT_FOUND,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
         };
         (code, Json(ErrorBody { error: self.to_string() })).into_response()

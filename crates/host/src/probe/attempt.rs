@@ -3,7 +3,7 @@
 //!
 //! Deliberately not here: what is tried (a file for each protocol), when (`super`).
 
-use std::{future::Future, io, pin::Pin, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::Pin, time::Duration};
 
 use model::{
     config::ProbeKind,
@@ -11,7 +11,10 @@ use model::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::{greeting, http, tcp};
+use super::{
+    disk, dns, exec, file, greeting, grpc, http, icmp, kept::Kept, ldap, mysql, nfs, ntp, postgresql, process, redis,
+    smb, systemd, tcp, wire::Wire,
+};
 
 /// How an attempt ended, and what remains to be said to the server.
 pub(super) struct Ended {
@@ -37,7 +40,8 @@ impl Ended {
 
 fn verdict(result: Result<Option<Warning>, Failed>) -> ProbeResult {
     match result {
-        Ok(_) => ProbeResult::Success,
+        Ok(None) => ProbeResult::Success,
+        Ok(Some(warning)) => ProbeResult::Degraded(warning.into()),
         Err(failed) => ProbeResult::Failure(failed.reason.into()),
     }
 }
@@ -46,13 +50,69 @@ fn verdict(result: Result<Option<Warning>, Failed>) -> ProbeResult {
 pub(super) type Warning = String;
 
 /// Tries once, within the order's timeout.
-pub(super) async fn attempt(order: &ProbeOrder) -> Ended {
+pub(super) async fn attempt(order: &ProbeOrder, kept: &mut Kept) -> Ended {
     let deadline = Deadline::after(order.timeout);
-    match &order.kind {
-        ProbeKind::Tcp(probe) => tcp::run(order, probe, deadline).await,
-        ProbeKind::Http(probe) => http::run(order, probe, deadline).await,
-        ProbeKind::Greeting(probe) => greeting::run(order, probe, deadline).await,
+    let target = order.port.map(|port| SocketAddr::new(order.target, port));
+    let unwarned = |result: Result<(), Failed>| Ended::now(result.map(|()| None));
+    match (&order.kind, target) {
+        (ProbeKind::Http(probe), _) => http::run(order, probe, deadline).await,
+        (ProbeKind::Grpc(probe), _) => grpc::run(order, probe, deadline).await,
+        (ProbeKind::Dns(probe), Some(target)) => dns::run(order, target, probe, deadline).await,
+        (ProbeKind::Ntp { max_stratum }, Some(target)) => unwarned(ntp::run(target, *max_stratum, deadline).await),
+        (ProbeKind::Icmp, _) => unwarned(icmp::run(order.target, deadline).await),
+        (ProbeKind::Exec(probe), _) => Ended::now(exec::attempt(order, probe, kept).await),
+        (ProbeKind::Systemd { unit }, _) => Ended::now(systemd::attempt(order, unit, kept).await),
+        (ProbeKind::Process(probe), _) => unwarned(process::attempt(probe, deadline, kept).await),
+        (ProbeKind::Disk(probe), _) => Ended::now(disk::attempt(probe, deadline, kept).await),
+        (ProbeKind::File(probe), _) => Ended::now(file::attempt(probe, deadline, kept).await),
+        (ProbeKind::Dns(_) | ProbeKind::Ntp { .. }, None) => unwarned(Err(Failed::lost("no port"))),
+        (ProbeKind::Push(_), _) => unwarned(Err(Failed::lost("only the service itself can report"))),
+        (
+            ProbeKind::Tcp(_)
+            | ProbeKind::Greeting(_)
+            | ProbeKind::Ldap(_)
+            | ProbeKind::Mysql(_)
+            | ProbeKind::Postgresql(_)
+            | ProbeKind::Redis(_)
+            | ProbeKind::Smb
+            | ProbeKind::Nfs { .. },
+            _,
+        ) => converse(order, deadline).await,
     }
+}
+
+/// Connects by TCP, has the protocol's conversation, and says goodbye.
+async fn converse(order: &ProbeOrder, deadline: Deadline) -> Ended {
+    let mut wire = match Wire::open(order, order.kind.tls(), deadline).await {
+        Ok(wire) => wire,
+        Err(failed) => return Ended::now(Err(failed)),
+    };
+    let (result, goodbye): (_, &'static [u8]) = match &order.kind {
+        ProbeKind::Tcp(probe) => (tcp::converse(&mut wire, probe).await, b""),
+        ProbeKind::Greeting(probe) => greeting::converse(&mut wire, probe).await,
+        ProbeKind::Ldap(tls) => (ldap::converse(&mut wire, tls.as_ref()).await, ldap::GOODBYE),
+        ProbeKind::Mysql(probe) => (mysql::converse(&mut wire, probe).await, mysql::GOODBYE),
+        ProbeKind::Postgresql(probe) => match postgresql::converse(&mut wire, probe).await {
+            Ok(true) => (Ok(()), postgresql::GOODBYE),
+            // Who was not let in just goes.
+            other => (other.map(drop), b""),
+        },
+        ProbeKind::Redis(_) => (redis::converse(&mut wire).await, redis::GOODBYE),
+        ProbeKind::Smb => (smb::converse(&mut wire).await, smb::GOODBYE),
+        ProbeKind::Nfs { version } => (nfs::converse(&mut wire, *version).await, nfs::GOODBYE),
+        ProbeKind::Http(_)
+        | ProbeKind::Grpc(_)
+        | ProbeKind::Dns(_)
+        | ProbeKind::Ntp { .. }
+        | ProbeKind::Icmp
+        | ProbeKind::Exec(_)
+        | ProbeKind::Systemd { .. }
+        | ProbeKind::Process(_)
+        | ProbeKind::Disk(_)
+        | ProbeKind::File(_)
+        | ProbeKind::Push(_) => (Err(Failed::said("no conversation")), b""),
+    };
+    wire.end(result, goodbye)
 }
 
 /// When an attempt has to be over, and how long it may take in all.

@@ -2,6 +2,7 @@
 
 /// Tags used here.
 pub(super) const INTEGER: u8 = 0x02;
+pub(super) const ENUMERATED: u8 = 0x0a;
 pub(super) const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;

@@ -3,37 +3,35 @@
 //! One shape: banner, a request that changes nothing, TLS where it is asked for, a polite end. The protocols' own files
 //! have their words.
 
-use model::{
-    config::probe::{GreetingProbe, Protocol, Tls, TlsStart},
-    report::ProbeOrder,
-};
+use model::config::probe::{GreetingProbe, Protocol, Tls, TlsStart};
 
 use super::{
-    attempt::{Deadline, Ended, Failed, quoted},
+    attempt::{Failed, quoted},
     ftp, imap, nntp, pop3, smtp, ssh, telnet,
     wire::Wire,
 };
 
-pub(super) async fn run(order: &ProbeOrder, probe: &GreetingProbe, deadline: Deadline) -> Ended {
-    let mut wire = match Wire::open(order, probe.tls.as_ref(), deadline).await {
-        Ok(wire) => wire,
-        Err(failed) => return Ended::now(Err(failed)),
-    };
-    let (result, goodbye) = match probe.protocol {
-        Protocol::Smtp => (smtp::converse(&mut wire, probe).await, smtp::GOODBYE),
-        Protocol::Ftp => (ftp::converse(&mut wire, probe).await, ftp::GOODBYE),
-        Protocol::Telnet => (telnet::converse(&mut wire, probe).await, telnet::GOODBYE),
-        Protocol::Imap => (imap::converse(&mut wire, probe).await, imap::GOODBYE),
-        Protocol::Pop3 => (pop3::converse(&mut wire, probe).await, pop3::GOODBYE),
-        Protocol::Nntp => (nntp::converse(&mut wire, probe).await, nntp::GOODBYE),
-        Protocol::Ssh => (ssh::converse(&mut wire, probe).await, ssh::GOODBYE),
-    };
-    wire.end(result, goodbye)
+/// The conversation, and the goodbye that ends it.
+pub(super) async fn converse(wire: &mut Wire, probe: &GreetingProbe) -> (Result<(), Failed>, &'static [u8]) {
+    match probe.protocol {
+        Protocol::Smtp => (smtp::converse(wire, probe).await, smtp::GOODBYE),
+        Protocol::Ftp => (ftp::converse(wire, probe).await, ftp::GOODBYE),
+        Protocol::Telnet => (telnet::converse(wire, probe).await, telnet::GOODBYE),
+        Protocol::Imap => (imap::converse(wire, probe).await, imap::GOODBYE),
+        Protocol::Pop3 => (pop3::converse(wire, probe).await, pop3::GOODBYE),
+        Protocol::Nntp => (nntp::converse(wire, probe).await, nntp::GOODBYE),
+        Protocol::Ssh => (ssh::converse(wire, probe).await, ssh::GOODBYE),
+    }
 }
 
 /// TLS that begins after a request for it.
 pub(super) fn starttls(probe: &GreetingProbe) -> Option<&Tls> {
-    probe.tls.as_ref().filter(|tls| tls.start == TlsStart::StartTls)
+    asked_for(probe.tls.as_ref())
+}
+
+/// The same, of any protocol.
+pub(super) fn asked_for(tls: Option<&Tls>) -> Option<&Tls> {
+    tls.filter(|tls| tls.start == TlsStart::StartTls)
 }
 
 /// What the operator wants to find in the greeting.

@@ -1,4 +1,4 @@
-//! Probes of service monitors: tokio tasks, one for each monitor.
+//! Probes of service monitors: tokio tasks, one for each monitor; a file for each protocol.
 //!
 //! [`Probes::set`] takes the whole set of orders; what is unchanged goes on undisturbed. The first probe starts at once
 //! (spread a little, so that a hundred monitors don't all knock together), the next one an interval after the *start* of
@@ -7,18 +7,39 @@
 //! Invariants: one probe at a time for each monitor, so a slow service is not asked more often than it answers. Every probe
 //! that began ends in one report, unless its order is withdrawn or it is begun anew by [`Probes::now`].
 //!
+//! Bounds: each attempt has one deadline for all that it does, each conversation a limit to what is read (`wire`), and what
+//! no deadline reaches, files and programs, a thread of its own for each monitor (`kept`).
+//!
 //! Deliberately not here: thresholds and verdicts; names (targets are addresses, so no resolver is in the way).
 
 mod attempt;
+mod datagram;
 mod der;
+mod disk;
+mod dns;
+mod exec;
+mod file;
 mod ftp;
 mod greeting;
+mod grpc;
 mod http;
+mod icmp;
 mod imap;
+mod kept;
+mod ldap;
+mod mysql;
+mod nfs;
 mod nntp;
+mod ntp;
 mod pop3;
+mod postgresql;
+mod process;
+mod push;
+mod redis;
+mod smb;
 mod smtp;
 mod ssh;
+mod systemd;
 mod tcp;
 mod telnet;
 mod tls;
@@ -32,16 +53,20 @@ use std::{
 
 use model::{
     MonitorId,
+    config::ProbeKind,
     report::{ProbeOrder, ProbeResult},
 };
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-use self::attempt::{Ended, Farewell, attempt};
+use self::{
+    attempt::{Ended, Farewell, attempt},
+    kept::Kept,
+};
 use crate::{Report, Sink, entropy};
 
 /// The first probe starts within this time, or within a tenth of the interval if that is less.
@@ -63,6 +88,8 @@ pub struct Probes {
 struct Running {
     order: watch::Sender<ProbeOrder>,
     now: Arc<Notify>,
+    /// What the service reports by itself, where it does.
+    reports: Option<mpsc::Sender<ProbeResult>>,
     task: JoinHandle<()>,
 }
 
@@ -111,22 +138,59 @@ impl Probes {
         }
     }
 
+    /// A service reports how it is.
+    ///
+    /// # Errors
+    /// There is no such monitor here, none that waits for reports, or too many wait already.
+    pub fn push(&self, monitor: &MonitorId, result: ProbeResult) -> Result<(), PushError> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let reports = running.get(monitor).ok_or(PushError::Unknown)?.reports.as_ref().ok_or(PushError::NotPushed)?;
+        reports.try_send(result).map_err(|_| PushError::Full)
+    }
+
     /// Aborts all. A result that is just being reported may still arrive.
     pub fn stop(&self) {
         self.set(BTreeMap::new());
     }
 
     fn begin(&self, monitor: MonitorId, order: ProbeOrder) -> Running {
+        let (now, sink, within) = (Arc::new(Notify::new()), self.sink.clone(), pushed_within(&order));
         let (sender, receiver) = watch::channel(order);
-        let now = Arc::new(Notify::new());
-        let task = self.runtime.spawn(probe(monitor, receiver, now.clone(), self.sink.clone()));
-        Running { order: sender, now, task }
+        let (reports, task) = match within {
+            Some(within) => {
+                let (reports, waiting) = mpsc::channel(push::DEPTH);
+                (Some(reports), self.runtime.spawn(push::run(monitor, within, waiting, sink)))
+            }
+            None => (None, self.runtime.spawn(probe(monitor, receiver, now.clone(), sink))),
+        };
+        Running { order: sender, now, reports, task }
     }
 }
 
 impl std::fmt::Debug for Probes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Probes").finish_non_exhaustive()
+    }
+}
+
+/// Why a service's report was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PushError {
+    /// There is no such monitor on this server.
+    #[error("no such monitor runs on this server")]
+    Unknown,
+    /// The monitor tries the service itself.
+    #[error("this monitor is not of type \"push\"")]
+    NotPushed,
+    /// Reports come faster than they are dealt with.
+    #[error("too many reports wait")]
+    Full,
+}
+
+fn pushed_within(order: &ProbeOrder) -> Option<Duration> {
+    match &order.kind {
+        ProbeKind::Push(probe) => Some(probe.within),
+        _ => None,
     }
 }
 
@@ -138,15 +202,16 @@ fn same_target(a: &ProbeOrder, b: &ProbeOrder) -> bool {
 async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news: Arc<Notify>, sink: Sink) {
     let first = FIRST_WITHIN.min(order.borrow().interval / 10);
     sleep_until(Instant::now() + spread(first)).await;
+    let mut kept = Kept::default();
     loop {
         let mut began = Instant::now();
         let now = order.borrow_and_update().clone();
         let Ended { result, farewell: leftover } = tokio::select! {
-            ended = attempt(&now) => ended,
+            ended = attempt(&now, &mut kept) => ended,
             // Begun anew only once, so that a flood of news cannot keep it from its end.
             () = news.notified() => {
                 began = Instant::now();
-                attempt(&now).await
+                attempt(&now, &mut kept).await
             }
         };
         sink(Report::Probe { monitor: monitor.clone(), result });
@@ -154,6 +219,7 @@ async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news:
             tokio::select! {
                 goes_on = wait_for_next(began, &mut order) => goes_on,
                 () = news.notified() => true,
+                () = kept.news() => true,
             }
         };
         tokio::pin!(waiting);
@@ -204,7 +270,7 @@ async fn farewell(leftover: Option<Farewell>) {
 
 /// Tries once, out of any turn, and reports to nobody.
 pub async fn once(order: &ProbeOrder) -> ProbeResult {
-    let ended = attempt(order).await;
+    let ended = attempt(order, &mut Kept::default()).await;
     farewell(ended.farewell).await;
     ended.result
 }

@@ -1,23 +1,13 @@
 //! The TCP probe: connects, may say something and wait for an answer, and closes in peace.
 
-use model::{config::probe::TcpProbe, report::ProbeOrder};
+use model::config::probe::TcpProbe;
 
 use super::{
-    attempt::{Deadline, Ended, Failed, quoted},
+    attempt::{Failed, quoted},
     wire::Wire,
 };
 
-pub(super) async fn run(order: &ProbeOrder, probe: &TcpProbe, deadline: Deadline) -> Ended {
-    match Wire::open(order, probe.tls.as_ref(), deadline).await {
-        Ok(mut wire) => {
-            let result = converse(&mut wire, probe).await;
-            wire.end(result, b"")
-        }
-        Err(failed) => Ended::now(Err(failed)),
-    }
-}
-
-async fn converse(wire: &mut Wire, probe: &TcpProbe) -> Result<(), Failed> {
+pub(super) async fn converse(wire: &mut Wire, probe: &TcpProbe) -> Result<(), Failed> {
     if let Some(send) = &probe.send {
         wire.say(send.as_bytes()).await?;
     }

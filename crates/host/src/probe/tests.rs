@@ -8,7 +8,7 @@ use std::{
 
 use model::{
     VirtualHostName,
-    config::probe::{HttpProbe, ProbeKind, TcpProbe},
+    config::probe::{ExecProbe, HttpProbe, ProbeKind, ProcessProbe, PushProbe, TcpProbe},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -70,7 +70,7 @@ fn ask(probe: HttpProbe, answer: impl AsRef<[u8]> + Send + 'static) -> (ProbeRes
             let _ = stream.write_all(answer.as_ref()).await;
             String::from_utf8(request).unwrap()
         });
-        let Ended { result, farewell: leftover } = attempt(&order).await;
+        let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
         farewell(leftover).await;
         (result, server.await.unwrap())
     })
@@ -127,7 +127,7 @@ fn a_closed_port_is_refused() {
         // Bound and not listening: nobody else can get the port meanwhile.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        attempt(&order(socket.local_addr().unwrap(), tcp())).await.result
+        attempt(&order(socket.local_addr().unwrap(), tcp()), &mut Kept::default()).await.result
     });
     assert_eq!(result, failure("connection refused"));
 }
@@ -138,7 +138,7 @@ fn a_service_that_hangs_fails_after_the_timeout() {
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let mut order = order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)));
         order.timeout = Duration::from_millis(150);
-        attempt(&order).await.result
+        attempt(&order, &mut Kept::default()).await.result
     });
     assert_eq!(result, failure("answer took longer than 150ms"));
 }
@@ -154,7 +154,7 @@ fn a_full_accept_queue_fails_after_the_timeout() {
         let mut held = Vec::new();
         // A backlog of one takes two connections; what comes then waits.
         for _ in 0..8 {
-            let Ended { result, farewell: leftover } = attempt(&order).await;
+            let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
             held.push(leftover);
             if result != ProbeResult::Success {
                 return result;
@@ -176,7 +176,7 @@ fn a_tcp_probe_ends_with_a_fin_even_if_the_server_speaks_first() {
             // The end of the stream, not a reset.
             stream.read(&mut [0; 16]).await.unwrap()
         });
-        let Ended { result, farewell: leftover } = attempt(&order).await;
+        let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
         assert_eq!(result, ProbeResult::Success);
         farewell(leftover).await;
         assert_eq!(server.await.unwrap(), 0);
@@ -302,4 +302,70 @@ fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
     drop(probes);
     drop(runtime);
     assert_eq!(results.try_iter().count(), 0, "one result for each, none for the one that was broken off");
+}
+
+#[test]
+fn a_process_end_is_seen_without_waiting_for_the_interval() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    std::fs::write(&file, format!("{}\n", child.id())).unwrap();
+    let kind = ProbeKind::Process(ProcessProbe { pid_file: Some(file.as_path().into()), name: Some("sleep".into()) });
+    let rare =
+        ProbeOrder { interval: Duration::from_secs(3600), port: None, ..order(([127, 0, 0, 1], 1).into(), kind) };
+    probes.set(BTreeMap::from([(monitor("process"), rare)]));
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("process"), ProbeResult::Success));
+    child.kill().unwrap();
+    // It has ended although nobody has waited for it yet.
+    let reason = format!("process {} of {} has ended", child.id(), file.display());
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("process"), failure(&reason)));
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_service_reports_by_itself_or_is_missed() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let pushed = |within| ProbeKind::Push(PushProbe { within });
+    let here = ([127, 0, 0, 1], 1).into();
+    let orders =
+        |within| BTreeMap::from([(monitor("push"), order(here, pushed(within))), (monitor("tcp"), order(here, tcp()))]);
+    probes.set(orders(LONG * 10));
+    let next = || loop {
+        let (id, result) = results.recv_timeout(LONG).unwrap();
+        if id == monitor("push") {
+            return result;
+        }
+    };
+    for result in [ProbeResult::Success, ProbeResult::Degraded("tape full".into()), failure("no tape")] {
+        assert_eq!(probes.push(&monitor("push"), result.clone()), Ok(()));
+        assert_eq!(next(), result);
+    }
+    assert_eq!(probes.push(&monitor("none"), ProbeResult::Success), Err(PushError::Unknown));
+    assert_eq!(probes.push(&monitor("tcp"), ProbeResult::Success), Err(PushError::NotPushed));
+    probes.set(orders(Duration::from_millis(50)));
+    assert_eq!(next(), failure("nothing was reported within 50ms"));
+    assert_eq!(probes.push(&monitor("push"), ProbeResult::Success), Ok(()));
+    assert!((0..100).any(|_| next() == ProbeResult::Success));
+}
+
+#[test]
+fn a_program_is_killed_at_its_limit_and_runs_once_at_a_time() {
+    let runtime = runtime();
+    let shell = |text: &str| {
+        let arguments = vec!["-c".into(), text.into()];
+        let kind = ProbeKind::Exec(ExecProbe { program: "/bin/sh".into(), arguments, user: None });
+        ProbeOrder { port: None, timeout: Duration::from_millis(200), ..order(([127, 0, 0, 1], 1).into(), kind) }
+    };
+    let result = runtime.block_on(async { attempt(&shell("sleep 600"), &mut Kept::default()).await.result });
+    assert_eq!(result, failure("killed at its time limit"));
+    let well = ProbeOrder { timeout: LONG, ..shell("echo fine") };
+    let mut kept = Kept::default();
+    let results =
+        runtime.block_on(async { [attempt(&well, &mut kept).await.result, attempt(&well, &mut kept).await.result] });
+    assert_eq!(results, [ProbeResult::Success, ProbeResult::Success]);
 }

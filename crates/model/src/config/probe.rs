@@ -3,7 +3,7 @@
 //! Invariant: whatever is in these types was found possible when the configuration was read: expressions compile, names
 //! are names. Deliberately not here: how any of it is tried (`host::probe`), and what follows from it (`cluster`).
 
-use std::{cmp::Ordering, fmt, path::Path, sync::Arc};
+use std::{cmp::Ordering, fmt, path::Path, sync::Arc, time::Duration};
 
 use regex_lite::Regex;
 
@@ -16,9 +16,75 @@ pub enum ProbeKind {
     Http(HttpProbe),
     /// Talks to a server that begins with a greeting.
     Greeting(GreetingProbe),
+    /// Asks a question.
+    Dns(DnsProbe),
+    /// Searches for the root DSE.
+    Ldap(Option<Tls>),
+    /// Logs in, and pings.
+    Mysql(DatabaseProbe),
+    /// Starts up.
+    Postgresql(DatabaseProbe),
+    /// PING.
+    Redis(Option<Tls>),
+    /// Asks for a service's health.
+    Grpc(GrpcProbe),
+    /// Echo.
+    Icmp,
+    /// Asks for the time.
+    Ntp {
+        /// A server further from a clock than this is not well, 1 to 15. Default 15.
+        max_stratum: u8,
+    },
+    /// Negotiates.
+    Smb,
+    /// Calls the procedure that does nothing.
+    Nfs {
+        /// 2 to 4. Default 4.
+        version: u8,
+    },
+    /// Runs a program, and heeds its exit code.
+    Exec(ExecProbe),
+    /// Looks for a process.
+    Process(ProcessProbe),
+    /// Asks for the state of a unit.
+    Systemd {
+        /// With its ending.
+        unit: Arc<str>,
+    },
+    /// Looks how much is free.
+    Disk(DiskProbe),
+    /// Reads what somebody else has written.
+    File(FileProbe),
+    /// Waits for the service to report.
+    Push(PushProbe),
 }
 
 impl ProbeKind {
+    /// TLS that it is within, or asks for.
+    pub const fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Tcp(TcpProbe { tls, .. })
+            | Self::Http(HttpProbe { tls, .. })
+            | Self::Greeting(GreetingProbe { tls, .. })
+            | Self::Ldap(tls)
+            | Self::Mysql(DatabaseProbe { tls, .. })
+            | Self::Postgresql(DatabaseProbe { tls, .. })
+            | Self::Redis(tls)
+            | Self::Grpc(GrpcProbe { tls, .. }) => tls.as_ref(),
+            Self::Dns(_)
+            | Self::Icmp
+            | Self::Ntp { .. }
+            | Self::Smb
+            | Self::Nfs { .. }
+            | Self::Exec(_)
+            | Self::Process(_)
+            | Self::Systemd { .. }
+            | Self::Disk(_)
+            | Self::File(_)
+            | Self::Push(_) => None,
+        }
+    }
+
     /// The word of the configuration's `type`.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -26,6 +92,22 @@ impl ProbeKind {
             Self::Http(HttpProbe { tls: None, .. }) => "http",
             Self::Http(HttpProbe { tls: Some(_), .. }) => "https",
             Self::Greeting(probe) => probe.protocol.word(),
+            Self::Dns(_) => "dns",
+            Self::Ldap(_) => "ldap",
+            Self::Mysql(_) => "mysql",
+            Self::Postgresql(_) => "postgresql",
+            Self::Redis(_) => "redis",
+            Self::Grpc(_) => "grpc",
+            Self::Icmp => "icmp",
+            Self::Ntp { .. } => "ntp",
+            Self::Smb => "smb",
+            Self::Nfs { .. } => "nfs",
+            Self::Exec(_) => "exec",
+            Self::Process(_) => "process",
+            Self::Systemd { .. } => "systemd",
+            Self::Disk(_) => "disk",
+            Self::File(_) => "file",
+            Self::Push(_) => "push",
         }
     }
 }
@@ -157,6 +239,147 @@ impl Protocol {
             Self::Ssh => "ssh",
         }
     }
+}
+
+/// `type = "dns"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DnsProbe {
+    /// The name asked for.
+    pub query: Arc<str>,
+    /// Default A.
+    pub record_type: RecordType,
+    /// What the answer must have, each; none: any record of the type.
+    pub answer: Vec<Arc<str>>,
+    /// Whether it is asked by TCP at once.
+    pub tcp: bool,
+}
+
+/// `record-type` of a DNS monitor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs, reason = "RFC 1035, RFC 2782, RFC 3596 say what they are")]
+pub enum RecordType {
+    A,
+    Aaaa,
+    Cname,
+    Mx,
+    Ns,
+    Ptr,
+    Soa,
+    Srv,
+    Txt,
+}
+
+impl RecordType {
+    /// All of them, as the configuration calls them.
+    pub const ALL: [(&'static str, Self); 9] = [
+        ("A", Self::A),
+        ("AAAA", Self::Aaaa),
+        ("CNAME", Self::Cname),
+        ("MX", Self::Mx),
+        ("NS", Self::Ns),
+        ("PTR", Self::Ptr),
+        ("SOA", Self::Soa),
+        ("SRV", Self::Srv),
+        ("TXT", Self::Txt),
+    ];
+
+    /// As zone files call it.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, other)| *other == self).map_or("", |(word, _)| word)
+    }
+
+    /// As it goes over the wire.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::A => 1,
+            Self::Ns => 2,
+            Self::Cname => 5,
+            Self::Soa => 6,
+            Self::Ptr => 12,
+            Self::Mx => 15,
+            Self::Txt => 16,
+            Self::Aaaa => 28,
+            Self::Srv => 33,
+        }
+    }
+}
+
+/// `type = "mysql"` and `type = "postgresql"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DatabaseProbe {
+    /// Who logs in, without a password, and must be let in; none: to be turned away is as good.
+    pub user: Option<Arc<str>>,
+    /// The database used.
+    pub database: Option<Arc<str>>,
+    /// Asked for within the protocol, where it is.
+    pub tls: Option<Tls>,
+}
+
+/// `type = "grpc"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct GrpcProbe {
+    /// Whose health is asked for; none: the server's as a whole.
+    pub service: Option<Arc<str>>,
+    /// From the first byte on, where it is.
+    pub tls: Option<Tls>,
+}
+
+/// `type = "exec"`: a program that ends as Nagios' plugins do: 0 well, 1 warning, 2 critical, 3 unknown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ExecProbe {
+    /// An absolute path. No shell is between.
+    pub program: Arc<str>,
+    /// `{address}` in them is what is monitored.
+    pub arguments: Vec<Arc<str>>,
+    /// As whom it runs. Default: `nobody` where the daemon is root, else the daemon's own user.
+    pub user: Option<Arc<str>>,
+}
+
+/// `type = "process"`; one of the two at least.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ProcessProbe {
+    /// A file with the process' number.
+    pub pid_file: Option<Arc<Path>>,
+    /// What its program is called.
+    pub name: Option<Arc<str>>,
+}
+
+/// `type = "disk"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DiskProbe {
+    /// Somewhere in the file system.
+    pub path: Arc<Path>,
+    /// With less free space for ordinary users it is down.
+    pub min_free: Space,
+    /// With less it is degraded.
+    pub warn_free: Option<Space>,
+}
+
+/// Space of a file system.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Space {
+    /// Part of the whole, 0 to 100.
+    Percent(u8),
+    /// Bytes.
+    Bytes(u64),
+}
+
+/// `type = "file"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FileProbe {
+    /// The file; its first 4 KiB count.
+    pub path: Arc<Path>,
+    /// What must be found in it. Without it the first word counts: `up`, `degraded` or `down`.
+    pub expect: Option<Pattern>,
+    /// What was written longer ago says nothing: then it is down.
+    pub max_age: Option<Duration>,
+}
+
+/// `type = "push"`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PushProbe {
+    /// A service that has reported nothing for so long is down. 1 s to 24 h.
+    pub within: Duration,
 }
 
 /// TLS of a monitor.

@@ -25,6 +25,16 @@ pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>, section: &str, wh
     }
     for element in value.list("{ type = \"tcp\", port = 80 }").unwrap_or_default() {
         let Some(fields) = fields(&element) else { continue };
+        let word = element.text_of("type").unwrap_or_default();
+        if section == "endpoint" && probes::find(word).is_some_and(probes::ProbeType::is_local) {
+            fields.refuse(
+                "type",
+                format!(
+                    "a monitor of type \"{word}\" looks at the server that it runs on, and an endpoint is elsewhere"
+                ),
+                "monitor the endpoint over the network, or by a program (`type = \"exec\"`)",
+            );
+        }
         let Some(monitor) = monitor(&fields) else { continue };
         let name = fields.get("name");
         let place = name.as_ref().map_or_else(|| fields.place(), Value::span);
@@ -43,10 +53,13 @@ pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>, section: &str, wh
 
 fn monitor(fields: &Fields<'_>) -> Option<Monitor> {
     let found = fields.require("type", "type = \"tcp\"").and_then(|value| probes::of(&value));
-    if let (None, Some(port)) = (found, fields.get("port")) {
+    if found.is_none()
+        && let Some(port) = fields.get("port")
+    {
         port.integer(1..=u16::MAX);
     }
     let target = found.and_then(|found| found.read(fields));
+    let usual = found.map_or(2, probes::ProbeType::usual_count);
     let interval = duration(fields, "interval", SHORTEST..=LONGEST, Duration::from_secs(1));
     let least = interval.unwrap_or(LONGEST);
     let recheck = duration(fields, "recheck", SHORTEST..=LONGEST, (least / 10).max(SHORTEST));
@@ -68,7 +81,7 @@ fn monitor(fields: &Fields<'_>) -> Option<Monitor> {
     if let Some(severity) = fields.get("severity") {
         severity_is_failover(&severity);
     }
-    let count = |name| fields.get(name).map_or(Some(2), |value| value.integer(1..=100));
+    let count = |name| fields.get(name).map_or(Some(usual), |value| value.integer(1..=100));
     let (rise, fall) = (count("rise"), count("fall"));
     let priority = fields.get("priority").map_or(Some(0), |value| value.integer(0..=u8::MAX));
     // Even where another field is wrong, the name is known: it may clash with the next monitor's.

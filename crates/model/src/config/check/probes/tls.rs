@@ -18,7 +18,9 @@ pub(super) enum Ways {
     Always,
     /// From the first byte on, or not at all.
     Implicit,
-    /// Also after a request for it.
+    /// After a request for it, or not at all.
+    Within,
+    /// Both.
     Either,
 }
 
@@ -30,7 +32,11 @@ pub(super) fn read(ways: Ways, fields: &Fields<'_>) -> Option<Option<Tls>> {
                 fields.refuse(
                     name,
                     format!("`{name}` means nothing without TLS"),
-                    "remove it, or write `tls = \"implicit\"`",
+                    if matches!(ways, Ways::Within) {
+                        "remove it, or write `tls = \"starttls\"`"
+                    } else {
+                        "remove it, or write `tls = \"implicit\"`"
+                    },
                 );
             }
         }
@@ -64,6 +70,7 @@ fn start(ways: Ways, fields: &Fields<'_>) -> Option<Option<TlsStart>> {
         Ways::Never => return Some(None),
         Ways::Always => return Some(Some(TlsStart::Implicit)),
         Ways::Implicit => &CHOICES[..2],
+        Ways::Within => &CHOICES[1..],
         Ways::Either => &CHOICES[..],
     };
     fields.get("tls").map_or(Some(None), |value| value.choice(choices))
