@@ -223,7 +223,7 @@ impl Dispatcher {
     fn begin(&mut self, Waiting { task, since, .. }: Waiting) {
         let (sink, queue, end) = (self.sink.clone(), self.queue.clone(), self.end.clone());
         let id = task.id.clone();
-        let run = move || {
+        let whole = move || {
             let from = if task.id.moment == HookMoment::BeforeTake { since } else { Instant::now() };
             let call = Call {
                 program: &task.hook.program,
@@ -232,12 +232,12 @@ impl Dispatcher {
                 environment: &task.environment,
                 document: &task.document,
             };
-            run::run(&call, from + task.hook.timeout, &end, |done| {
+            run(&call, from + task.hook.timeout, &end, |done| {
                 sink(Report::Hook { id: task.id.clone(), report: done.report });
             });
             let _ended = queue.send(Message::Over(task.id.virtual_host));
         };
-        if let Err(error) = thread::Builder::new().name("standin-hook".into()).spawn(run) {
+        if let Err(error) = thread::Builder::new().name("standin-hook".into()).spawn(whole) {
             let report = HookReport::without_run(HookOutcome::NotRun, format!("not run: no thread: {error}"));
             self.over(&id.virtual_host);
             (self.sink)(Report::Hook { id, report });

@@ -38,7 +38,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(pidfd: OwnedFd, what: String) -> io::Result<Self> {
-        Ok(Self { fd: AsyncFd::with_interest(pidfd, Interest::READABLE)?, what })
+        Ok(Self { fd: AsyncFd::register_with_interest(pidfd, Interest::READABLE)?, what })
     }
 
     fn has_ended(&self) -> bool {

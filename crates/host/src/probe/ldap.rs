@@ -74,7 +74,7 @@ async fn result(wire: &mut Wire, wanted: u8, what: &str) -> Result<(u8, String),
 async fn message(wire: &mut Wire, what: &str) -> Result<Vec<u8>, Failed> {
     let head = wire.bytes(2, what).await?;
     let length = match head[..] {
-        [SEQUENCE, length @ ..0x80] => length.into(),
+        [SEQUENCE, length @ ..=0x7f] => length.into(),
         [SEQUENCE, long @ 0x81..=0x84] => {
             let digits = wire.bytes(usize::from(long & 0x7f), what).await?;
             digits.iter().fold(0, |sum: usize, digit| sum << 8 | usize::from(*digit))
