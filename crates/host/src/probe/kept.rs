@@ -38,7 +38,9 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(pidfd: OwnedFd, what: String) -> io::Result<Self> {
-        Ok(Self { fd: AsyncFd::register_with_interest(pidfd, Interest::READABLE)?, what })
+        // SAFETY: an `OwnedFd` is one open descriptor until it is dropped, and the `AsyncFd` owns it.
+        let fd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
+        Ok(Self { fd, what })
     }
 
     fn has_ended(&self) -> bool {
