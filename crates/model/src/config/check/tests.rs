@@ -324,7 +324,7 @@ ttl = "5s"
     15 | type = "htttp"
        |        ^^^^^^^
        |
-       = help: did you mean "http"? possible here: tcp, http, https, smtp, ftp, telnet, imap, pop3, nntp, ssh
+       = help: did you mean "http"? possible here: tcp, http, https, smtp, ftp, telnet, imap, pop3, nntp, ssh, dns, ldap, mysql, postgresql, redis, grpc, icmp, ntp, smb, nfs, exec, process, systemd, disk, file, push
 
     cluster.toml:16:8: `port` must be 1 to 65535, not 0
        |
@@ -877,7 +877,7 @@ fn monitors_are_checked() {
     20 | path = "/"
        | ^^^^
        |
-       = help: remove it; it belongs to the types "http", "https"
+       = help: remove it; it belongs to the types "http", "https", "disk", "file"
 
     cluster.toml:23:8: "health" is not the path of a request
        |
