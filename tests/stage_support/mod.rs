@@ -65,9 +65,10 @@ pub(crate) fn set(directory: &Path, cluster: &str, servers: &[(&str, &str, &str)
 
 /// The same with another zone template.
 pub(crate) fn set_with(directory: &Path, cluster: &str, template: &str, servers: &[(&str, &str, &str)]) -> Stage {
-    let program = Path::new(env!("CARGO_BIN_EXE_standin"));
+    // A bench names another build.
+    let program = env::var_os("STANDIN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_standin").into(), PathBuf::from);
     let templates = &[("lb.zone", template)];
-    Stage::set(&Play { program, directory, cluster, templates, servers }).expect("a stage")
+    Stage::set(&Play { program: &program, directory, cluster, templates, servers }).expect("a stage")
 }
 
 /// The three servers of the example, all started and settled, with the cluster file `cluster`.
