@@ -106,11 +106,12 @@ impl<'p> Place<'p> {
         fs::create_dir_all(folder.join("news")).expect("a folder");
         let user = if root() { "nobody".to_owned() } else { me("-u") };
         let (telnetd, snntpd) = (find("telnetd"), find("snntpd.bin"));
+        // What it has to complain of must not go to the client.
+        let news = write(&folder, "nntp", &format!("exec {} 2>/dev/null\n", snntpd.display()));
         let config = format!(
             "127.0.0.1:{telnet} stream tcp nowait {user} {telnetd} telnetd --exec-login=/bin/cat\n\
-             127.0.0.1:{nntp} stream tcp nowait {user} {snntpd} snntpd\n",
+             127.0.0.1:{nntp} stream tcp nowait {user} /bin/sh sh {news}\n",
             telnetd = telnetd.display(),
-            snntpd = snntpd.display()
         );
         let file = write(&folder, "conf", &config);
         self.start_with("inetd", &["-i", &file], &folder, &[("SNROOT", &folder.join("news"))])

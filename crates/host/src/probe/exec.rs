@@ -60,7 +60,7 @@ fn judge(done: &Done) -> Result<Option<Warning>, Failed> {
         (_, Some(1)) => Ok(Some(said)),
         (_, Some(2)) => Err(Failed::lost(said)),
         (_, Some(3)) => Err(Failed::lost(format!("unknown: {said}"))),
-        (_, Some(code)) => Err(Failed::lost(format!("exit code {code}, 0 to 3 expected: {said}"))),
+        (_, Some(_)) => Err(Failed::lost(format!("{}, 0 to 3 expected", done.report.reason))),
         (
             HookOutcome::Succeeded
             | HookOutcome::Failed

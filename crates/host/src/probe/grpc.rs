@@ -107,13 +107,15 @@ async fn read(mut body: Incoming) -> Result<(Vec<u8>, HeaderMap), Failed> {
     Ok((answer, trailers))
 }
 
+/// hyper's error in plain words: what lies at the bottom of it.
 fn plain(error: &hyper::Error) -> Failed {
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(error) = inner.downcast_ref::<std::io::Error>() {
-            return Failed::lost(super::attempt::reason(error));
-        }
-        cause = inner.source();
+    let mut bottom: &dyn std::error::Error = error;
+    while let Some(cause) = bottom.source() {
+        bottom = cause;
     }
-    Failed::lost(format!("no HTTP/2: {error}"))
+    Failed::lost(match bottom.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::ConnectionReset => super::attempt::reason(error),
+        Some(_) => "connection closed before the answer was complete".to_owned(),
+        None => format!("the answer is not HTTP/2: {bottom}"),
+    })
 }

@@ -26,7 +26,8 @@ pub(super) async fn converse(wire: &mut Wire, version: u8) -> Result<(), Failed>
                 Some([0, ..]) => Ok(()),
                 Some([1, ..]) => Err(Failed::said("NFS is not served here")),
                 Some([2, low, high, ..]) => {
-                    Err(Failed::said(format!("NFS version {version} is not served, {low} to {high} are")))
+                    let served = if low == high { format!("{low} is") } else { format!("{low} to {high} are") };
+                    Err(Failed::said(format!("NFS version {version} is not served, {served}")))
                 }
                 Some([status, ..]) => Err(Failed::said(format!("RPC status {status}"))),
                 Some([]) | None => Err(not_rpc()),

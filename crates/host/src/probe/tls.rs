@@ -152,7 +152,9 @@ fn certificate(fault: &CertificateError) -> String {
             format!("certificate becomes valid in {}", span(seconds(not_before) - seconds(time)))
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            format!("certificate is not for {} but for {}", expected.to_str(), presented.join(", "))
+            // `DnsName("www.example.org")`, and the like.
+            let names: Vec<_> = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
+            format!("certificate is not for {} but for {}", expected.to_str(), names.join(", "))
         }
         CertificateError::UnknownIssuer => "certificate is signed by nobody who is trusted".to_owned(),
         other => format!("certificate refused: {other}"),
