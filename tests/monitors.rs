@@ -340,12 +340,13 @@ async fn with_faults(rows: &mut Rows, kind: &Kind, refused: u16) {
     rows.add(word, "closes at once", plain.clone(), start(Fault::HalfClosed(b"")).await, PATIENCE);
     let half = &kind.right[..kind.right.len() / 2];
     rows.add(word, "closes in the middle", plain.clone(), start(Fault::HalfClosed(half)).await, PATIENCE);
+    let speaks = if word == "http" { Fault::Answers } else { Fault::Says };
     for (number, wrong) in (1..).zip(kind.wrong) {
         let said = String::from_utf8_lossy(wrong);
         let first = said.lines().next().unwrap_or_default();
         let readable = first.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         let fault = if readable { format!("says {first:?}") } else { format!("wrong answer {number}") };
-        rows.add(word, &fault, plain.clone(), start(Fault::Says(wrong)).await, PATIENCE);
+        rows.add(word, &fault, plain.clone(), start(speaks(wrong)).await, PATIENCE);
     }
 }
 

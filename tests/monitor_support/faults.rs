@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Silent,
     /// Says this at once, and after each piece that it hears.
     Says(&'static [u8]),
+    /// Says this once it has heard something.
+    Answers(&'static [u8]),
     /// Says this, a byte each 100 ms.
     Drips(&'static [u8]),
     /// Says this at once, then ends its side and hears on.
@@ -45,6 +47,11 @@ async fn serve(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
         Fault::Silent => {}
         Fault::Says(text) => {
             stream.write_all(text).await?;
+            while stream.read(&mut heard).await? > 0 {
+                stream.write_all(text).await?;
+            }
+        }
+        Fault::Answers(text) => {
             while stream.read(&mut heard).await? > 0 {
                 stream.write_all(text).await?;
             }

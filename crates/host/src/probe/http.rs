@@ -16,7 +16,7 @@ use model::{
     config::probe::{HttpMethod, HttpProbe, Redirects},
     report::ProbeOrder,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{
     attempt::{Deadline, Ended, Failed, Farewell, Warning, quoted},
@@ -37,7 +37,7 @@ struct Exchange {
     location: Option<String>,
     body: Incoming,
     warning: Option<Warning>,
-    _driver: JoinSet<()>,
+    _driver: JoinSet<hyper::Result<()>>,
 }
 
 pub(super) async fn run(order: &ProbeOrder, probe: &HttpProbe, deadline: Deadline) -> Ended {
@@ -69,11 +69,13 @@ async fn ask(order: &ProbeOrder, probe: &HttpProbe, path: &str, deadline: Deadli
         let shaken = builder.max_buf_size(HEAD).handshake::<_, Empty<Bytes>>(TokioIo::new(wire.into_stream()));
         let (mut sender, connection) = shaken.await.map_err(|error| plain(&error))?;
         let mut driver = JoinSet::new();
-        driver.spawn(async move {
-            // Its errors come out at the request or the body.
-            let _ = connection.await;
-        });
-        let response = sender.send_request(request(probe, path, peer)?).await.map_err(|error| plain(&error))?;
+        driver.spawn(connection);
+        let response = match sender.send_request(request(probe, path, peer)?).await {
+            Ok(response) => response,
+            // The connection had ended before the request: its own end says why.
+            Err(error) if error.is_canceled() => return Err(ended(driver.join_next().await)),
+            Err(error) => return Err(plain(&error)),
+        };
         let location = response.headers().get(LOCATION).and_then(|there| there.to_str().ok()).map(str::to_owned);
         Ok(Exchange { status: response.status(), location, body: response.into_body(), warning, _driver: driver })
     };
@@ -205,6 +207,15 @@ impl Exchange {
 fn ranges(status: &[(u16, u16)]) -> String {
     let range = |(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     status.iter().map(range).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a connection ended that was to carry a request: whoever speaks before it is asked does not speak HTTP.
+fn ended(end: Option<Result<hyper::Result<()>, JoinError>>) -> Failed {
+    match end {
+        Some(Ok(Err(error))) if std::error::Error::source(&error).is_none() => Failed::lost("the answer is not HTTP"),
+        Some(Ok(Err(error))) => plain(&error),
+        Some(Ok(Ok(())) | Err(_)) | None => Failed::lost("connection closed before the answer was complete"),
+    }
 }
 
 /// hyper's error in plain words.

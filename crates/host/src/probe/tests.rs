@@ -122,6 +122,23 @@ fn broken_answers_are_named() {
 }
 
 #[test]
+fn who_speaks_before_it_is_asked_does_not_speak_http() {
+    let result = runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let order = order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)));
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+            let _gone = stream.read(&mut [0; 4096]).await;
+        });
+        let result = attempt(&order, &mut Kept::default()).await.result;
+        server.await.unwrap();
+        result
+    });
+    assert_eq!(result, failure("the answer is not HTTP"));
+}
+
+#[test]
 fn a_closed_port_is_refused() {
     let result = runtime().block_on(async {
         // Bound and not listening: nobody else can get the port meanwhile.
