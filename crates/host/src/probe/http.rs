@@ -72,8 +72,7 @@ async fn ask(order: &ProbeOrder, probe: &HttpProbe, path: &str, deadline: Deadli
         driver.spawn(connection);
         let response = match sender.send_request(request(probe, path, peer)?).await {
             Ok(response) => response,
-            // The connection had ended before the request: its own end says why.
-            Err(error) if error.is_canceled() => return Err(ended(driver.join_next().await)),
+            Err(error) if error.is_canceled() => return Err(unasked(&error, driver.join_next().await)),
             Err(error) => return Err(plain(&error)),
         };
         let location = response.headers().get(LOCATION).and_then(|there| there.to_str().ok()).map(str::to_owned);
@@ -209,12 +208,16 @@ fn ranges(status: &[(u16, u16)]) -> String {
     status.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
-/// Why a connection ended that was to carry a request: whoever speaks before it is asked does not speak HTTP.
-fn ended(end: Option<Result<hyper::Result<()>, JoinError>>) -> Failed {
-    match end {
-        Some(Ok(Err(error))) if std::error::Error::source(&error).is_none() => Failed::lost("the answer is not HTTP"),
-        Some(Ok(Err(error))) => plain(&error),
-        Some(Ok(Ok(())) | Err(_)) | None => Failed::lost("connection closed before the answer was complete"),
+/// Why a connection ended before it had carried the request, as the request or the connection itself knows: whoever speaks
+/// before it is asked does not speak HTTP.
+fn unasked(error: &hyper::Error, end: Option<Result<hyper::Result<()>, JoinError>>) -> Failed {
+    let end = end.and_then(Result::ok).and_then(Result::err);
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>()).or(end.as_ref());
+    match cause {
+        Some(cause) if std::error::Error::source(cause).is_some() => plain(cause),
+        Some(cause) if !cause.is_closed() && !cause.is_incomplete_message() => Failed::lost("the answer is not HTTP"),
+        Some(_) | None => Failed::lost("connection closed before the answer was complete"),
     }
 }
 
