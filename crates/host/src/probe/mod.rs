@@ -69,7 +69,9 @@ use self::{
 };
 use crate::{Report, Sink, entropy};
 
-/// The first probe starts within this time, or within a tenth of the interval if that is less.
+/// First probes start within this time for each that begins, at most within [`FIRST_WITHIN`], or a tenth of the interval if
+/// that is less: nobody is answered with confidence before all are back.
+const EACH_WITHIN: Duration = Duration::from_micros(200);
 const FIRST_WITHIN: Duration = Duration::from_millis(20);
 
 /// Intervals vary by one part in so many, either way.
@@ -112,6 +114,8 @@ impl Probes {
         running.retain(|monitor, probe| {
             orders.get(monitor).is_some_and(|order| same_target(&probe.order.borrow(), order))
         });
+        let begin = orders.keys().filter(|monitor| !running.contains_key(monitor)).count();
+        let within = FIRST_WITHIN.min(EACH_WITHIN * u32::try_from(begin).unwrap_or(u32::MAX));
         for (monitor, order) in orders {
             match running.get(&monitor) {
                 Some(probe) => {
@@ -122,7 +126,7 @@ impl Probes {
                     });
                 }
                 None => {
-                    let probe = self.begin(monitor.clone(), order);
+                    let probe = self.begin(monitor.clone(), order, within);
                     running.insert(monitor, probe);
                 }
             }
@@ -153,15 +157,16 @@ impl Probes {
         self.set(BTreeMap::new());
     }
 
-    fn begin(&self, monitor: MonitorId, order: ProbeOrder) -> Running {
-        let (now, sink, within) = (Arc::new(Notify::new()), self.sink.clone(), pushed_within(&order));
+    fn begin(&self, monitor: MonitorId, order: ProbeOrder, within: Duration) -> Running {
+        let wait = spread(within.min(order.interval / 10));
+        let (now, sink, pushed) = (Arc::new(Notify::new()), self.sink.clone(), pushed_within(&order));
         let (sender, receiver) = watch::channel(order);
-        let (reports, task) = match within {
+        let (reports, task) = match pushed {
             Some(within) => {
                 let (reports, waiting) = mpsc::channel(push::DEPTH);
                 (Some(reports), self.runtime.spawn(push::run(monitor, within, waiting, sink)))
             }
-            None => (None, self.runtime.spawn(probe(monitor, receiver, now.clone(), sink))),
+            None => (None, self.runtime.spawn(probe(monitor, wait, receiver, now.clone(), sink))),
         };
         Running { order: sender, now, reports, task }
     }
@@ -199,9 +204,14 @@ fn same_target(a: &ProbeOrder, b: &ProbeOrder) -> bool {
 }
 
 /// One monitor's task. Ends when the order is withdrawn.
-async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news: Arc<Notify>, sink: Sink) {
-    let first = FIRST_WITHIN.min(order.borrow().interval / 10);
-    sleep_until(Instant::now() + spread(first)).await;
+async fn probe(
+    monitor: MonitorId,
+    wait: Duration,
+    mut order: watch::Receiver<ProbeOrder>,
+    news: Arc<Notify>,
+    sink: Sink,
+) {
+    sleep_until(Instant::now() + wait).await;
     let mut kept = Kept::default();
     loop {
         let mut began = Instant::now();
