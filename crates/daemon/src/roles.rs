@@ -165,6 +165,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
+    let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -174,8 +175,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
+        probes: probes.clone(),
         echo: Echo::start(queue.sink()).map_err(thread)?,
-        probes: Probes::start(runtime.handle(), queue.sink()),
         listeners: listeners(&queue),
         publisher: publisher.clone(),
         journal,
@@ -183,12 +184,11 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
-    let settings = settings(&loaded)?;
     let mut effects = Effects::new();
-    let core = Node::new(host::clock::now(), settings, &mut effects);
+    let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
     let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
-    let admin = Admin {
+    let admin = Arc::new(Admin {
         this: node.name.clone(),
         queue: queue.clone(),
         view,
@@ -196,22 +196,22 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
+        probes: Arc::downgrade(&probes),
         ethernet,
         access: Access::new(circle, audit),
         configuration: Arc::new(Files { cluster: node.cluster_file.clone() }),
-    };
-    let admin = Arc::new(admin);
+    });
     doors.serve(&runtime, &admin, &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
     let socket = loaded.node.socket.clone();
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
 }
 
-/// The threads that wait for sockets.
+/// The threads for input and output.
 fn runtime() -> Result<Runtime, StartError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
-    runtime.map_err(|error| StartError::new("start the threads for input and output", error))
+    let built = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
+    built.map_err(|error| StartError::new("start the threads for input and output", error))
 }
 
 /// What the core begins with: a run of its own.

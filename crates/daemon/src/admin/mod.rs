@@ -6,6 +6,7 @@
 //! | `GET /v1/events`, `?cluster=true` | the journal's last entries, oldest first; of all servers | `ReadEvents` |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | `model::api::Why` | `AskDns` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
+//! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | 204: a service's own report | `Push` |
 //! | `GET /metrics` | Prometheus' text; without TLS on `[metrics] listen` | `ReadMetrics` |
 //! | `GET /` | a page for people | `ReadStatus` |
 //! | `/v1/login`, `/v1/logout`, `/v1/password`, `/v1/users`, `/v1/api-tokens` | people and programs: `people` | |
@@ -17,10 +18,14 @@ mod failure;
 mod others;
 mod page;
 mod people;
+mod push;
 mod servers;
 pub(crate) mod socket;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -33,7 +38,7 @@ use axum::{
 };
 use cluster::Command;
 use dns::View;
-use host::guardian::Ward;
+use host::{guardian::Ward, probe::Probes};
 use model::{
     ServerName,
     access::Action,
@@ -78,6 +83,8 @@ pub(crate) struct Admin {
     pub name_service: Arc<NameService>,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// Monitors' probes; gone once the driver has ended.
+    pub probes: Weak<Probes>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
     /// Who may do what.
@@ -95,6 +102,7 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
+        .route("/v1/push", post(push::post))
         .route("/metrics", get(get_metrics))
         .route("/v1/login", post(people::login))
         .route("/v1/logout", post(people::logout))

@@ -21,6 +21,8 @@ pub enum Action {
     ChangeOwnPassword,
     /// End one's own session.
     LogOut,
+    /// A service's own report to its monitor.
+    Push,
     /// A server holds nothing.
     Standby,
     /// A server holds again.
@@ -49,7 +51,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,
@@ -58,6 +60,7 @@ impl Action {
         Self::ReadConfiguration,
         Self::ChangeOwnPassword,
         Self::LogOut,
+        Self::Push,
         Self::Standby,
         Self::Resume,
         Self::EditConfiguration,
@@ -83,7 +86,7 @@ impl Action {
             | Self::ReadConfiguration
             | Self::ChangeOwnPassword
             | Self::LogOut => Role::Viewer,
-            Self::Standby | Self::Resume | Self::EditConfiguration => Role::Operator,
+            Self::Push | Self::Standby | Self::Resume | Self::EditConfiguration => Role::Operator,
             Self::Invite
             | Self::RemoveServer
             | Self::Leave
@@ -107,6 +110,7 @@ impl Action {
             Self::ReadConfiguration => "read-configuration",
             Self::ChangeOwnPassword => "change-own-password",
             Self::LogOut => "log-out",
+            Self::Push => "push",
             Self::Standby => "standby",
             Self::Resume => "resume",
             Self::EditConfiguration => "edit-configuration",
@@ -133,6 +137,7 @@ impl Action {
             Self::ReadConfiguration => "reading the configuration",
             Self::ChangeOwnPassword => "standin user passwd",
             Self::LogOut => "standin logout",
+            Self::Push => "standin push",
             Self::Standby => "standin standby",
             Self::Resume => "standin resume",
             Self::EditConfiguration => "editing the configuration",
@@ -159,6 +164,7 @@ impl Action {
             Self::ReadConfiguration => "shows objects, history, conflicts",
             Self::ChangeOwnPassword => "sets one's own password; other sessions of that person end",
             Self::LogOut => "ends this session",
+            Self::Push => "a service reports to its monitor; what follows is logged as with every monitor",
             Self::Standby => "a server hands everything over",
             Self::Resume => "a server holds again",
             Self::EditConfiguration => "changes the cluster's configuration",
@@ -183,6 +189,7 @@ impl Action {
             | Self::ReadMetrics
             | Self::ReadMembers
             | Self::ReadConfiguration
+            | Self::Push
             | Self::ReadUsers => None,
             Self::ChangeOwnPassword
             | Self::LogOut
@@ -213,7 +220,8 @@ mod tests {
         assert_eq!(words.len(), Action::ALL.len());
         for action in Action::ALL {
             let own = matches!(action, Action::ChangeOwnPassword | Action::LogOut);
-            assert_eq!(Role::Viewer.may(action), action.log_line().is_none() && action != Action::ReadUsers || own);
+            let reads = action.log_line().is_none() && !matches!(action, Action::ReadUsers | Action::Push);
+            assert_eq!(Role::Viewer.may(action), reads || own);
             assert!(Role::Admin.may(action));
         }
         assert!(!Role::Operator.may(Action::Rotate) && Role::Operator.may(Action::Standby));
