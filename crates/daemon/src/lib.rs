@@ -8,9 +8,11 @@
 //! Deliberately not here: decisions (`cluster`), answers (`dns`), system calls (`host`).
 
 mod admin;
+pub mod desk;
 mod driver;
 mod execute;
 mod hooks;
+mod init;
 mod journal;
 pub mod load;
 mod logging;
@@ -30,6 +32,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 use host::guardian::{self, End, Ward};
 use sd_notify::NotifyState;
 
+pub use init::{InitError, init};
 pub use journal::sentence;
 pub use logging::LogFormat;
 pub use zone_text::{ZoneTextError, zone_query, zone_text};

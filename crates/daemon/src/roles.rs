@@ -16,6 +16,7 @@
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
+//! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |
 //! | reading configuration, a blocking thread | `reload` | one under way, one more remembered | merged | with the runtime |
 //!
 //! Start: configuration → bind every socket → spawn → the driver has answered once → ready. Stop: SIGTERM or SIGINT →
@@ -52,10 +53,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin},
+    desk::{self, Desk},
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
     journal::{History, Journal},
-    load::Loaded,
+    load::{Loaded, Mode},
     metrics::Metrics,
     name_service::NameService,
     publish::Publisher,
@@ -82,10 +84,14 @@ pub(crate) struct Running {
     pub pulse: Pulse,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// The document's; none in file mode.
+    pub desk: Option<desk::Handle>,
     /// DNS sockets.
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
     pub goodbye: watch::Receiver<bool>,
+    /// The digest of the configuration that the driver was last given.
+    pub in_force: watch::Sender<u64>,
     /// The admin socket, as it was opened: a reload may name another one.
     socket: PathBuf,
     threads: Threads,
@@ -97,6 +103,7 @@ struct Threads {
     driver: JoinHandle<()>,
     publisher: (Publisher, JoinHandle<()>),
     journal: JoinHandle<()>,
+    desk: Option<JoinHandle<()>>,
 }
 
 /// The sockets of the admin API.
@@ -121,6 +128,7 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
+    let desk = desk(&loaded)?;
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -150,6 +158,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
+    let in_force = watch::Sender::new(loaded.cluster.digest);
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -182,11 +191,48 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         name_service: name_service.clone(),
         ward: ward.clone(),
         ethernet,
+        desk: desk.as_ref().map(|(handle, _)| handle.clone()),
+        cluster_file: node.cluster_file.clone(),
+        in_force: in_force.subscribe(),
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
-    let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
+    let (desk, desk_thread) = desk.unzip();
+    let threads =
+        Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, threads, runtime, stop })
+    let running = Running {
+        config,
+        socket,
+        loaded,
+        queue,
+        pulse,
+        ward,
+        desk,
+        name_service,
+        goodbye,
+        in_force,
+        threads,
+        runtime,
+        stop,
+    };
+    Ok(running)
+}
+
+/// The document's desk; none in file mode.
+fn desk(loaded: &Loaded) -> Result<Option<(desk::Handle, JoinHandle<()>)>, StartError> {
+    if loaded.mode == Mode::File {
+        return Ok(None);
+    }
+    let node = &loaded.node;
+    let open = |error: desk::OpenError| {
+        StartError::new(
+            &format!("open the document in {}", node.state_dir.display()),
+            io::Error::other(error.to_string()),
+        )
+        .advice("does another standin run with the same `state-dir`?")
+    };
+    let desk = Desk::open(&node.name, &node.state_dir, loaded.key.cookie_secret()).map_err(open)?;
+    desk.start().map(Some).map_err(|error| StartError::new("start a thread", error))
 }
 
 /// What the core begins with: a run of its own.
@@ -310,7 +356,8 @@ impl Running {
             ("publisher", &self.threads.publisher.1),
             ("journal", &self.threads.journal),
         ];
-        threads.into_iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
+        let desk = self.threads.desk.iter().map(|thread| ("desk", thread));
+        threads.into_iter().chain(desk).find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
     }
 
     /// Stops everything, in order.
@@ -326,6 +373,11 @@ impl Running {
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
+        // The runtime's tasks had the last handles but this one.
+        drop(self.desk);
+        if let Some(thread) = self.threads.desk {
+            join("desk", thread);
+        }
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the admin socket is gone already");
         }

@@ -13,6 +13,7 @@ pub(crate) mod block;
 mod build;
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     hash::{BuildHasher, Hasher},
 };
@@ -166,7 +167,7 @@ pub(crate) enum Found {
 
 impl Zones {
     /// Compiles checked zones. Zones may lie one below another; a name belongs to the closest that encloses it.
-    pub fn compile(zones: Vec<Zone>, config: &ClusterConfig) -> Self {
+    pub fn compile<Z: Borrow<Zone>>(zones: Vec<Z>, config: &ClusterConfig) -> Self {
         build::build(zones, config)
     }
 

@@ -6,6 +6,7 @@
 //! | `GET /v1/events` | socket, `[admin] listen` | the journal's last entries, oldest first |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | socket, `[admin] listen` | `model::api::Why` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
+//! | `/v1/config` and below | socket | the configuration: see `config` |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
 //!
@@ -13,30 +14,33 @@
 //!
 //! Deliberately not here: logins and roles, and commands for other servers than this one.
 
+mod config;
 mod page;
 pub(crate) mod socket;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use cluster::Command;
 use dns::View;
+use document::Refusal;
 use host::guardian::Ward;
 use model::{
     ServerName,
     api::{Status, Why},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
+    desk::{self, Busy, EditError},
     driver::{Message, Queue, Refused, Sample},
     journal::{Entry, History},
     metrics::{
@@ -49,6 +53,9 @@ use crate::{
 
 /// The driver answers within this time, or the request fails.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A whole configuration with large zones is not longer.
+const LARGEST_BODY: usize = 256 << 20;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -69,6 +76,12 @@ pub(crate) struct Admin {
     pub ward: Option<Ward>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
+    /// The document's desk; none in file mode.
+    pub desk: Option<desk::Handle>,
+    /// The file that rules in file mode.
+    pub cluster_file: PathBuf,
+    /// The digest of the configuration that the driver was last given.
+    pub in_force: watch::Receiver<u64>,
 }
 
 /// Everything: for the Unix socket.
@@ -79,6 +92,13 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
+        .route("/v1/config", get(config::get_config))
+        .route("/v1/config/plan", post(config::post_plan))
+        .route("/v1/config/edit", post(config::post_edit))
+        .route("/v1/config/confirm", post(config::post_confirm))
+        .route("/v1/config/at", post(config::post_at))
+        .route("/v1/config/history", post(config::post_history))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .route("/metrics", get(get_metrics))
         .with_state(admin)
 }
@@ -113,6 +133,23 @@ pub(crate) enum Failure {
     /// 400: the body is not `{"name": NAME, "type": TYPE}`, or these are none.
     #[error("{0}")]
     Question(String),
+    /// 409: there is no document to edit.
+    #[error(
+        "{this} is in file mode: edit {cluster_file} on every server, then `standin check` and SIGHUP; or make it the \
+         cluster's document with `standin init` and restart the daemon"
+    )]
+    FileMode {
+        /// This server.
+        this: ServerName,
+        /// Its cluster file.
+        cluster_file: String,
+    },
+    /// 503: too much waits already.
+    #[error("{0}")]
+    Busy(#[from] Busy),
+    /// 409, 422 or 507: see there.
+    #[error("{0}")]
+    Edit(#[from] EditError),
     /// 421: the command is for another server.
     #[error("this is {this}, not {asked}: give the command on {asked} itself")]
     Elsewhere {
@@ -135,6 +172,14 @@ impl IntoResponse for Failure {
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Body(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::FileMode { .. } => StatusCode::CONFLICT,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Edit(EditError::Refused(Refusal::Mistakes(_))) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Edit(EditError::Refused(_) | EditError::Unconfirmed | EditError::NothingToConfirm) => {
+                StatusCode::CONFLICT
+            }
+            Self::Edit(EditError::NoVersion(_)) => StatusCode::NOT_FOUND,
+            Self::Edit(EditError::Disk(_)) => StatusCode::INSUFFICIENT_STORAGE,
         };
         (code, Json(ErrorBody { error: self.to_string() })).into_response()
     }
@@ -154,7 +199,8 @@ impl Admin {
 
     fn status(&self, sample: Sample) -> Status {
         let (listening, guarded) = (self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded));
-        status(sample, &self.view.load(), &listening, guarded, &self.ethernet)
+        let summary = self.desk.as_ref().map(|desk| desk.summary.load_full());
+        status(sample, &self.view.load(), &listening, guarded, &self.ethernet, summary.as_deref())
     }
 
     async fn command(&self, body: &[u8], command: fn(ServerName) -> Command) -> Result<StatusCode, Failure> {
