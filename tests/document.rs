@@ -21,7 +21,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");
 /// Long enough for a busy machine; what is awaited normally comes in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 const KEY: &str = "c3RhbmRpbiBiZW5jaCBrZXksIG5vdCBhIHNlY3JldCE=\n";
-const ZONE: &str = "$TTL 60\n@ SOA ns1 hostmaster 0 3600 900 604800 5\n@ NAMESERVERS ns1=web1\nwww POOL www\n$INCLUDE inc/text.zone\n";
+const ZONE: &str =
+    "$TTL 60\n@ SOA ns1 hostmaster 0 3600 900 604800 5\n@ NAMESERVERS ns1=web1\nwww POOL www\n$INCLUDE inc/text.zone\n";
 
 struct Server {
     directory: tempfile::TempDir,
@@ -202,7 +203,9 @@ fn files_are_planned_applied_exported_and_compared() {
     server.write("cluster.toml", &server.cluster("9"));
     server.write("inc/text.zone", "text TXT \"two\"\n");
     let plan = server.get(&["plan", "cluster.toml", "--sample", "text.lb.example.test/TXT"]);
-    for wanted in ["changed pool/www", "+ ttl = 9", "changed template/inc/text.zone", "addresses  none moves", "\"two\""] {
+    for wanted in
+        ["changed pool/www", "+ ttl = 9", "changed template/inc/text.zone", "addresses  none moves", "\"two\""]
+    {
         assert!(plan.contains(wanted), "{wanted} is not in\n{plan}");
     }
     assert!(server.expect(3, &["diff", "cluster.toml"]).contains("+ ttl = 9"));
@@ -255,7 +258,10 @@ fn a_zone_is_edited_in_the_operators_editor() {
             &["zone", "edit", "lb.example.test", "--yes"],
             &[("EDITOR", &editor), ("VISUAL", ""), ("ADD", add), ("TMPDIR", server.directory.path().to_str().unwrap())],
         );
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
     };
     let (code, said) = edit("new A 192.0.2.7\n");
     assert_eq!(code, Some(0), "{said}");

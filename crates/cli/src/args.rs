@@ -152,7 +152,9 @@ pub(crate) enum Command {
     #[command(after_help = config::EXIT_CODES)]
     Rollback(Rollback),
     /// Show objects with several values, and objects that are not in force as they are.
-    #[command(after_help = "Exit codes: 0 there are none; 1 the daemon cannot be reached, or is in file mode; 3 there are some.")]
+    #[command(
+        after_help = "Exit codes: 0 there are none; 1 the daemon cannot be reached, or is in file mode; 3 there are some."
+    )]
     Conflicts(ReadHow),
     /// Settle an object that has several values.
     #[command(after_help = config::EXIT_CODES)]
@@ -284,7 +286,7 @@ pub(crate) struct Target {
 }
 
 /// How to reach the daemon.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Reach {
     /// The node file, which names the daemon's socket. Default: /etc/standin/standin.toml
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]

@@ -75,7 +75,9 @@ fn zone(command: ZoneCommand) -> Result<ExitCode> {
     match command {
         ZoneCommand::Render { config, serial, zone } => render_zone(&config, &zone, serial),
         ZoneCommand::Query { config, down, zone, name, kind } => query_zone(&config, &zone, &name, &kind, &down),
-        ZoneCommand::Add { zone, template, fields, how } => config::end(config::zone_add(&zone, &template, &fields, &how)),
+        ZoneCommand::Add { zone, template, fields, how } => {
+            config::end(config::zone_add(&zone, &template, &fields, &how))
+        }
         ZoneCommand::Set { zone, template, fields, how } => {
             config::end(config::zone_set(&zone, template.as_deref(), &fields, &how))
         }

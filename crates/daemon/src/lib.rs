@@ -32,7 +32,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 use host::guardian::{self, End, Ward};
 use sd_notify::NotifyState;
 
-pub use init::{InitError, init};
+pub use init::{Founded, InitError, init};
 pub use journal::sentence;
 pub use logging::LogFormat;
 pub use zone_text::{ZoneTextError, zone_query, zone_text};

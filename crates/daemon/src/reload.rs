@@ -67,10 +67,21 @@ pub(crate) async fn apply(running: &mut Running, read: Read) {
         Ok((loaded, _)) if loaded.mode != running.loaded.mode => {
             Err("there is a document in the state directory now: restart the daemon, and it rules".to_owned())
         }
-        Ok((loaded, zones)) => accept(running, loaded, zones).await,
+        Ok((loaded, zones)) => {
+            let (loaded, zones) = newest(running, loaded, zones);
+            accept(running, loaded, zones).await
+        }
         Err(errors) => Err(errors),
     };
     tell(running, accepted).await;
+}
+
+/// In document mode an edit may have come in while the files were read: the desk knows the newest.
+fn newest(running: &Running, mut loaded: Loaded, zones: Arc<Zones>) -> (Loaded, Arc<Zones>) {
+    let Some(desk) = &running.desk else { return (loaded, zones) };
+    let force = desk.force.borrow().clone();
+    loaded.cluster = Arc::new(force.settled.checked.config.clone());
+    (loaded, force.zones)
 }
 
 /// Brings into force what the document says, or records why not.

@@ -1,14 +1,18 @@
 //! Objects to a checked configuration and zones, with every mistake at its object, line and column.
 //!
-//! One change must not cost the whole document: a zone is read again only if its settings, its templates, or what a template
-//! may refer to (names, addresses and pools of the cluster) have changed. The rest is one pass over the cluster file.
+//! One change must not cost the whole document: a zone is read again only if its settings, its templates, or what these refer
+//! to (pools, addresses of name servers) have changed. The rest is one pass over the cluster file.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use dns::Zone;
 use model::{
-    EndpointName, PoolName, ServerName, VirtualHostName, ZoneName,
-    config::{ClusterConfig, Pool, ZoneSettings, locate, parse_cluster},
+    PoolName, ServerName, VirtualHostName, ZoneName,
+    config::{ClusterConfig, Pool, Ttl, ZoneSettings, locate, parse_cluster},
     diagnostic::Diagnostic,
 };
 
@@ -36,7 +40,6 @@ pub struct Checked {
 #[derive(Debug, Default)]
 pub struct Checker {
     zones: BTreeMap<ZoneName, Known>,
-    basis: Arc<Basis>,
 }
 
 /// A zone that was read.
@@ -44,30 +47,41 @@ pub struct Checker {
 struct Known {
     settings: ZoneSettings,
     texts: Vec<(Key, Arc<str>)>,
-    basis: Arc<Basis>,
+    basis: Basis,
     zone: Arc<Zone>,
 }
 
-/// What templates may refer to.
-#[derive(PartialEq, Eq, Debug, Default)]
+/// What a zone's templates refer to, as it was when they were read.
+#[derive(PartialEq, Eq, Debug)]
 struct Basis {
     cluster: Arc<str>,
-    servers: BTreeMap<ServerName, Vec<IpAddr>>,
-    virtual_hosts: BTreeMap<VirtualHostName, Vec<IpAddr>>,
-    endpoints: BTreeMap<EndpointName, Vec<IpAddr>>,
-    pools: BTreeMap<PoolName, Pool>,
+    /// Addresses of name servers: as a virtual host, and as a server.
+    hosts: Vec<(Vec<IpAddr>, Vec<IpAddr>)>,
+    every_server: BTreeMap<ServerName, Vec<IpAddr>>,
+    /// The TTL counts for all; of pools that records follow, everything does.
+    pools: Vec<(Option<Ttl>, Option<(Pool, Vec<Vec<IpAddr>>)>)>,
 }
 
 impl Basis {
-    fn of(config: &ClusterConfig) -> Self {
-        let hosts = config.virtual_hosts.iter();
-        let endpoints = config.endpoints.iter();
+    fn of(zone: &Zone, config: &ClusterConfig) -> Self {
+        let host = |name: &String| {
+            let host = config.virtual_hosts.get(&VirtualHostName::new(name)).map(|host| host.addresses.clone());
+            let server = config.servers.get(&ServerName::new(name)).map(|server| server.addresses().collect());
+            (host.unwrap_or_default(), server.unwrap_or_default())
+        };
+        let every = config.servers.iter().filter(|_| zone.refers.every_server);
+        let followed: BTreeSet<&PoolName> = zone.followers.iter().map(|follower| &follower.pool).collect();
+        let pool = |name: &PoolName| {
+            let pool = config.pools.get(name);
+            let addresses = |pool: &Pool| pool.members.iter().map(|member| config.addresses_of(member)).collect();
+            let whole = pool.filter(|_| followed.contains(name)).map(|pool| (pool.clone(), addresses(pool)));
+            (pool.map(|pool| pool.ttl), whole)
+        };
         Self {
             cluster: config.name.clone(),
-            servers: config.servers.iter().map(|(name, server)| (name.clone(), server.addresses().collect())).collect(),
-            virtual_hosts: hosts.map(|(name, host)| (name.clone(), host.addresses.clone())).collect(),
-            endpoints: endpoints.map(|(name, endpoint)| (name.clone(), endpoint.addresses.clone())).collect(),
-            pools: config.pools.clone(),
+            hosts: zone.refers.hosts.iter().map(host).collect(),
+            every_server: every.map(|(name, server)| (name.clone(), server.addresses().collect())).collect(),
+            pools: zone.refers.pools.iter().map(pool).collect(),
         }
     }
 }
@@ -83,10 +97,6 @@ impl Checker {
             let carried = mistakes.into_iter().map(|mistake| assembly.carry(mistake));
             carried.map(|(key, diagnostic)| Mistake { key, diagnostic }).collect::<Vec<_>>()
         })?;
-        let basis = Basis::of(&config);
-        if basis != *self.basis {
-            self.basis = Arc::new(basis);
-        }
         let (mut zones, mut mistakes) = (Vec::new(), Vec::new());
         for (name, settings) in &config.zones {
             match self.zone(name, settings, &config, objects) {
@@ -107,7 +117,8 @@ impl Checker {
     ) -> Result<Arc<Zone>, Vec<Mistake>> {
         if let Some(known) = self.zones.get(name) {
             let same = |(key, text): &(Key, Arc<str>)| objects.get(key) == Some(text);
-            if Arc::ptr_eq(&known.basis, &self.basis) && known.settings == *settings && known.texts.iter().all(same) {
+            let unchanged = known.settings == *settings && known.texts.iter().all(same);
+            if unchanged && known.basis == Basis::of(&known.zone, config) {
                 return Ok(known.zone.clone());
             }
         }
@@ -127,7 +138,7 @@ impl Checker {
         let zone =
             zone.map_err(|mistakes| mistakes.into_iter().map(|one| place(one, key, &files)).collect::<Vec<_>>())?;
         let zone = Arc::new(zone);
-        let known = Known { settings: settings.clone(), texts, basis: self.basis.clone(), zone: zone.clone() };
+        let known = Known { settings: settings.clone(), texts, basis: Basis::of(&zone, config), zone: zone.clone() };
         self.zones.insert(name.clone(), known);
         Ok(zone)
     }

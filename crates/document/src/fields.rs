@@ -64,7 +64,12 @@ pub enum FieldError {
 ///
 /// # Errors
 /// [`FieldError`].
-pub fn set_fields(key: &Key, text: Option<&str>, part: &Part<'_>, assignments: &[String]) -> Result<String, FieldError> {
+pub fn set_fields(
+    key: &Key,
+    text: Option<&str>,
+    part: &Part<'_>,
+    assignments: &[String],
+) -> Result<String, FieldError> {
     let mut body = body(key, text)?;
     match part {
         Part::Whole => assign_all(&mut body, assignments)?,
@@ -159,7 +164,11 @@ fn assign(mut table: &mut Table, assignment: &str) -> Result<(), FieldError> {
                     (Some(index), _) => drop(there.remove(index)),
                     (None, _) => {
                         let (name, value) = (name.to_owned(), word.to_string());
-                        return Err(FieldError::NotThere { name, value, there: Value::Array(there.clone()).to_string() });
+                        return Err(FieldError::NotThere {
+                            name,
+                            value,
+                            there: Value::Array(there.clone()).to_string(),
+                        });
                     }
                 }
             }
@@ -192,16 +201,29 @@ mod tests {
 
     #[test]
     fn people_write_values_as_they_come() {
-        let edits = ["addresses=10.0.0.1,fd00::1", "servers=all", "failback=sticky", "always-active=false", "failback-delay=2s"];
+        let edits = [
+            "addresses=10.0.0.1,fd00::1",
+            "servers=all",
+            "failback=sticky",
+            "always-active=false",
+            "failback-delay=2s",
+        ];
         let text = edit(None, &Part::Whole, &edits).unwrap();
         assert_eq!(
             text,
             "[virtual-host.v1]\naddresses = [\"10.0.0.1\", \"fd00::1\"]\nalways-active = false\nfailback = \"sticky\"\n\
              failback-delay = \"2s\"\nservers = \"all\"\n"
         );
-        let text = edit(Some(&text), &Part::Whole, &["addresses-=fd00::1", "addresses+=10.0.0.2", "failback=", "servers=web1"]);
+        let text = edit(
+            Some(&text),
+            &Part::Whole,
+            &["addresses-=fd00::1", "addresses+=10.0.0.2", "failback=", "servers=web1"],
+        );
         let text = text.unwrap();
-        assert!(text.contains("addresses = [\"10.0.0.1\", \"10.0.0.2\"]") && text.contains("servers = [\"web1\"]"), "{text}");
+        assert!(
+            text.contains("addresses = [\"10.0.0.1\", \"10.0.0.2\"]") && text.contains("servers = [\"web1\"]"),
+            "{text}"
+        );
         assert!(!text.contains("failback ="), "{text}");
     }
 
@@ -210,7 +232,10 @@ mod tests {
         let text = edit(None, &Part::Whole, &["addresses=10.0.0.1", "servers=all"]).unwrap();
         let text = edit(Some(&text), &Part::NewMonitor, &["type=http", "path=/health"]).unwrap();
         let text = edit(Some(&text), &Part::Monitor("http-80"), &["interval=500ms"]).unwrap();
-        assert!(text.ends_with("[[virtual-host.v1.monitor]]\ninterval = \"500ms\"\npath = \"/health\"\ntype = \"http\"\n"), "{text}");
+        assert!(
+            text.ends_with("[[virtual-host.v1.monitor]]\ninterval = \"500ms\"\npath = \"/health\"\ntype = \"http\"\n"),
+            "{text}"
+        );
         let refused = edit(Some(&text), &Part::Monitor("tcp-80"), &["fall=3"]).unwrap_err();
         assert_eq!(refused.to_string(), "virtual-host/v1 has no monitor `tcp-80`; it has: http-80");
         let without = without_monitor(&Key::parse("virtual-host/v1").unwrap(), &text, "http-80").unwrap();

@@ -6,10 +6,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::ChangeHash;
-use model::nearest::nearest;
+use model::{config::ClusterConfig, nearest::nearest};
 
 use crate::{
-    Change, Checker, Clash, Document, DocumentError, Key, Kind, Mistake, Objects, Session, Transaction, Was,
+    Change, Checked, Checker, Clash, Document, DocumentError, Incarnation, Key, Kind, Mistake, Objects, Session,
+    Transaction, Was,
     document::Stamp,
     object::canonical,
     settle::{Settled, Wanted, settle},
@@ -81,6 +82,13 @@ impl Ledger {
         transaction.changes = objects.iter().map(|(key, text)| Change::new(key.clone(), Some(text))).collect();
         document.write(&transaction);
         Self::new(document)
+    }
+
+    /// The ledger of a server that has no document yet: nothing is in force until it hears one.
+    pub fn empty(incarnation: Incarnation) -> Self {
+        let nothing = Checked { config: ClusterConfig::empty(), zones: Vec::new() };
+        let force = Settled { checked: nothing, objects: Objects::new(), held: Vec::new(), undone: 0 };
+        Self { document: Document::new(incarnation), checker: Checker::default(), force: Arc::new(force) }
     }
 
     /// The document.

@@ -98,11 +98,8 @@ pub(crate) fn diff(other: &str, how: &ReadHow) -> Result<ExitCode> {
     let daemon = Daemon::of(&how.reach)?;
     let now = daemon.configuration()?.objects;
     // A file that is there is meant; a version is never called like one.
-    let (before, after) = if Path::new(other).exists() {
-        (now, import(Path::new(other))?)
-    } else {
-        (at(&daemon, other)?, now)
-    };
+    let (before, after) =
+        if Path::new(other).exists() { (now, import(Path::new(other))?) } else { (at(&daemon, other)?, now) };
     let keys = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
     let changed = |key: &&Key| before.get(*key) != after.get(*key);
     let changes = keys.into_iter().filter(changed).map(|key| ChangedObject {
@@ -202,14 +199,18 @@ pub(crate) fn resolve(resolve: &Resolve) -> Result<ExitCode> {
     let clash = configuration.clashes.iter().find(|clash| clash.key.to_string() == resolve.object);
     let clash = clash.ok_or_else(|| {
         let there: Vec<String> = configuration.clashes.iter().map(|clash| clash.key.to_string()).collect();
-        let there = if there.is_empty() { "nothing has".to_owned() } else { format!("these have: {}", there.join(", ")) };
+        let there =
+            if there.is_empty() { "nothing has".to_owned() } else { format!("these have: {}", there.join(", ")) };
         Refused::new(CONFLICT, format!("{} does not have several values; {there}", resolve.object))
     })?;
     let text = match (resolve.take, &resolve.file) {
         (Some(number), _) => {
             let value = number.checked_sub(1).and_then(|index| clash.values.get(index));
             let value = value.ok_or_else(|| {
-                Refused::new(MISTAKES, format!("there is no value {number}: {} has 1 to {}", clash.key, clash.values.len()))
+                Refused::new(
+                    MISTAKES,
+                    format!("there is no value {number}: {} has 1 to {}", clash.key, clash.values.len()),
+                )
             })?;
             value.text.clone()
         }

@@ -19,13 +19,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub(crate) use self::{
-    files::{apply, conflicts, confirm, diff, export, history, init, plan, resolve, rollback},
+    files::{apply, confirm, conflicts, diff, export, history, init, plan, resolve, rollback},
     objects::{monitor, object, settings},
     zone::{add as zone_add, edit as zone_edit, remove as zone_remove, set as zone_set, show as zone_show},
 };
 use crate::{
     args::{How, Reach},
-    client, complain, print::Style, say,
+    client, complain,
+    print::Style,
+    say,
 };
 
 /// The edit has mistakes.
@@ -137,7 +139,10 @@ fn request(wanted: Wanted, samples: Vec<Sample>, how: &How) -> EditRequest {
 
 /// Who sits there: who became root, rather than root.
 fn who() -> String {
-    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "root".to_owned())
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_else(|| "root".to_owned())
 }
 
 /// A change of an object that was read.

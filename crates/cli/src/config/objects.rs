@@ -98,10 +98,10 @@ pub(crate) fn settings(command: &SettingsCommand) -> Result<ExitCode> {
         }
         SettingsCommand::Show { how } => {
             let configuration = Daemon::of(&how.reach)?.configuration()?;
-            let texts: Vec<(&Key, &str)> =
-                [&Key::cluster(), &dns].into_iter().filter_map(|key| {
-                    configuration.objects.get_key_value(key).map(|(key, text)| (key, &**text))
-                }).collect();
+            let texts: Vec<(&Key, &str)> = [&Key::cluster(), &dns]
+                .into_iter()
+                .filter_map(|key| configuration.objects.get_key_value(key).map(|(key, text)| (key, &**text)))
+                .collect();
             if how.json {
                 let object: serde_json::Map<String, serde_json::Value> =
                     texts.iter().map(|(key, text)| (key.to_string(), json!(text))).collect();

@@ -148,7 +148,13 @@ pub(super) fn conflicts(configuration: &Configuration, style: Style) -> String {
         for (index, value) in clash.values.iter().enumerate() {
             let force = if index == 0 { " (in force)" } else { "" };
             let why = if value.why.is_empty() { String::new() } else { format!(": {}", value.why) };
-            text += &format!("  {}{force} by {} on {}, version {}{why}\n", index + 1, value.who, value.server, value.version);
+            text += &format!(
+                "  {}{force} by {} on {}, version {}{why}\n",
+                index + 1,
+                value.who,
+                value.server,
+                value.version
+            );
             match &value.text {
                 Some(text_of) => text_of.lines().for_each(|line| text += &format!("      {line}\n")),
                 None => text += "      removed\n",

@@ -31,7 +31,10 @@ pub(crate) fn add(zone: &str, template: &Path, fields: &[String], how: &How) -> 
     let (daemon, key) = (Daemon::of(&how.reach)?, key(Kind::Zone, zone)?);
     let configuration = daemon.configuration()?;
     if configuration.objects.contains_key(&key) {
-        return Err(Refused::new(CONFLICT, format!("there is a {key} already: `standin zone set {zone} ...` changes it")));
+        return Err(Refused::new(
+            CONFLICT,
+            format!("there is a {key} already: `standin zone set {zone} ...` changes it"),
+        ));
     }
     let file = template.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let template_key = self::key(Kind::Template, &file)?;
@@ -43,8 +46,7 @@ pub(crate) fn add(zone: &str, template: &Path, fields: &[String], how: &How) -> 
     let fields: Vec<String> = [format!("template=\"{file}\"")].into_iter().chain(fields.iter().cloned()).collect();
     let settings =
         set_fields(&key, None, &Part::Whole, &fields).map_err(|error| Refused::new(MISTAKES, error.to_string()))?;
-    let changes =
-        vec![change(&configuration, &key, Some(settings)), change(&configuration, &template_key, Some(text))];
+    let changes = vec![change(&configuration, &key, Some(settings)), change(&configuration, &template_key, Some(text))];
     daemon.edit(Wanted::Changes(changes), Vec::new(), how)
 }
 
@@ -167,7 +169,8 @@ fn edit_in(
 
 /// What sensible-editor(1) does: $VISUAL, $EDITOR, else vi; words of it are arguments.
 fn open_editor(file: &Path) -> Result<()> {
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok()).filter(|editor| !editor.is_empty());
+    let editor =
+        ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok()).filter(|editor| !editor.is_empty());
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");

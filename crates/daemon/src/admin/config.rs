@@ -68,9 +68,10 @@ pub(super) async fn post_edit(State(admin): State<Arc<Admin>>, body: Bytes) -> R
         desk.ask(move |desk| desk.edit(&request).map(|(edited, change)| (edited, change, desk.digest()))).await??;
     let Some(change) = change else { return Ok(Json(edited)) };
     let mut in_force = admin.in_force.clone();
-    let here = tokio::time::timeout(IN_FORCE, in_force.wait_for(|now| *now == digest));
-    let (here, ()) = tokio::join!(here, everywhere(desk, change));
-    edited.in_force = matches!(here, Ok(Ok(_)));
+    // Not the guard that `wait_for` gives: it would be held while the other half waits.
+    let here = async { in_force.wait_for(|now| *now == digest).await.is_ok() };
+    let (here, ()) = tokio::join!(tokio::time::timeout(IN_FORCE, here), everywhere(desk, change));
+    edited.in_force = here.unwrap_or(false);
     edited.accepted_on = desk.ask(move |desk| desk.accepted_on(&change)).await?;
     Ok(Json(edited))
 }

@@ -20,11 +20,11 @@ const LONGEST: u32 = 256 << 20;
 /// The session is over: its desk has taken something back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the conversation was ended by this server")]
-pub(crate) struct Ended;
+pub struct Ended;
 
 /// Why what was heard was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HearError {
+pub enum HearError {
     /// It was no message.
     #[error(transparent)]
     Message(#[from] DocumentError),
@@ -38,7 +38,7 @@ pub(crate) enum HearError {
 
 /// Why a conversation ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConverseError {
+pub enum ConverseError {
     /// The stream's end, or worse.
     #[error(transparent)]
     Stream(#[from] io::Error),
@@ -54,7 +54,7 @@ pub(crate) enum ConverseError {
 ///
 /// # Errors
 /// Why it ended; an end of the stream between two messages is none.
-pub(crate) async fn converse<S>(desk: &Handle, peer: ServerName, stream: S) -> Result<(), ConverseError>
+pub async fn converse<S>(desk: &Handle, peer: ServerName, stream: S) -> Result<(), ConverseError>
 where
     S: AsyncRead + AsyncWrite + Send,
 {

@@ -11,7 +11,7 @@
 
 pub mod api;
 mod confirm;
-pub(crate) mod converse;
+pub mod converse;
 mod edit;
 pub(crate) mod plan;
 
@@ -65,7 +65,7 @@ pub(crate) struct Summary {
 }
 
 /// The document and everything that belongs to it.
-pub(crate) struct Desk {
+pub struct Desk {
     this: ServerName,
     ledger: Ledger,
     store: Store<Directory>,
@@ -84,14 +84,20 @@ type Job = Box<dyn FnOnce(&mut Desk) + Send>;
 
 /// For everybody who asks something of the desk.
 #[derive(Clone)]
-pub(crate) struct Handle {
+pub struct Handle {
     jobs: SyncSender<Job>,
     /// What is in force by the document, as it changes.
-    pub force: watch::Receiver<Force>,
+    pub(crate) force: watch::Receiver<Force>,
     /// What is edited or heard.
-    pub news: watch::Receiver<u64>,
+    pub(crate) news: watch::Receiver<u64>,
     /// For the status.
-    pub summary: Arc<ArcSwap<Summary>>,
+    pub(crate) summary: Arc<ArcSwap<Summary>>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("this", &self.this).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Handle {
@@ -102,7 +108,7 @@ impl std::fmt::Debug for Handle {
 
 /// The desk did not take a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum Busy {
+pub enum Busy {
     /// [`DEPTH`] wait already.
     #[error("too many requests about the configuration wait already: try again")]
     Full,

@@ -152,7 +152,7 @@ fn moves(before: &ClusterConfig, after: &ClusterConfig, now: &Health, then: &Hea
     };
     let (old, new) = (held(before, now), held(after, then));
     let addresses: BTreeSet<IpAddr> = old.keys().chain(new.keys()).copied().collect();
-    let holder = |held: &Held, address| held.get(address).and_then(|(_, active)| active.clone());
+    let holder = |held: &Held, address: &IpAddr| held.get(address).and_then(|(_, active)| active.clone());
     let moved = |address: IpAddr| {
         let (now, then) = (holder(&old, &address), holder(&new, &address));
         let (whose, _) = new.get(&address).or_else(|| old.get(&address))?;

@@ -169,7 +169,8 @@ impl Writer {
 
     fn check(&self, found: &[u8], context: &str) {
         let with_tried = |tried: &u8| found == [&self.acknowledged[..], &[*tried]].concat();
-        assert!(found == self.acknowledged || self.tried.iter().any(with_tried),
+        assert!(
+            found == self.acknowledged || self.tried.iter().any(with_tried),
             "{context}: {found:?} of {:?} + {:?}",
             self.acknowledged,
             self.tried
