@@ -3,7 +3,7 @@
 //! Every server says its own verdicts in its heartbeats, and merges what the living say, itself included: a pure function
 //! of the same statements, so that every server answers the same a heartbeat later. A server that knows nothing yet has no
 //! vote. Between two that contradict each other the one that reaches the endpoint is right: a success proves the service,
-//! a failure may be the prober's own path.
+//! a failure, or slowness, may be the prober's own path.
 //!
 //! Deliberately not here: the probes and their thresholds ([`crate::monitor`]), what a pool does with the verdict (`dns`).
 
@@ -13,24 +13,36 @@ use model::health::{EndpointHealth, Verdict};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Votes {
     pub(crate) up: u32,
+    pub(crate) degraded: u32,
     pub(crate) down: u32,
 }
 
 impl Votes {
     /// Counts them.
     pub(crate) fn count(votes: impl IntoIterator<Item = Verdict>) -> Self {
-        votes.into_iter().fold(Self::default(), |Self { up, down }, vote| match vote {
-            Verdict::Up => Self { up: up + 1, down },
-            Verdict::Down => Self { up, down: down + 1 },
-            Verdict::Unknown => Self { up, down },
-        })
+        let mut count = Self::default();
+        for vote in votes {
+            match vote {
+                Verdict::Up => count.up += 1,
+                Verdict::Degraded => count.degraded += 1,
+                Verdict::Down => count.down += 1,
+                Verdict::Unknown => {}
+            }
+        }
+        count
     }
 
-    /// The majority's.
+    /// Whom it answers.
+    pub(crate) fn reached(self) -> u32 {
+        self.up + self.degraded
+    }
+
+    /// The majority's: whether it is down; else whether it is degraded, among those whom it answers.
     pub(crate) fn verdict(self) -> Verdict {
-        match (self.up, self.down) {
+        match (self.reached(), self.down) {
             (0, 0) => Verdict::Unknown,
-            (up, down) if down > up => Verdict::Down,
+            (reached, down) if down > reached => Verdict::Down,
+            _ if self.degraded > self.up => Verdict::Degraded,
             _ => Verdict::Up,
         }
     }
@@ -50,6 +62,7 @@ mod tests {
     fn votes(text: &str) -> Votes {
         Votes::count(text.chars().map(|vote| match vote {
             'u' => Verdict::Up,
+            'g' => Verdict::Degraded,
             'd' => Verdict::Down,
             _ => Verdict::Unknown,
         }))
@@ -66,6 +79,11 @@ mod tests {
             ("uud", Verdict::Up),
             ("ud", Verdict::Up),
             ("ud?", Verdict::Up),
+            ("ug", Verdict::Up),
+            ("ugg", Verdict::Degraded),
+            ("gddd", Verdict::Down),
+            ("gd", Verdict::Degraded),
+            ("ugdd", Verdict::Up),
         ] {
             assert_eq!(votes(text).verdict(), verdict, "{text}");
         }
@@ -77,6 +95,6 @@ mod tests {
         assert_eq!(merged(&[]), Verdict::Up);
         assert_eq!(merged(&["uu", "??"]), Verdict::Unknown);
         assert_eq!(merged(&["uu", "??", "dd"]), Verdict::Down);
-        assert_eq!(merge([votes("uu"), votes("ddu")]).1, Votes { up: 1, down: 2 });
+        assert_eq!(merge([votes("uu"), votes("ddu")]).1, Votes { up: 1, degraded: 0, down: 2 });
     }
 }

@@ -1,4 +1,6 @@
-//! From probes to a verdict: `rise` successes in a row make a monitor up, `fall` failures make it down.
+//! From probes to a verdict: `rise` results in a row that are better than the verdict raise it, `fall` that are worse lower
+//! it, to what all of them bear out: after failures alone it is down, after successes alone up, and degraded where
+//! degraded results are among them.
 //!
 //! The first result after a start decides alone. While a streak of contrary results runs the verdict is in doubt, and the
 //! probes come faster.
@@ -14,6 +16,7 @@
 //! Deliberately not here: running probes (`host::probe`).
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -38,8 +41,9 @@ struct Monitor {
     verdict: Verdict,
     /// The next result decides alone: nothing was tried yet, or something else than before is tried.
     first: bool,
-    /// Results in a row that speak against the verdict.
+    /// Results in a row that speak against the verdict, and what all of them bear out.
     contrary: u32,
+    borne_out: Verdict,
     /// The kernel said then that a listener on its port was closed; nothing was heard from it since.
     closed: Option<Instant>,
     reason: Option<Arc<str>>,
@@ -47,7 +51,16 @@ struct Monitor {
 
 impl Monitor {
     fn new(settings: config::Monitor, target: IpAddr) -> Self {
-        Self { settings, target, verdict: Verdict::Unknown, first: true, contrary: 0, closed: None, reason: None }
+        Self {
+            settings,
+            target,
+            verdict: Verdict::Unknown,
+            first: true,
+            contrary: 0,
+            borne_out: Verdict::Unknown,
+            closed: None,
+            reason: None,
+        }
     }
 
     /// A changed threshold keeps the verdict (design R9). Something else to try keeps it too, until its first result.
@@ -63,22 +76,36 @@ impl Monitor {
     }
 
     fn take(&mut self, now: Instant, result: &ProbeResult) {
-        let (says, needed, reason) = match result {
-            ProbeResult::Success => (Verdict::Up, self.settings.rise, None),
-            ProbeResult::Failure(reason) => (Verdict::Down, self.settings.fall, Some(reason.clone())),
+        let (says, reason) = match result {
+            ProbeResult::Success => (Verdict::Up, None),
+            ProbeResult::Degraded(reason) => (Verdict::Degraded, Some(reason.clone())),
+            ProbeResult::Failure(reason) => (Verdict::Down, Some(reason.clone())),
         };
         let closed = self.closed.take().is_some_and(|since| now.since(since) <= FRESH) && says == Verdict::Down;
         self.reason = reason;
-        if says == self.verdict {
-            self.contrary = 0;
-        } else {
-            self.contrary += 1;
-        }
-        if self.first || closed || self.contrary >= needed {
-            self.verdict = says;
+        let needed = self.count(says);
+        if self.first || closed || needed.is_some_and(|needed| self.contrary >= needed) {
+            self.verdict = if self.first || closed { says } else { self.borne_out };
             self.contrary = 0;
         }
         self.first = false;
+    }
+
+    /// Counts a result that speaks against the verdict; returns how many are needed.
+    fn count(&mut self, says: Verdict) -> Option<u32> {
+        let (needed, weaker): (_, fn(Verdict, Verdict) -> Verdict) = match says.cmp(&self.verdict) {
+            Ordering::Equal => {
+                self.contrary = 0;
+                return None;
+            }
+            Ordering::Less => (self.settings.fall, Ord::max),
+            Ordering::Greater => (self.settings.rise, Ord::min),
+        };
+        // What was counted on the other side of the verdict is void.
+        let goes_on = self.contrary > 0 && says.cmp(&self.verdict) == self.borne_out.cmp(&self.verdict);
+        (self.contrary, self.borne_out) =
+            if goes_on { (self.contrary + 1, weaker(self.borne_out, says)) } else { (1, says) };
+        Some(needed)
     }
 
     fn order(&self) -> ProbeOrder {
@@ -220,6 +247,7 @@ mod tests {
             .map(|result| {
                 let result = match result {
                     '+' => ProbeResult::Success,
+                    '~' => ProbeResult::Degraded("slow".into()),
                     _ => ProbeResult::Failure("connection refused".into()),
                 };
                 monitor.take(Instant::BOOT, &result);
@@ -227,6 +255,8 @@ mod tests {
                 match (monitor.verdict, doubt) {
                     (Verdict::Up, false) => 'U',
                     (Verdict::Up, true) => 'u',
+                    (Verdict::Degraded, false) => 'G',
+                    (Verdict::Degraded, true) => 'g',
                     (Verdict::Down, false) => 'D',
                     (Verdict::Down, true) => 'd',
                     (Verdict::Unknown, _) => '?',
@@ -241,6 +271,15 @@ mod tests {
         assert_eq!(feed(&mut monitor(2, 2), "+-+--+-++"), "UuUuDdDdU");
         assert_eq!(feed(&mut monitor(3, 1), "+-+++"), "UDddU");
         assert_eq!(feed(&mut monitor(1, 3), "---+---"), "DDDUuuD");
+    }
+
+    #[test]
+    fn a_verdict_goes_as_far_as_every_result_of_the_streak_bears_out() {
+        assert_eq!(feed(&mut monitor(2, 2), "~~++~~--"), "GGgUuGgD");
+        assert_eq!(feed(&mut monitor(2, 2), "+-~--"), "UuGgD", "a failure and a degraded result: degraded at least");
+        assert_eq!(feed(&mut monitor(2, 2), "-+~++"), "DdGgU");
+        assert_eq!(feed(&mut monitor(2, 2), "~+-+-"), "Ggggg", "better and worse are no streak");
+        assert_eq!(feed(&mut monitor(3, 1), "+~-~~~"), "UGDddG", "`fall` counts anew at each level");
     }
 
     #[test]

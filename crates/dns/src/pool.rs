@@ -221,7 +221,9 @@ impl Pools {
         match (by, host.verdict) {
             (None, _) => HostState::Unheld,
             (Some(by), Verdict::Down) => HostState::ServiceDown { by },
-            (Some(by), Verdict::Unknown | Verdict::Up) => HostState::Held { by, at_primary: host.at_primary },
+            (Some(by), Verdict::Unknown | Verdict::Degraded | Verdict::Up) => {
+                HostState::Held { by, at_primary: host.at_primary }
+            }
         }
     }
 }
@@ -234,7 +236,7 @@ impl Standing {
 
     fn is_in(&self) -> bool {
         match self {
-            Self::ServerUp | Self::Held { .. } | Self::Endpoint(Verdict::Up) => true,
+            Self::ServerUp | Self::Held { .. } | Self::Endpoint(Verdict::Up | Verdict::Degraded) => true,
             Self::ServerStandby | Self::ServerDown(_) | Self::Unheld | Self::ServiceDown { .. } => false,
             Self::Doubled { .. } | Self::Spare | Self::Behind { .. } => false,
             Self::Endpoint(Verdict::Down | Verdict::Unknown) => false,

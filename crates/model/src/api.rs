@@ -143,7 +143,7 @@ pub struct MonitorStatus {
     /// The address tried, where the monitor is an endpoint's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// `up`, `down` or `unknown`.
+    /// `up`, `degraded`, `down` or `unknown`.
     pub verdict: String,
     /// The last probe's words; known for this server's own probes only.
     pub reason: Option<Arc<str>>,
@@ -156,7 +156,7 @@ pub struct EndpointStatus {
     pub name: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// `up`, `down` or `unknown`: what the majority of those who probe it find.
+    /// `up`, `degraded`, `down` or `unknown`: what the majority of those who probe it find.
     pub verdict: String,
     /// Who probes it, and what each finds.
     pub probed_by: Vec<ProberStatus>,

@@ -268,7 +268,7 @@ pub enum Event {
         endpoint: EndpointName,
         /// Its verdict.
         verdict: Verdict,
-        /// Servers that find it up, and that find it down, where its worst monitor is concerned.
+        /// Servers that find it up, be it degraded, and that find it down, where its worst monitor is concerned.
         up: u32,
         /// See `up`.
         down: u32,

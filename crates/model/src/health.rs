@@ -11,7 +11,7 @@ use crate::{
     id::{EndpointName, PoolName, ServerName, VirtualHostName},
 };
 
-/// The thresholded result of probes.
+/// The thresholded result of probes, the worst first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -20,6 +20,8 @@ pub enum Verdict {
     /// No probe has finished yet: neither up nor down.
     #[default]
     Unknown,
+    /// It works, and not as it should: enough probes in a row said so, or worse.
+    Degraded,
     /// Enough probes in a row succeeded.
     Up,
 }

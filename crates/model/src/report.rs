@@ -34,7 +34,9 @@ pub enum DuplicateCheck {
 pub enum ProbeResult {
     /// As it should be.
     Success,
-    /// Not so; the reason is for people.
+    /// It works, and not as it should: slow, or a certificate that is about to expire. The reason is for people.
+    Degraded(Arc<str>),
+    /// It does not work; the reason is for people.
     Failure(Arc<str>),
 }
 

@@ -33,8 +33,8 @@ impl Tone {
     pub(crate) fn of(word: &str) -> Self {
         match word {
             "self" | "alive" | "active" | "up" | "normal" | "yes" | "same" => Self::Good,
-            "suspect" | "left" | "moving" | "unknown" | "listening" | "standby" | "resigning" | "taking"
-            | "releasing" | "no" | "warn" => Self::Warn,
+            "suspect" | "left" | "moving" | "unknown" | "degraded" | "listening" | "standby" | "resigning"
+            | "taking" | "releasing" | "no" | "warn" => Self::Warn,
             "dead" | "unheld" | "refused" | "rivals" | "down" | "isolated" | "unable" | "nobody" | "differs"
             | "error" => Self::Bad,
             _ => Self::Plain,

@@ -43,11 +43,13 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
     found.extend(hosts.map(|host| format!("{} is {}", host.name, host.state)));
     for host in &status.virtual_hosts {
         let holder = host.servers.iter().find(|server| Some(&server.name) == host.active.as_ref());
-        let down = holder.into_iter().flat_map(|holder| &holder.monitors).filter(|monitor| monitor.verdict == "down");
-        found.extend(down.map(|monitor| format!("{}/{} is down where it is active", host.name, monitor.name)));
+        let bad = |monitor: &&MonitorStatus| matches!(monitor.verdict.as_str(), "down" | "degraded");
+        let bad = holder.into_iter().flat_map(|holder| &holder.monitors).filter(bad);
+        let words = |one: &MonitorStatus| format!("{}/{} is {} where it is active", host.name, one.name, one.verdict);
+        found.extend(bad.map(words));
     }
-    let endpoints = status.endpoints.iter().filter(|endpoint| endpoint.verdict == "down");
-    found.extend(endpoints.map(|endpoint| format!("endpoint {} is down", endpoint.name)));
+    let endpoints = status.endpoints.iter().filter(|endpoint| matches!(endpoint.verdict.as_str(), "down" | "degraded"));
+    found.extend(endpoints.map(|endpoint| format!("endpoint {} is {}", endpoint.name, endpoint.verdict)));
     for host in &status.virtual_hosts {
         let failed = |outcome: &&str| *outcome != "succeeded";
         let failed = host.hooks.iter().filter_map(|hook| Some((hook, hook.outcome.as_deref().filter(failed)?)));

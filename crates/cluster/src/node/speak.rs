@@ -180,7 +180,7 @@ impl Node {
             let (health, votes) = endpoint::merge(spec.monitors(name).map(votes));
             let before = self.health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict);
             if health.verdict != before && !spec.monitors.is_empty() {
-                let Votes { up, down } = votes;
+                let (up, down) = (votes.reached(), votes.down);
                 effects.record(Event::EndpointChanged { endpoint: name.clone(), verdict: health.verdict, up, down });
             }
             all.insert(name.clone(), health);
@@ -241,7 +241,7 @@ pub(super) fn active<'v, 'a>(view: &'v View<'a>) -> Option<&'v Member<'a>> {
     })
 }
 
-/// Down if any is down, else unknown if any is unknown, else up; up where there is nothing to know.
+/// The worst; up where there is nothing to know.
 fn combined(verdicts: &[Verdict]) -> Verdict {
     verdicts.iter().copied().min().unwrap_or(Verdict::Up)
 }

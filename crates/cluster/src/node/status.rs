@@ -243,6 +243,7 @@ fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Down => "down",
         Verdict::Unknown => "unknown",
+        Verdict::Degraded => "degraded",
         Verdict::Up => "up",
     }
 }

@@ -1,10 +1,10 @@
-use Verdict::{Down, Unknown, Up};
+use Verdict::{Degraded, Down, Unknown, Up};
 use proptest::prelude::*;
 
 use super::*;
 
-/// `-` not eligible; `U`, `?`, `D` eligible with one monitor up, unknown, down; `.` eligible without monitors. Lower
-/// case: not steady.
+/// `-` not eligible; `U`, `G`, `?`, `D` eligible with one monitor up, degraded, unknown, down; `.` eligible without
+/// monitors. Lower case: not steady.
 fn list(words: &str) -> Vec<Candidate> {
     words
         .chars()
@@ -12,6 +12,7 @@ fn list(words: &str) -> Vec<Candidate> {
             eligible: word != '-',
             health: match word {
                 'U' | 'u' => vec![Up],
+                'G' | 'g' => vec![Degraded],
                 '?' => vec![Unknown],
                 'D' | 'd' => vec![Down],
                 _ => Vec::new(),
@@ -45,6 +46,10 @@ fn truth_table() {
         ("DUU", Some(0), Sticky, true, Some(1), "also when sticky"),
         ("?UU", None, Auto, true, Some(1), "unknown is not up"),
         ("D?D", Some(0), Auto, true, Some(1), "unknown is not down"),
+        ("GUU", Some(0), Auto, true, Some(1), "a degraded service moves to one that is up"),
+        ("GGU", Some(2), Auto, true, Some(2), "no failback to a degraded one"),
+        ("GGG", Some(1), Auto, true, Some(0), "degraded everywhere: as if up everywhere"),
+        ("?GD", None, Auto, true, Some(1), "degraded is better than unknown, and than down"),
         ("DDD", Some(1), Auto, true, Some(1), "all down: it stays"),
         ("DDD", Some(1), Sticky, true, Some(1), "all down: it stays"),
         ("DD-", Some(2), Auto, true, Some(0), "all down and the holder gone: the first"),
@@ -68,7 +73,7 @@ fn the_more_important_monitor_decides() {
 }
 
 fn candidate() -> impl Strategy<Value = Candidate> {
-    let verdict = prop_oneof![Just(Down), Just(Unknown), Just(Up)];
+    let verdict = prop_oneof![Just(Down), Just(Unknown), Just(Degraded), Just(Up)];
     (any::<bool>(), prop::collection::vec(verdict, 2), any::<bool>()).prop_map(|(eligible, health, steady)| Candidate {
         eligible,
         health,
@@ -100,10 +105,10 @@ proptest! {
     }
 
     #[test]
-    fn who_is_not_eligible_changes_nothing((list, holder, failback, always_active) in cluster(), health in 0usize..3) {
+    fn who_is_not_eligible_changes_nothing((list, holder, failback, always_active) in cluster(), health in 0usize..4) {
         let mut other = list.clone();
         for candidate in other.iter_mut().filter(|candidate| !candidate.eligible) {
-            candidate.health = vec![[Down, Unknown, Up][health]; 2];
+            candidate.health = vec![[Down, Unknown, Degraded, Up][health]; 2];
             candidate.steady = !candidate.steady;
         }
         prop_assert_eq!(

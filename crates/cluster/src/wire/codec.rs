@@ -236,6 +236,7 @@ fn verdict_number(verdict: Verdict) -> u8 {
         Verdict::Down => 0,
         Verdict::Unknown => 1,
         Verdict::Up => 2,
+        Verdict::Degraded => 3,
     }
 }
 
@@ -244,6 +245,7 @@ fn verdict(number: u8) -> Result<Verdict, Malformed> {
         0 => Ok(Verdict::Down),
         1 => Ok(Verdict::Unknown),
         2 => Ok(Verdict::Up),
+        3 => Ok(Verdict::Degraded),
         _ => Err(Malformed),
     }
 }

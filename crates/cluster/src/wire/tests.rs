@@ -27,7 +27,7 @@ fn heard() -> impl Strategy<Value = Heard> {
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
-    let verdict = prop_oneof![Just(Verdict::Down), Just(Verdict::Unknown), Just(Verdict::Up)];
+    let verdict = prop_oneof![Just(Verdict::Down), Just(Verdict::Unknown), Just(Verdict::Degraded), Just(Verdict::Up)];
     let few_or_many = prop_oneof![0..8usize, 0..200usize];
     let maps = few_or_many.prop_flat_map(move |size| {
         (

@@ -153,7 +153,7 @@ fn candidate(server: &CandidateStatus) -> String {
 fn state(word: &str) -> String {
     match word {
         "dead" | "unheld" | "rivals" | "down" | "error" | "refused" => class("bad", word),
-        "suspect" | "left" | "moving" | "unknown" | "isolated" | "warn" => class("warn", word),
+        "suspect" | "left" | "moving" | "unknown" | "degraded" | "isolated" | "warn" => class("warn", word),
         _ => escape(word),
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn level(event: &Event) -> Level {
             HookOutcome::Refused => Level::ERROR,
         },
         Event::MonitorChanged { verdict, .. } | Event::EndpointChanged { verdict, .. } => match verdict {
-            Verdict::Down => Level::WARN,
+            Verdict::Down | Verdict::Degraded => Level::WARN,
             Verdict::Up | Verdict::Unknown => Level::INFO,
         },
         Event::Started { .. }
@@ -187,6 +187,7 @@ fn refused(virtual_host: &str, address: &IpAddr, reason: &AddressRefusal) -> Str
 pub(super) const fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Up => "up",
+        Verdict::Degraded => "degraded",
         Verdict::Down => "down",
         Verdict::Unknown => "unknown",
     }

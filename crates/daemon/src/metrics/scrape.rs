@@ -18,7 +18,7 @@ use super::{Declaration, Metrics};
 pub(crate) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// A verdict's words.
-const VERDICTS: [&str; 3] = ["up", "down", "unknown"];
+const VERDICTS: [&str; 4] = ["up", "degraded", "down", "unknown"];
 
 /// The values that belong to somebody else, read for this scrape.
 #[derive(Clone, Debug, Default)]

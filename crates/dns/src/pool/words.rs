@@ -74,6 +74,7 @@ impl Pools {
             Standing::Unheld => "held by nobody".to_owned(),
             Standing::ServiceDown { by } => format!("its service is down on {}", server(by)),
             Standing::Endpoint(Verdict::Up) => "up".to_owned(),
+            Standing::Endpoint(Verdict::Degraded) => "up, and not as it should be".to_owned(),
             Standing::Endpoint(Verdict::Down) => "most of those who probe it find it down".to_owned(),
             Standing::Endpoint(Verdict::Unknown) => "nobody has probed it so far".to_owned(),
             Standing::Spare => "could be answered; its weight is 0 and others live".to_owned(),
