@@ -110,7 +110,9 @@ async fn tell(running: &Running, accepted: Result<Message, String>) {
     let queue = running.queue.clone();
     // Waits for room, and not for long: a driver that takes nothing is the watchdog's business.
     drop(spawn_blocking(move || queue.send(message)).await);
-    running.in_force.send_replace(running.loaded.cluster.digest);
+    if let Some(desk) = &running.desk {
+        desk.applied.send_replace(running.loaded.cluster.digest);
+    }
 }
 
 /// Opens what has to be opened, and returns what the driver is to be told.

@@ -90,8 +90,6 @@ pub(crate) struct Running {
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
     pub goodbye: watch::Receiver<bool>,
-    /// The digest of the configuration that the driver was last given.
-    pub in_force: watch::Sender<u64>,
     /// The admin socket, as it was opened: a reload may name another one.
     socket: PathBuf,
     threads: Threads,
@@ -128,21 +126,16 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<(
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
-    let desk = desk(&loaded)?;
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("standin-io")
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::new("start the threads for input and output", error))?;
+    let runtime = runtime()?;
     let metrics = Arc::new(Metrics::new());
     let history = History::default();
     let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.key.cookie_secret()));
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());
+    let desk = desk(&loaded, &queue)?;
 
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
@@ -158,7 +151,6 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
-    let in_force = watch::Sender::new(loaded.cluster.digest);
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -193,33 +185,17 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ethernet,
         desk: desk.as_ref().map(|(handle, _)| handle.clone()),
         cluster_file: node.cluster_file.clone(),
-        in_force: in_force.subscribe(),
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let (desk, desk_thread) = desk.unzip();
     let threads =
         Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
-    let running = Running {
-        config,
-        socket,
-        loaded,
-        queue,
-        pulse,
-        ward,
-        desk,
-        name_service,
-        goodbye,
-        in_force,
-        threads,
-        runtime,
-        stop,
-    };
-    Ok(running)
+    Ok(Running { config, socket, loaded, queue, pulse, ward, desk, name_service, goodbye, threads, runtime, stop })
 }
 
 /// The document's desk; none in file mode.
-fn desk(loaded: &Loaded) -> Result<Option<(desk::Handle, JoinHandle<()>)>, StartError> {
+fn desk(loaded: &Loaded, queue: &Queue) -> Result<Option<(desk::Handle, JoinHandle<()>)>, StartError> {
     if loaded.mode == Mode::File {
         return Ok(None);
     }
@@ -232,7 +208,16 @@ fn desk(loaded: &Loaded) -> Result<Option<(desk::Handle, JoinHandle<()>)>, Start
         .advice("does another standin run with the same `state-dir`?")
     };
     let desk = Desk::open(&node.name, &node.state_dir, loaded.key.cookie_secret()).map_err(open)?;
-    desk.start().map(Some).map_err(|error| StartError::new("start a thread", error))
+    let queue = queue.clone();
+    let tell = move |event| drop(queue.send(Message::Record(event)));
+    desk.start(Arc::new(tell)).map(Some).map_err(|error| StartError::new("start a thread", error))
+}
+
+/// The threads that wait for sockets.
+fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
+    runtime.map_err(|error| StartError::new("start the threads for input and output", error))
 }
 
 /// What the core begins with: a run of its own.

@@ -67,7 +67,7 @@ pub(super) async fn post_edit(State(admin): State<Arc<Admin>>, body: Bytes) -> R
     let (mut edited, change, digest) =
         desk.ask(move |desk| desk.edit(&request).map(|(edited, change)| (edited, change, desk.digest()))).await??;
     let Some(change) = change else { return Ok(Json(edited)) };
-    let mut in_force = admin.in_force.clone();
+    let mut in_force = desk.applied.subscribe();
     // Not the guard that `wait_for` gives: it would be held while the other half waits.
     let here = async { in_force.wait_for(|now| *now == digest).await.is_ok() };
     let (here, ()) = tokio::join!(tokio::time::timeout(IN_FORCE, here), everywhere(desk, change));

@@ -37,7 +37,7 @@ use model::{
     api::{Status, Why},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::{
     desk::{self, Busy, EditError},
@@ -80,8 +80,6 @@ pub(crate) struct Admin {
     pub desk: Option<desk::Handle>,
     /// The file that rules in file mode.
     pub cluster_file: PathBuf,
-    /// The digest of the configuration that the driver was last given.
-    pub in_force: watch::Receiver<u64>,
 }
 
 /// Everything: for the Unix socket.

@@ -1,8 +1,9 @@
 //! Edits: from what somebody wants to changes, through the ledger, to the disk; and what there is to read.
 
-use std::{io, time::UNIX_EPOCH};
+use std::{io, sync::Arc, time::UNIX_EPOCH};
 
 use document::{Author, Change, ChangeHash, Considered, Key, Refusal, Transaction};
+use model::event::Event;
 
 use super::{
     Desk,
@@ -59,7 +60,7 @@ impl Desk {
         match wanted {
             Wanted::Changes(changes) => Ok(changes.clone()),
             Wanted::Whole(objects) => {
-                let canonical = |(key, text): (&Key, &std::sync::Arc<str>)| {
+                let canonical = |(key, text): (&Key, &Arc<str>)| {
                     let canonical = document::object::canonical(key, text);
                     (key.clone(), canonical.map_or_else(|_| text.clone(), Into::into))
                 };
@@ -157,8 +158,14 @@ impl Desk {
         let touched = self.ledger.document().entry(&change).map_or_else(Vec::new, |entry| entry.touched);
         let touched: Vec<Key> = touched.into_iter().map(|touched| touched.key).collect();
         let Author { who, from, why, .. } = &transaction.author;
-        let objects = touched.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        tracing::info!(version = brief(&change), who, from, why, objects, "the configuration was edited here");
+        let text = |text: &String| Arc::from(text.as_str());
+        (self.tell)(Event::ConfigurationEdited {
+            version: brief(&change).into(),
+            who: text(who),
+            from: text(from),
+            why: text(why),
+            objects: touched.iter().map(|key| key.to_string().into()).collect(),
+        });
         self.announce();
         Ok((Some(change), touched))
     }

@@ -31,7 +31,7 @@ use arc_swap::ArcSwap;
 use dns::Zones;
 use document::{ChangeHash, Document, Incarnation, Ledger, Session, settle::Settled};
 use host::store::{Directory, Store};
-use model::{Instant, ServerName};
+use model::{Instant, ServerName, event::Event};
 use tokio::sync::{oneshot, watch};
 
 use self::confirm::Pending;
@@ -78,8 +78,11 @@ pub struct Desk {
     /// Counts what was edited or heard: whoever waits for news of either waits here.
     news: watch::Sender<u64>,
     summary: Arc<ArcSwap<Summary>>,
+    tell: Tell,
 }
 
+/// Where events go.
+pub(crate) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 type Job = Box<dyn FnOnce(&mut Desk) + Send>;
 
 /// For everybody who asks something of the desk.
@@ -92,6 +95,8 @@ pub struct Handle {
     pub(crate) news: watch::Receiver<u64>,
     /// For the status.
     pub(crate) summary: Arc<ArcSwap<Summary>>,
+    /// The digest of the configuration that the driver was last given; whoever gives it tells.
+    pub(crate) applied: Arc<watch::Sender<u64>>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -182,17 +187,19 @@ impl Desk {
             force: watch::Sender::new(force),
             news: watch::Sender::new(0),
             summary: Arc::default(),
+            tell: Arc::new(|_| {}),
         };
         desk.resume_pending();
         desk.summarize();
         Ok(desk)
     }
 
-    /// Starts its thread, which ends when the last handle is gone.
+    /// Starts its thread, which ends when the last handle is gone. Events go to `tell`, which may wait for room.
     ///
     /// # Errors
     /// When the thread cannot be made.
-    pub(crate) fn start(self) -> io::Result<(Handle, JoinHandle<()>)> {
+    pub(crate) fn start(mut self, tell: Tell) -> io::Result<(Handle, JoinHandle<()>)> {
+        self.tell = tell;
         let (jobs, waiting) = sync_channel(DEPTH);
         let handle =
             Handle { jobs, force: self.force.subscribe(), news: self.news.subscribe(), summary: self.summary.clone() };
@@ -226,12 +233,19 @@ impl Desk {
 
     fn summarize(&self) {
         let in_force = self.ledger.in_force();
-        self.summary.store(Arc::new(Summary {
+        let summary = Arc::new(Summary {
             clashes: self.ledger.clashes().iter().map(|clash| clash.key.to_string()).collect(),
             held: in_force.held.iter().map(|held| held.key.to_string()).collect(),
             unconfirmed: self.pending.is_some(),
             failing: self.store.needs_whole(),
-        }));
+        });
+        let before = self.summary.swap(summary.clone());
+        let all = |summary: &Summary| [&summary.clashes[..], &summary.held].concat();
+        let (old, new) = (all(&before), all(&summary));
+        if new.iter().any(|object| !old.contains(object)) {
+            let objects = new.iter().map(|object| Arc::from(object.as_str())).collect();
+            (self.tell)(Event::ConfigurationClashes { objects });
+        }
     }
 
     /// Keeps what came after `heads` on the disk, or takes it back.
@@ -283,7 +297,8 @@ impl Desk {
         let new = self.ledger.hear(&mut session, bytes)?;
         if new {
             self.keep(&heads)?;
-            tracing::info!(server = %peer, "the configuration's changes of a peer are here");
+            let version = edit::version(&self.ledger.document().heads()).into();
+            (self.tell)(Event::ConfigurationReceived { server: peer.clone(), version });
         }
         self.sessions.insert(number, (peer, session));
         self.announce();

@@ -124,6 +124,7 @@ fn place(
         let known = candidate.monitors.iter().find(|known| known.name == monitor)?;
         match known.verdict.as_str() {
             "up" => Some(Verdict::Up),
+            "degraded" => Some(Verdict::Degraded),
             "down" => Some(Verdict::Down),
             _ => None,
         }

@@ -97,10 +97,10 @@ fn an_edit_is_on_the_disk_before_it_is_told() {
 async fn an_edit_made_while_the_other_is_down_reaches_it_when_it_returns() {
     let first = founded();
     let second = copy_of(&first);
-    let (one, _) = open("web1", &first).start().unwrap();
+    let (one, _) = open("web1", &first).start(Arc::new(|_| {})).unwrap();
     let (edited, _) = one.ask(|desk| desk.edit(&pool(7)).unwrap()).await.unwrap();
     assert_eq!((edited.accepted_on, edited.servers), (vec!["web1".to_owned()], 2));
-    let (other, _) = open("web2", &second).start().unwrap();
+    let (other, _) = open("web2", &second).start(Arc::new(|_| {})).unwrap();
     let late = one.ask(|desk| desk.edit(&pool(8)).unwrap()).await.unwrap().1.unwrap();
     assert_eq!(one.ask(move |desk| desk.accepted_on(&late)).await.unwrap(), ["web1"]);
     talk(&one, &other, |desk| ttl(desk) == 8).await;
@@ -110,8 +110,8 @@ async fn an_edit_made_while_the_other_is_down_reaches_it_when_it_returns() {
 async fn servers_in_conversation_have_an_edit_at_once_and_say_so() {
     let first = founded();
     let second = copy_of(&first);
-    let (one, _) = open("web1", &first).start().unwrap();
-    let (other, _) = open("web2", &second).start().unwrap();
+    let (one, _) = open("web1", &first).start(Arc::new(|_| {})).unwrap();
+    let (other, _) = open("web2", &second).start(Arc::new(|_| {})).unwrap();
     let (here, there) = tokio::io::duplex(1 << 16);
     let (near, far) = (one.clone(), other.clone());
     let near = tokio::spawn(async move { converse(&near, server("web2"), here).await });
@@ -135,8 +135,8 @@ async fn servers_in_conversation_have_an_edit_at_once_and_say_so() {
 async fn edits_on_both_sides_of_a_partition_clash_and_are_settled() {
     let first = founded();
     let second = copy_of(&first);
-    let (one, _) = open("web1", &first).start().unwrap();
-    let (other, _) = open("web2", &second).start().unwrap();
+    let (one, _) = open("web1", &first).start(Arc::new(|_| {})).unwrap();
+    let (other, _) = open("web2", &second).start(Arc::new(|_| {})).unwrap();
     one.ask(|desk| desk.edit(&pool(7)).unwrap()).await.unwrap();
     other.ask(|desk| desk.edit(&pool(8)).unwrap()).await.unwrap();
     talk(&one, &other, |desk| !desk.ledger.clashes().is_empty()).await;

@@ -28,6 +28,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::OneWayLoss { .. }
         | Event::DatagramsRefused { .. }
         | Event::ConfigurationDiffers { .. }
+        | Event::ConfigurationClashes { .. }
         | Event::Isolated
         | Event::Overslept { .. }
         | Event::AddressRestored { .. }
@@ -54,6 +55,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::PeerLeft { .. }
         | Event::OneWayHealed { .. }
         | Event::ConfigurationApplied { .. }
+        | Event::ConfigurationEdited { .. }
+        | Event::ConfigurationReceived { .. }
         | Event::ConfigurationAgrees { .. }
         | Event::Rejoined
         | Event::TargetChanged { .. }
@@ -90,6 +93,19 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::ConfigurationApplied { digest } => format!("configuration {digest:016x} is in force"),
         Event::ConfigurationRefused { errors } => format!("configuration refused, the old one stays:\n{errors}"),
+        Event::ConfigurationEdited { version, who, from, why, objects } => {
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            format!("{who} ({from}) edited {}, version {version}{why}", objects.join(" "))
+        }
+        Event::ConfigurationReceived { server, version } => {
+            format!("edits of the configuration came from {server}, version {version}")
+        }
+        Event::ConfigurationClashes { objects } => {
+            format!(
+                "not as edited, because edits contradict each other: {}; see `standin conflicts`",
+                objects.join(" ")
+            )
+        }
         Event::ConfigurationDiffers { server, digest } => format!("{server} runs another configuration: {digest:016x}"),
         Event::ConfigurationAgrees { server } => format!("{server} runs our configuration again"),
         Event::Isolated => "isolated: the partition policy says to hold nothing".into(),
