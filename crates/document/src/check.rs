@@ -59,8 +59,11 @@ struct Basis {
     hosts: Vec<(Vec<IpAddr>, Vec<IpAddr>)>,
     every_server: BTreeMap<ServerName, Vec<IpAddr>>,
     /// The TTL counts for all; of pools that records follow, everything does.
-    pools: Vec<(Option<Ttl>, Option<(Pool, Vec<Vec<IpAddr>>)>)>,
+    pools: Vec<(Option<Ttl>, Option<Followed>)>,
 }
+
+/// A pool that records follow, with its members' addresses.
+type Followed = (Pool, Vec<Vec<IpAddr>>);
 
 impl Basis {
     fn of(zone: &Zone, config: &ClusterConfig) -> Self {

@@ -18,6 +18,8 @@ use crate::{
 
 /// More objects than this are not held one by one.
 const MOST_HELD: usize = 64;
+/// So many mistakes are looked at in search of the youngest object: one edit may spoil a thousand others.
+const MOST_MISTAKES: usize = 32;
 /// So many changes are undone in search of a document that checks.
 const FARTHEST_BACK: usize = 256;
 
@@ -85,7 +87,7 @@ impl Wanted<'_> {
     /// The youngest object that a mistake is about and that can still be held, with that mistake.
     fn youngest(&self, mistakes: &[Mistake], objects: &Objects, held: &BTreeMap<Key, Held>) -> Option<(Key, Mistake)> {
         let mut best: Option<(&Stamp, &Key, &Mistake)> = None;
-        for mistake in mistakes {
+        for mistake in mistakes.iter().take(MOST_MISTAKES) {
             let word = word(mistake);
             for (key, (text, stamp)) in &self.values {
                 let about = *key == mistake.key

@@ -240,6 +240,13 @@ fn footer(status: &Status, style: Style) -> String {
         text.push('\n');
     }
     text += &format!("configuration {}, version {}", config.hash, config.version);
+    if config.mode == "document" {
+        text += if config.unconfirmed {
+            ", by the document, whose last edit waits for `standin confirm`"
+        } else {
+            ", by the document"
+        };
+    }
     if !config.conflicts.is_empty() {
         let differs = format!(", differs on {}", config.conflicts.join(", "));
         text += &style.paint(&differs, Tone::Bad);
