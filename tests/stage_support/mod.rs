@@ -26,7 +26,7 @@ pub(crate) const TEMPLATE: &str = include_str!("../../zones/example/lb.zone");
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The example's servers with their own addresses.
-const SERVERS: [(&str, &str, &str); 3] = [
+pub(crate) const SERVERS: [(&str, &str, &str); 3] = [
     ("web1", "10.77.0.11", "fd00:77::11"),
     ("web2", "10.77.0.12", "fd00:77::12"),
     ("web3", "10.77.0.13", "fd00:77::13"),
@@ -59,14 +59,24 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
 
 /// Servers (name, IPv4 and IPv6 address) with the cluster file `cluster`; none is started.
 pub(crate) fn set(directory: &Path, cluster: &str, servers: &[(&str, &str, &str)]) -> Stage {
+    set_with(directory, cluster, TEMPLATE, servers)
+}
+
+/// The same with another zone template.
+pub(crate) fn set_with(directory: &Path, cluster: &str, template: &str, servers: &[(&str, &str, &str)]) -> Stage {
     let program = Path::new(env!("CARGO_BIN_EXE_standin"));
-    let templates = &[("lb.zone", TEMPLATE)];
+    let templates = &[("lb.zone", template)];
     Stage::set(&Play { program, directory, cluster, templates, servers }).expect("a stage")
 }
 
 /// The three servers of the example, all started and settled, with the cluster file `cluster`.
 pub(crate) fn three(directory: &Path, cluster: &str) -> Stage {
-    let mut stage = set(directory, cluster, &SERVERS);
+    three_with(directory, cluster, TEMPLATE)
+}
+
+/// The same with another zone template.
+pub(crate) fn three_with(directory: &Path, cluster: &str, template: &str) -> Stage {
+    let mut stage = set_with(directory, cluster, template, &SERVERS);
     for (server, ..) in SERVERS {
         stage.start(server).expect("a daemon");
     }

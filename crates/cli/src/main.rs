@@ -40,7 +40,7 @@ fn main() -> ExitCode {
                 None => daemon::guard(format, "--guarded"),
             };
         }
-        Command::Check { config } => return check::run(&config),
+        Command::Check { config, parent } => return check::run(&config, &parent),
         Command::Demo { keep } => return demo::run(keep),
         Command::Init(init) => config::init(&init),
         Command::Server(command) => config::end(config::object(Kind::Server, &command)),
@@ -74,7 +74,9 @@ fn main() -> ExitCode {
 fn zone(command: ZoneCommand) -> Result<ExitCode> {
     match command {
         ZoneCommand::Render { config, serial, zone } => render_zone(&config, &zone, serial),
-        ZoneCommand::Query { config, down, zone, name, kind } => query_zone(&config, &zone, &name, &kind, &down),
+        ZoneCommand::Query { config, template, down, zone, name, kind } => {
+            query_zone(&config, template.as_deref(), &zone, (&name, &kind), &down)
+        }
         ZoneCommand::Add { zone, template, fields, how } => {
             config::end(config::zone_add(&zone, &template, &fields, &how))
         }
@@ -135,8 +137,14 @@ fn render_zone(config: &Path, zone: &str, serial: u32) -> Result<ExitCode> {
     }
 }
 
-fn query_zone(config: &Path, zone: &str, name: &str, kind: &str, down: &[String]) -> Result<ExitCode> {
-    match daemon::zone_query(config, zone, name, kind, down) {
+fn query_zone(
+    config: &Path,
+    template: Option<&Path>,
+    zone: &str,
+    question: (&str, &str),
+    down: &[String],
+) -> Result<ExitCode> {
+    match daemon::zone_query(config, template, zone, question, down) {
         Ok(why) => {
             say(&print::why::render(&why, Style::of_stdout()))?;
             Ok(ExitCode::SUCCESS)

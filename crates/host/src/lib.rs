@@ -9,6 +9,7 @@ pub mod address;
 pub mod clock;
 mod connections;
 pub mod dns_counters;
+pub mod dns_query;
 mod dns_socket;
 pub mod dns_stream;
 pub mod dns_udp;
