@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use document::{
-    Checker, Document, Incarnation,
+    Checker, Document, Incarnation, Kind,
     object::Assembly,
     settle::{Settled, settle},
 };
 use host::store::Recovered;
 use model::{ServerName, config::NodeConfig, diagnostic::Diagnostic};
 
-use super::{Loaded, Loader, Mode, Text, hooks};
+use super::{Loaded, Loader, Mode, Text, hooks, read};
 
 impl Loader {
     /// The document's chunks; none where there is no document: file mode.
@@ -44,6 +44,7 @@ impl Loader {
         let (digest, settled) = settled
             .map_err(|mistakes| self.mistakes.extend(mistakes.into_iter().map(|mistake| mistake.diagnostic)))
             .ok()?;
+        let settled = self.with_draft(settled)?;
         let mut cluster = settled.checked.config;
         cluster.digest = digest;
         let assembly = Assembly::of(&settled.objects);
@@ -55,6 +56,28 @@ impl Loader {
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
         let (cluster, zones) = (Arc::new(cluster), settled.checked.zones);
         Some(Loaded { node, cluster, mode: Mode::Document, zones, key: key?, warnings, refused_hooks })
+    }
+}
+
+impl Loader {
+    /// The same with a draft in the place of a zone's template, where one is tried out.
+    fn with_draft(&mut self, mut settled: Settled) -> Option<Settled> {
+        let Some((zone, file)) = self.draft.clone() else { return Some(settled) };
+        let text = read(&file).map_err(|refusal| self.mistakes.push(refusal.in_itself(&file))).ok()?;
+        // A zone that is not there is told by whoever looks for it.
+        let Some(settings) = settled.checked.config.zones.get(&zone) else { return Some(settled) };
+        let key = document::Key::new(Kind::Template, &settings.template.to_string_lossy())?;
+        settled.objects.insert(key.clone(), text.text.into());
+        match Checker::default().check(&settled.objects) {
+            Ok(checked) => Some(Settled { checked, ..settled }),
+            Err(mistakes) => {
+                self.mistakes.extend(mistakes.into_iter().map(|mistake| match mistake.key == key {
+                    true => Diagnostic { file: text.name.clone(), ..mistake.diagnostic },
+                    false => mistake.diagnostic,
+                }));
+                None
+            }
+        }
     }
 }
 
