@@ -209,7 +209,9 @@ fn desk(loaded: &Loaded, queue: &Queue) -> Result<Option<(desk::Handle, JoinHand
     };
     let desk = Desk::open(&node.name, &node.state_dir, loaded.key.cookie_secret()).map_err(open)?;
     let queue = queue.clone();
-    let tell = move |event| drop(queue.send(Message::Record(event)));
+    let tell = move |event| {
+        let _ended = queue.send(Message::Record(event));
+    };
     desk.start(Arc::new(tell)).map(Some).map_err(|error| StartError::new("start a thread", error))
 }
 

@@ -70,7 +70,7 @@ fn whole(file: &Path) -> Result<Wanted> {
 }
 
 fn import(file: &Path) -> Result<Texts> {
-    daemon::load::import(file).map_err(|error: LoadError| Refused::new(MISTAKES, error.to_string()))
+    daemon::load::import(file).map_err(|error: LoadError| Refused::because(MISTAKES, error.to_string()))
 }
 
 fn samples(words: &[String]) -> Result<Vec<Sample>> {
@@ -201,13 +201,13 @@ pub(crate) fn resolve(resolve: &Resolve) -> Result<ExitCode> {
         let there: Vec<String> = configuration.clashes.iter().map(|clash| clash.key.to_string()).collect();
         let there =
             if there.is_empty() { "nothing has".to_owned() } else { format!("these have: {}", there.join(", ")) };
-        Refused::new(CONFLICT, format!("{} does not have several values; {there}", resolve.object))
+        Refused::because(CONFLICT, format!("{} does not have several values; {there}", resolve.object))
     })?;
     let text = match (resolve.take, &resolve.file) {
         (Some(number), _) => {
             let value = number.checked_sub(1).and_then(|index| clash.values.get(index));
             let value = value.ok_or_else(|| {
-                Refused::new(
+                Refused::because(
                     MISTAKES,
                     format!("there is no value {number}: {} has 1 to {}", clash.key, clash.values.len()),
                 )

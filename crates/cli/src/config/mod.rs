@@ -44,7 +44,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn new(code: u8, message: impl Into<String>) -> anyhow::Error {
+    fn because(code: u8, message: impl Into<String>) -> anyhow::Error {
         Self { message: message.into(), code }.into()
     }
 }
@@ -84,9 +84,9 @@ impl Daemon {
         }
         let said = client::words(code, &answer);
         match code {
-            StatusCode::UNPROCESSABLE_ENTITY => Err(Refused::new(MISTAKES, said)),
-            StatusCode::NOT_FOUND => Err(Refused::new(CONFLICT, said)),
-            StatusCode::CONFLICT if !said.contains("is in file mode") => Err(Refused::new(CONFLICT, said)),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(Refused::because(MISTAKES, said)),
+            StatusCode::NOT_FOUND => Err(Refused::because(CONFLICT, said)),
+            StatusCode::CONFLICT if !said.contains("is in file mode") => Err(Refused::because(CONFLICT, said)),
             _ => Err(anyhow::anyhow!("{said}")),
         }
     }

@@ -24,7 +24,7 @@ pub(crate) fn object(kind: Kind, command: &ObjectCommand) -> Result<ExitCode> {
             let configuration = daemon.configuration()?;
             if configuration.objects.contains_key(&key) {
                 let message = format!("there is a {key} already: `standin {} set {name} ...` changes it", kind.word());
-                return Err(Refused::new(CONFLICT, message));
+                return Err(Refused::because(CONFLICT, message));
             }
             set(&daemon, &configuration, &key, &Part::Whole, fields, how)
         }
@@ -64,7 +64,7 @@ pub(crate) fn monitor(command: &MonitorCommand) -> Result<ExitCode> {
             let configuration = daemon.configuration()?;
             let key = monitored(&configuration, of)?;
             let text = without_monitor(&key, existing(&configuration, &key)?, monitor)
-                .map_err(|error| Refused::new(MISTAKES, error.to_string()))?;
+                .map_err(|error| Refused::because(MISTAKES, error.to_string()))?;
             daemon.edit(Wanted::Changes(vec![change(&configuration, &key, Some(text))]), Vec::new(), how)
         }
         MonitorCommand::Show { of, how } => {
@@ -90,7 +90,7 @@ pub(crate) fn settings(command: &SettingsCommand) -> Result<ExitCode> {
                 if !fields.is_empty() {
                     let text = configuration.objects.get(&key).map(|text| &**text);
                     let text = set_fields(&key, text, &Part::Whole, &fields)
-                        .map_err(|error| Refused::new(MISTAKES, error.to_string()))?;
+                        .map_err(|error| Refused::because(MISTAKES, error.to_string()))?;
                     changes.push(change(&configuration, &key, Some(text)));
                 }
             }
@@ -123,7 +123,7 @@ fn set(
     how: &How,
 ) -> Result<ExitCode> {
     let text = configuration.objects.get(key).map(|text| &**text);
-    let text = set_fields(key, text, part, fields).map_err(|error| Refused::new(MISTAKES, error.to_string()))?;
+    let text = set_fields(key, text, part, fields).map_err(|error| Refused::because(MISTAKES, error.to_string()))?;
     daemon.edit(Wanted::Changes(vec![change(configuration, key, Some(text))]), Vec::new(), how)
 }
 
@@ -131,7 +131,7 @@ fn set(
 pub(super) fn key(kind: Kind, name: &str) -> Result<Key> {
     Key::new(kind, name).ok_or_else(|| {
         let rule = "a name has letters, digits, `-`, `_` and `.`, 1 to 63 of them, and begins with a letter or digit";
-        Refused::new(MISTAKES, format!("`{name}` is no name of a {}: {rule}", kind.word()))
+        Refused::because(MISTAKES, format!("`{name}` is no name of a {}: {rule}", kind.word()))
     })
 }
 
@@ -147,7 +147,7 @@ pub(super) fn existing<'c>(configuration: &'c Configuration, key: &Key) -> Resul
             None if names.is_empty() => "there is none".to_owned(),
             None => format!("there is: {}", names.join(", ")),
         };
-        Refused::new(CONFLICT, format!("there is no {key}; {advice}"))
+        Refused::because(CONFLICT, format!("there is no {key}; {advice}"))
     })
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn add(zone: &str, template: &Path, fields: &[String], how: &How) -> 
     let (daemon, key) = (Daemon::of(&how.reach)?, key(Kind::Zone, zone)?);
     let configuration = daemon.configuration()?;
     if configuration.objects.contains_key(&key) {
-        return Err(Refused::new(
+        return Err(Refused::because(
             CONFLICT,
             format!("there is a {key} already: `standin zone set {zone} ...` changes it"),
         ));
@@ -41,11 +41,11 @@ pub(crate) fn add(zone: &str, template: &Path, fields: &[String], how: &How) -> 
     let text = read(template)?;
     if configuration.objects.get(&template_key).is_some_and(|other| **other != *text) {
         let message = format!("there is another {template_key} in the document: give the file another name");
-        return Err(Refused::new(CONFLICT, message));
+        return Err(Refused::because(CONFLICT, message));
     }
     let fields: Vec<String> = [format!("template=\"{file}\"")].into_iter().chain(fields.iter().cloned()).collect();
     let settings =
-        set_fields(&key, None, &Part::Whole, &fields).map_err(|error| Refused::new(MISTAKES, error.to_string()))?;
+        set_fields(&key, None, &Part::Whole, &fields).map_err(|error| Refused::because(MISTAKES, error.to_string()))?;
     let changes = vec![change(&configuration, &key, Some(settings)), change(&configuration, &template_key, Some(text))];
     daemon.edit(Wanted::Changes(changes), Vec::new(), how)
 }
@@ -57,7 +57,7 @@ pub(crate) fn set(zone: &str, template: Option<&Path>, fields: &[String], how: &
     let mut changes = Vec::new();
     if !fields.is_empty() {
         let settings = set_fields(&key, Some(existing(&configuration, &key)?), &Part::Whole, fields)
-            .map_err(|error| Refused::new(MISTAKES, error.to_string()))?;
+            .map_err(|error| Refused::because(MISTAKES, error.to_string()))?;
         changes.push(change(&configuration, &key, Some(settings)));
     }
     if let Some(file) = template {
@@ -103,7 +103,7 @@ pub(crate) fn show(zone: Option<&str>, how: &ReadHow) -> Result<ExitCode> {
 /// The key of a zone's template.
 fn template_of(configuration: &Configuration, zone: &Key) -> Result<Key> {
     let settings = document::object::read(zone, existing(configuration, zone)?)
-        .map_err(|mistake| Refused::new(MISTAKES, mistake.to_string()))?;
+        .map_err(|mistake| Refused::because(MISTAKES, mistake.to_string()))?;
     let template = settings.get("template").and_then(|value| value.as_str()).unwrap_or_default();
     key(Kind::Template, template)
 }
@@ -155,12 +155,12 @@ fn edit_in(
                 if yes || agrees("apply this? [y/N] ")? {
                     return daemon.edit(wanted, Vec::new(), how);
                 }
-                return Err(Refused::new(CONFLICT, "given up: nothing was changed"));
+                return Err(Refused::because(CONFLICT, "given up: nothing was changed"));
             }
             Err(error) => {
                 complain(&format!("{error:#}"));
                 if !agrees("edit again? [y/N] ")? {
-                    return Err(Refused::new(MISTAKES, "given up: nothing was changed"));
+                    return Err(Refused::because(MISTAKES, "given up: nothing was changed"));
                 }
             }
         }

@@ -201,8 +201,13 @@ impl Desk {
     pub(crate) fn start(mut self, tell: Tell) -> io::Result<(Handle, JoinHandle<()>)> {
         self.tell = tell;
         let (jobs, waiting) = sync_channel(DEPTH);
-        let handle =
-            Handle { jobs, force: self.force.subscribe(), news: self.news.subscribe(), summary: self.summary.clone() };
+        let handle = Handle {
+            jobs,
+            force: self.force.subscribe(),
+            news: self.news.subscribe(),
+            summary: self.summary.clone(),
+            applied: Arc::new(watch::Sender::new(self.digest())),
+        };
         let thread = thread::Builder::new().name("standin-desk".into()).spawn(move || self.run(&waiting))?;
         Ok((handle, thread))
     }
