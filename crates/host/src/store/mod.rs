@@ -75,7 +75,13 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// The disk's.
     pub fn open(mut disk: D) -> io::Result<(Self, Recovered)> {
-        let bytes = disk.read(LOG)?.unwrap_or_default();
+        let found = disk.read(LOG)?;
+        if found.is_some() {
+            // What an earlier run has written and not synced is there now, and must stay.
+            disk.sync(LOG)?;
+            disk.sync_directory()?;
+        }
+        let bytes = found.unwrap_or_default();
         let (chunks, whole) = frame::read(&bytes);
         let recovered =
             Recovered { chunks: chunks.iter().map(|chunk| chunk.to_vec()).collect(), cut: bytes.len() - whole };

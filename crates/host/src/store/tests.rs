@@ -100,6 +100,9 @@ impl Faulty {
 impl Disk for Faulty {
     fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let platter = self.0.borrow();
+        if platter.for_good && platter.fails.is_some_and(|fails| platter.operations > fails) {
+            return Err(io::Error::other("the power is gone"));
+        }
         Ok(platter.names.get(name).map(|inode| platter.inodes[*inode].now.clone()))
     }
 
