@@ -5,9 +5,10 @@
 
 use std::{
     env, fs,
+    io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -64,9 +65,10 @@ pub(crate) fn set(directory: &Path, cluster: &str, servers: &[(&str, &str, &str)
 
 /// The same with another zone template.
 pub(crate) fn set_with(directory: &Path, cluster: &str, template: &str, servers: &[(&str, &str, &str)]) -> Stage {
-    let program = Path::new(env!("CARGO_BIN_EXE_standin"));
+    // A bench names another build.
+    let program = env::var_os("STANDIN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_standin").into(), PathBuf::from);
     let templates = &[("lb.zone", template)];
-    Stage::set(&Play { program, directory, cluster, templates, servers }).expect("a stage")
+    Stage::set(&Play { program: &program, directory, cluster, templates, servers }).expect("a stage")
 }
 
 /// The three servers of the example, all started and settled, with the cluster file `cluster`.
@@ -112,6 +114,28 @@ pub(crate) fn await_status(stage: &Stage, server: &str, what: &str, wanted: impl
             panic!("{server} never said: {what}\n{seen:#?}\n{log}");
         }
     }
+}
+
+/// What the server's daemon has said.
+pub(crate) fn log(stage: &Stage, server: &str) -> String {
+    fs::read_to_string(stage.log(server)).expect("a log")
+}
+
+/// Waits until the server's daemon has said `text`.
+pub(crate) fn await_log(stage: &Stage, server: &str, text: &str) {
+    let begun = Instant::now();
+    while !log(stage, server).contains(text) {
+        assert!(begun.elapsed() < PATIENCE, "{server} never said: {text}\n{}", log(stage, server));
+    }
+}
+
+/// Has the kernel of a server obey these rules, or no longer.
+pub(crate) fn nft(stage: &Stage, server: &str, rules: &str) {
+    let host = stage.host(server).expect("a server");
+    let mut command = host.command("nft");
+    let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft runs");
+    child.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
+    assert!(child.wait().expect("nft ends").success(), "{server}: nft refuses {rules}");
 }
 
 /// 10.77.0.`last`.

@@ -13,6 +13,7 @@ pub mod dns_query;
 mod dns_socket;
 pub mod dns_stream;
 pub mod dns_udp;
+pub mod echo;
 pub mod entropy;
 pub mod ether;
 pub mod guardian;
