@@ -181,14 +181,14 @@ impl Node {
         ids: &[MonitorId],
     ) -> Member<'a> {
         let statement = peer.statement();
-        let verdict = |id: &MonitorId| statement.and_then(|said| said.verdicts.get(&id.key()).copied());
+        let verdict = |id: &MonitorId| statement.and_then(|said| said.account.verdicts.get(&id.key()).copied());
         Member {
             name: server,
             state: peer.state(),
             standby: statement.is_some_and(|said| said.standby || said.resigning),
             listening: statement.is_some_and(|said| said.listening),
             configuration: statement.map_or(0, |said| said.configuration),
-            stance: statement.and_then(|said| said.stances.get(&name.key()).copied()).unwrap_or_default(),
+            stance: statement.and_then(|said| said.account.stances.get(&name.key()).copied()).unwrap_or_default(),
             health: ids.iter().map(|id| verdict(id).unwrap_or(Verdict::Unknown)).collect(),
             deaf: self.is_deaf(peer),
         }
