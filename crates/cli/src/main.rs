@@ -64,6 +64,12 @@ fn main() -> ExitCode {
         Command::Events { json, reach } => events(json, &reach),
         Command::Standby(target) => command("/v1/standby", &target),
         Command::Resume(target) => command("/v1/resume", &target),
+        Command::Push { monitor, state, message, reach } => {
+            let report = json!({ "monitor": monitor, "state": state.word(), "message": message }).to_string();
+            client::socket(&reach)
+                .and_then(|socket| client::request(&socket, Method::POST, "/v1/push", Some(report)))
+                .map(|_| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("standin: {error:#}"));

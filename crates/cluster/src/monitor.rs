@@ -153,7 +153,7 @@ impl Monitors {
     /// already is not, nor is what runs elsewhere.
     pub(crate) fn suspect(&mut self, now: Instant, port: u16) -> Vec<MonitorId> {
         let here = |id: &MonitorId| matches!(id.subject, Subject::VirtualHost(_));
-        let about = |monitor: &Monitor| monitor.settings.port == port && monitor.verdict != Verdict::Down;
+        let about = |monitor: &Monitor| monitor.settings.port == Some(port) && monitor.verdict != Verdict::Down;
         let concerned = self.0.iter_mut().filter(|(id, monitor)| here(id) && about(monitor));
         concerned
             .map(|(id, monitor)| {
@@ -218,7 +218,7 @@ fn targets<'c>(me: &ServerName, config: &'c ClusterConfig) -> Vec<(MonitorId, Ip
 
 #[cfg(test)]
 mod tests {
-    use model::config::ProbeKind;
+    use model::config::probe::{ProbeKind, TcpProbe};
     use proptest::prelude::*;
 
     use super::*;
@@ -226,8 +226,8 @@ mod tests {
     fn settings(rise: u32, fall: u32) -> config::Monitor {
         config::Monitor {
             name: "tcp-80".into(),
-            kind: ProbeKind::Tcp,
-            port: 80,
+            kind: ProbeKind::Tcp(TcpProbe::default()),
+            port: Some(80),
             interval: Duration::from_secs(1),
             recheck: Duration::from_millis(100),
             timeout: Duration::from_secs(1),
@@ -305,7 +305,7 @@ mod tests {
         monitor.reconfigure(settings(2, 3), monitor.target);
         assert_eq!(monitor.verdict, Verdict::Up);
         assert_eq!(feed(&mut monitor, "--"), "uu");
-        monitor.reconfigure(config::Monitor { port: 81, ..settings(2, 3) }, monitor.target);
+        monitor.reconfigure(config::Monitor { port: Some(81), ..settings(2, 3) }, monitor.target);
         assert_eq!(monitor.verdict, Verdict::Up, "kept until something is known");
         assert_eq!(feed(&mut monitor, "-"), "D", "the first result decides alone");
     }

@@ -152,6 +152,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
+    let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -161,8 +162,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
+        probes: probes.clone(),
         echo: Echo::start(queue.sink()).map_err(thread)?,
-        probes: Probes::start(runtime.handle(), queue.sink()),
         listeners: listeners(&queue),
         publisher: publisher.clone(),
         journal,
@@ -184,6 +185,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
+        probes: Arc::downgrade(&probes),
         ethernet,
         desk: desk.as_ref().map(|(handle, _)| handle.clone()),
         cluster_file: node.cluster_file.clone(),
@@ -222,6 +224,13 @@ fn runtime() -> Result<Runtime, StartError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
     runtime.map_err(|error| StartError::new("start the threads for input and output", error))
+}
+
+/// The threads for input and output.
+fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
+    built.map_err(|error| StartError::new("start the threads for input and output", error))
 }
 
 /// What the core begins with: a run of its own.

@@ -7,6 +7,7 @@
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | socket, `[admin] listen` | `model::api::Why` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
 //! | `/v1/config` and below | socket | the configuration: see `config` |
+//! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | socket | 204: a service's own report |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
 //!
@@ -16,9 +17,14 @@
 
 mod config;
 mod page;
+mod push;
 pub(crate) mod socket;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -31,7 +37,7 @@ use axum::{
 use cluster::Command;
 use dns::View;
 use document::Refusal;
-use host::guardian::Ward;
+use host::{guardian::Ward, probe::Probes};
 use model::{
     ServerName,
     api::{Status, Why},
@@ -74,6 +80,8 @@ pub(crate) struct Admin {
     pub name_service: Arc<NameService>,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// Monitors' probes; gone once the driver has ended.
+    pub probes: Weak<Probes>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
     /// The document's desk; none in file mode.
@@ -90,6 +98,7 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
+        .route("/v1/push", post(push::post))
         .route("/v1/config", get(config::get_config))
         .route("/v1/config/plan", post(config::post_plan))
         .route("/v1/config/edit", post(config::post_edit))
@@ -148,6 +157,12 @@ pub(crate) enum Failure {
     /// 409, 422 or 507: see there.
     #[error("{0}")]
     Edit(#[from] EditError),
+    /// 400: the body is no report.
+    #[error("{0}")]
+    Report(String),
+    /// 404: the report is about a monitor that takes none, or is not here.
+    #[error("{0}")]
+    NoSuchMonitor(String),
     /// 421: the command is for another server.
     #[error("this is {this}, not {asked}: give the command on {asked} itself")]
     Elsewhere {
@@ -168,7 +183,8 @@ impl IntoResponse for Failure {
         let code = match &self {
             Self::Driver(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Question(_) | Self::Report(_) => StatusCode::BAD_REQUEST,
+            Self::NoSuchMonitor(_) => StatusCode::NOT_FOUND,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::FileMode { .. } => StatusCode::CONFLICT,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
