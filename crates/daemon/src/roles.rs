@@ -147,8 +147,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     // Spawn.
     let thread = |error| StartError::new("start a thread", error);
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
-    let (publisher, publisher_thread) =
-        Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
@@ -165,15 +164,14 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         probes: probes.clone(),
         echo: Echo::start(queue.sink()).map_err(thread)?,
         listeners: listeners(&queue),
-        publisher: publisher.clone(),
+        publisher: publisher.0.clone(),
         journal,
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
-    let settings = settings(&loaded)?;
     let mut effects = Effects::new();
-    let core = Node::new(host::clock::now(), settings, &mut effects);
+    let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
     let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
     let stop = CancellationToken::new();
@@ -192,8 +190,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let (desk, desk_thread) = desk.unzip();
-    let threads =
-        Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread, desk: desk_thread };
+    let threads = Threads { driver, publisher, journal: journal_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
     Ok(Running { config, socket, loaded, queue, pulse, ward, desk, name_service, goodbye, threads, runtime, stop })
 }
@@ -217,13 +214,6 @@ fn desk(loaded: &Loaded, queue: &Queue) -> Result<Option<(desk::Handle, JoinHand
         let _ended = queue.send(Message::Record(event));
     };
     desk.start(Arc::new(tell)).map(Some).map_err(|error| StartError::new("start a thread", error))
-}
-
-/// The threads that wait for sockets.
-fn runtime() -> Result<Runtime, StartError> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
-    runtime.map_err(|error| StartError::new("start the threads for input and output", error))
 }
 
 /// The threads for input and output.

@@ -91,7 +91,7 @@ pub fn without_monitor(key: &Key, text: &str, name: &str) -> Result<String, Fiel
     let mut body = body(key, Some(text))?;
     monitor(key, &mut body, name)?;
     let list = monitors(&mut body);
-    list.retain(|monitor| monitor_name(monitor) != name);
+    list.retain(|monitor| !is_called(monitor, name));
     if list.is_empty() {
         body.remove("monitor");
     }
@@ -111,19 +111,26 @@ fn monitors(body: &mut Table) -> &mut Vec<Value> {
     list.as_array_mut().expect("it was just made one")
 }
 
-/// Its name, else type and port, as `model::config` calls it.
+/// Its name; else its type and, where one is written, its port, as `model::config` calls it.
 fn monitor_name(monitor: &Value) -> String {
     let text = |name| monitor.get(name).and_then(Value::as_str);
     let kind = text("type").unwrap_or_default();
-    let default = if kind == "http" { 80 } else { 0 };
-    let port = monitor.get("port").and_then(Value::as_integer).unwrap_or(default);
-    text("name").map_or_else(|| format!("{kind}-{port}"), str::to_owned)
+    let port = monitor.get("port").and_then(Value::as_integer).map(|port| format!("-{port}")).unwrap_or_default();
+    text("name").map_or_else(|| format!("{kind}{port}"), str::to_owned)
+}
+
+/// Whether a monitor goes by `name`: the port that its type has by itself may be told or not.
+fn is_called(monitor: &Value, name: &str) -> bool {
+    let own = monitor_name(monitor);
+    let by_itself = monitor.get("name").is_none() && monitor.get("port").is_none();
+    let port = name.strip_prefix(own.as_str()).and_then(|rest| rest.strip_prefix('-'));
+    own == name || by_itself && port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn monitor<'t>(key: &Key, body: &'t mut Table, name: &str) -> Result<&'t mut Table, FieldError> {
     let list = monitors(body);
     let names: Vec<String> = list.iter().map(monitor_name).collect();
-    let found = names.iter().position(|other| other == name);
+    let found = list.iter().position(|monitor| is_called(monitor, name));
     found.and_then(|index| list.get_mut(index)).and_then(Value::as_table_mut).ok_or_else(|| FieldError::NoMonitor {
         key: key.clone(),
         name: name.to_owned(),
@@ -237,7 +244,7 @@ mod tests {
             "{text}"
         );
         let refused = edit(Some(&text), &Part::Monitor("tcp-80"), &["fall=3"]).unwrap_err();
-        assert_eq!(refused.to_string(), "virtual-host/v1 has no monitor `tcp-80`; it has: http-80");
+        assert_eq!(refused.to_string(), "virtual-host/v1 has no monitor `tcp-80`; it has: http");
         let without = without_monitor(&Key::parse("virtual-host/v1").unwrap(), &text, "http-80").unwrap();
         assert!(!without.contains("monitor"), "{without}");
     }
