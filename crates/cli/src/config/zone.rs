@@ -169,8 +169,8 @@ fn edit_in(
 
 /// What sensible-editor(1) does: $VISUAL, $EDITOR, else vi; words of it are arguments.
 fn open_editor(file: &Path) -> Result<()> {
-    let set = |name: &&str| std::env::var(name).ok().filter(|editor| !editor.is_empty());
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| set(name));
+    let set = |name: &str| std::env::var(name).ok().filter(|editor| !editor.is_empty());
+    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(set);
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
