@@ -389,6 +389,117 @@ fn people_log_in_from_elsewhere_and_guessing_hurts_nobody() {
     });
 }
 
+/// Waits until a server's configuration has the text.
+fn await_configuration(stage: &Stage, server: &str, arguments: &[&str], wanted: &str) {
+    let begun = Instant::now();
+    loop {
+        let output = try_ask(stage, server, arguments, "");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() && said.contains(wanted) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{server} has no {wanted}: {said}{output:?}");
+    }
+}
+
+/// Waits until all servers have the same in force.
+fn agreed(stage: &Stage, servers: &[&str]) {
+    let begun = Instant::now();
+    loop {
+        let digests: Vec<String> =
+            servers.iter().map(|server| await_status(stage, server, "up", |_| true).config.digest).collect();
+        if digests.windows(2).all(|pair| pair[0] == pair[1]) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{servers:?} have {digests:?} in force");
+    }
+}
+
+#[test]
+fn an_edit_anywhere_is_in_force_everywhere_also_where_nobody_was_at_home() {
+    on_stage("an_edit_anywhere_is_in_force_everywhere_also_where_nobody_was_at_home", || {
+        let directory = tempfile::tempdir().unwrap();
+        // The cluster file knows nothing of web3.
+        let others = CLUSTER
+            .replace("[server.web3]\naddress = \"10.77.0.13\"\nalso = [\"fd00:77::13\"]\n", "")
+            .replace("\"web3\", ", "")
+            .replace(", \"web3\"", "");
+        assert!(!others.contains("web3"), "{others}");
+        let mut stage = set(directory.path(), &others, &SERVERS);
+        let init = ["init", "--config", &config(&stage, "web1")];
+        let made = standin_on(stage.host("web1").unwrap(), &init, "", directory.path());
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let again = standin_on(stage.host("web1").unwrap(), &init, "", directory.path());
+        assert!(String::from_utf8_lossy(&again.stderr).contains("a member of a cluster already"));
+        restart(&mut stage, "web1");
+        for (server, host) in [("web2", "10.77.0.11"), ("web3", "10.77.0.12")] {
+            let at = if server == "web2" { "web1" } else { "web2" };
+            // Newcomers need no cluster file.
+            fs::remove_file(stage.config(server).with_file_name("cluster.toml")).unwrap_or_default();
+            let token = invite(&stage, at, "10m");
+            let joined = join(&stage, server, host, &token);
+            assert!(joined.status.success(), "{server}: {}", String::from_utf8_lossy(&joined.stderr));
+            restart(&mut stage, server);
+        }
+        let all = ["web1", "web2", "web3"];
+        all.iter().for_each(|server| linked(&stage, server, 2));
+        await_configuration(&stage, "web1", &["server", "show", "web3"], "10.77.0.13");
+
+        // By a person from elsewhere, at web3; a viewer may look, and no more.
+        let (laptop, password) = (directory.path().join("laptop"), "correct horse battery staple\n");
+        let from_laptop = |arguments: &[&str], input: &str| standin_on(&stage.client, arguments, input, &laptop);
+        ask(&stage, "web3", &["user", "add", "ann", "--role", "operator"], password);
+        ask(&stage, "web3", &["user", "add", "vic", "--role", "viewer"], password);
+        let token = invite(&stage, "web3", "1m");
+        let authority = token.split_once('@').unwrap().1;
+        let log_in = |user| {
+            let login = ["login", "--connect", "10.77.0.13", "--user", user, "--fingerprint", authority];
+            assert!(from_laptop(&login, password).status.success());
+        };
+        let edit = ["pool", "set", "www", "ttl=9", "--why", "ticket 7", "--connect", "10.77.0.13"];
+        log_in("vic");
+        let refused = from_laptop(&edit, "");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("the role viewer may not"), "{refused:?}");
+        assert!(from_laptop(&["pool", "show", "www", "--connect", "10.77.0.13"], "").status.success());
+        log_in("ann");
+        let edited = from_laptop(&edit, "");
+        let said = String::from_utf8_lossy(&edited.stdout);
+        assert!(said.contains("accepted on 3 of 3 (web1, web2, web3)"), "{said}{edited:?}");
+        for server in all {
+            await_configuration(&stage, server, &["pool", "show", "www"], "ttl = 9");
+        }
+        agreed(&stage, &all);
+        let history: Value = serde_json::from_str(&ask(&stage, "web1", &["history", "--json"], "")).unwrap();
+        assert_eq!((&history[0]["who"], &history[0]["server"]), (&"ann".into(), &"web3".into()), "{history:#}");
+        await_event(&stage, "web3", "done", "action", "edit-configuration");
+
+        // One is down meanwhile; the DNS cookies' secret changes, too.
+        stage.stop("web3").unwrap();
+        linked(&stage, "web1", 1);
+        ask(&stage, "web1", &["pool", "set", "www", "ttl=11"], "");
+        await_configuration(&stage, "web2", &["pool", "show", "www"], "ttl = 11");
+        restart(&mut stage, "web3");
+        await_configuration(&stage, "web3", &["pool", "show", "www"], "ttl = 11");
+        agreed(&stage, &all);
+        ask(&stage, "web2", &["rotate", "heartbeat"], "");
+        let gone = |event: &Value| is(event, "rotation", "step", "the old one is gone");
+        let begun = Instant::now();
+        while !all.iter().any(|server| events(&stage, server).iter().any(gone)) {
+            assert!(begun.elapsed() < PATIENCE, "the heartbeat key is not changed");
+        }
+        agreed(&stage, &all);
+
+        // Whoever is removed is in no list any more, and has no say.
+        ask(&stage, "web2", &["virtual-host", "set", "virtual1", "servers+=web3"], "");
+        await_configuration(&stage, "web3", &["virtual-host", "show", "virtual1"], "web3");
+        ask(&stage, "web1", &["server", "remove", "web3", "--why", "scrapped"], "");
+        assert_eq!(stage.wait("web3").unwrap().code(), Some(EXPELLED));
+        await_configuration(&stage, "web2", &["server", "show"], "web1\nweb2\n");
+        assert!(!ask(&stage, "web2", &["export"], "").contains("web3"));
+        agreed(&stage, &["web1", "web2"]);
+    });
+}
+
 /// The program's own words are enough to find one's way.
 #[test]
 fn commands_without_a_cluster_say_what_to_do() {

@@ -1,10 +1,18 @@
 //! The command line.
 
+mod config;
+mod members;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::members::{RoleArgument, Seconds};
+pub(crate) use config::{
+    Export, How, Init, MonitorCommand, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
+};
+pub(crate) use members::{ApiTokenCommand, KeyName, ServerCommand, UserCommand};
+
+use crate::members::Seconds;
 
 /// Where the node file is, unless told otherwise.
 pub(crate) const CONFIG: &str = "/etc/standin/standin.toml";
@@ -81,15 +89,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Make a cluster of this server and its files: authority, keys, and nobody else yet.
-    #[command(after_help = "The heartbeat key of the key file stays in use, so that servers that run already go on \
-                            understanding each other.\n\
-                            Exit codes: 0 made; 1 not, and nothing has changed.")]
-    Init {
-        /// The node file.
-        #[arg(long, value_name = "FILE", default_value = CONFIG)]
-        config: PathBuf,
-    },
+    /// Make a cluster of this server: its document from the cluster file, its authority and keys. Others then `join`.
+    #[command(
+        after_help = "No daemon may run with this state directory meanwhile; start or restart it afterwards. The \
+                            heartbeat key of the key file stays in use, so that servers that run already go on \
+                            understanding each other. Without `[admin] listen` the document alone is made.\n\
+                            Exit codes: 0 made; 1 not, for instance because there is one already; 2 bad configuration."
+    )]
+    Init(Init),
     /// Make a token with which one server may join the cluster, once.
     #[command(after_help = "Exit codes: 0 printed; 1 the daemon cannot be reached, or refused.")]
     Token {
@@ -128,12 +135,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         reach: Reach,
     },
-    /// The servers of the cluster.
-    Server {
-        /// What to do.
-        #[command(subcommand)]
-        command: ServerCommand,
-    },
+    /// The servers of the cluster, and what the document says of them.
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// The people who may log in.
     User {
         /// What to do.
@@ -212,7 +216,64 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DnsCommand,
     },
-    /// Look at the zones that the configuration makes.
+    /// Edit the virtual hosts of the document.
+    #[command(subcommand)]
+    VirtualHost(ObjectCommand),
+    /// Edit the endpoints of the document.
+    #[command(subcommand)]
+    Endpoint(ObjectCommand),
+    /// Edit the pools of the document.
+    #[command(subcommand)]
+    Pool(ObjectCommand),
+    /// Edit the monitors of a virtual host or endpoint of the document.
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
+    /// Edit what the document says of the whole cluster: the sections [cluster] and [dns].
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Show what applying a cluster file would change: objects, placement, addresses, answers, shares of the load.
+    #[command(after_help = config::EXIT_CODES)]
+    Plan(PlanOrApply),
+    /// Make the document what a cluster file says; what it lacks is removed. All or nothing; doing it twice changes nothing.
+    #[command(after_help = config::EXIT_CODES)]
+    Apply(PlanOrApply),
+    /// Keep an edit that was made with `--confirm`.
+    #[command(after_help = config::EXIT_CODES)]
+    Confirm(ReadHow),
+    /// Show how a cluster file, or an older version, differs from the document.
+    #[command(after_help = "Exit codes: 0 no difference; 1 the daemon cannot be reached, or is in file mode; 2 bad \
+                            configuration; 3 there are differences.")]
+    Diff {
+        /// A cluster file, or a version of `standin history`.
+        #[arg(value_name = "FILE|VERSION")]
+        other: String,
+        #[command(flatten)]
+        how: ReadHow,
+    },
+    /// Print the document as a cluster file, or write it with its zone templates into a directory.
+    #[command(after_help = config::EXIT_CODES)]
+    Export(Export),
+    /// Show who changed what, when, from where and why.
+    #[command(after_help = config::EXIT_CODES)]
+    History {
+        /// How many changes, the newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        how: ReadHow,
+    },
+    /// Undo the last change; or make the document what it was at a version.
+    #[command(after_help = config::EXIT_CODES)]
+    Rollback(Rollback),
+    /// Show objects with several values, and objects that are not in force as they are.
+    #[command(
+        after_help = "Exit codes: 0 there are none; 1 the daemon cannot be reached, or is in file mode; 3 there are some."
+    )]
+    Conflicts(ReadHow),
+    /// Settle an object that has several values.
+    #[command(after_help = config::EXIT_CODES)]
+    Resolve(Resolve),
+    /// Look at the zones that the configuration makes, and edit those of the document.
     Zone {
         /// What to do with them.
         #[command(subcommand)]
@@ -242,6 +303,61 @@ pub(crate) enum DnsCommand {
 /// What to do with a zone.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ZoneCommand {
+    /// Add a zone to the document, with its template.
+    #[command(after_help = config::EXIT_CODES)]
+    Add {
+        /// The zone's name.
+        zone: String,
+        /// The file with its template.
+        #[arg(long, value_name = "FILE")]
+        template: PathBuf,
+        /// Fields, such as `variables.ttl=60`.
+        #[arg(value_name = "NAME=VALUE")]
+        fields: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Change a zone's settings, or replace its template.
+    #[command(after_help = config::EXIT_CODES)]
+    Set {
+        /// The zone's name.
+        zone: String,
+        /// A file with its new template.
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
+        /// Fields, such as `variables.ttl=60`.
+        #[arg(value_name = "NAME=VALUE")]
+        fields: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Remove a zone, and its template where no other zone has it.
+    #[command(after_help = config::EXIT_CODES)]
+    Remove {
+        /// The zone's name.
+        zone: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Print a zone's settings and template; without a name, list the zones.
+    #[command(after_help = config::EXIT_CODES)]
+    Show {
+        /// The zone's name.
+        zone: Option<String>,
+        #[command(flatten)]
+        how: ReadHow,
+    },
+    /// Open a zone's template in $EDITOR, check it, show the difference in answers, and apply it.
+    #[command(after_help = config::EXIT_CODES)]
+    Edit {
+        /// The zone's name.
+        zone: String,
+        /// Do not ask before applying.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        how: How,
+    },
     /// Print a zone as a plain RFC 1035 master file, as if every pool member were up.
     #[command(after_help = "Exit codes: 0 printed; 1 no such zone; 2 bad configuration.")]
     Render {
@@ -275,110 +391,6 @@ pub(crate) enum ZoneCommand {
         #[arg(value_name = "TYPE", default_value = "A")]
         kind: String,
     },
-}
-
-/// What to do with the cluster's servers.
-#[derive(Subcommand, Debug)]
-pub(crate) enum ServerCommand {
-    /// Show them, their links, and how far a rotation is.
-    List {
-        /// Print the API's JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        reach: Reach,
-    },
-    /// Take a server out of the cluster, also a dead one. It is refused from now on.
-    Remove {
-        /// Its name.
-        name: String,
-        #[command(flatten)]
-        reach: Reach,
-    },
-}
-
-/// What to do with people.
-#[derive(Subcommand, Debug)]
-pub(crate) enum UserCommand {
-    /// Show them, their sessions, and programs' tokens.
-    List {
-        /// Print the API's JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        reach: Reach,
-    },
-    /// Add a person, or change a role. The password is asked for, or read from standard input.
-    Add {
-        /// How the person logs in.
-        name: String,
-        /// viewer, operator or admin.
-        #[arg(long)]
-        role: RoleArgument,
-        #[command(flatten)]
-        reach: Reach,
-    },
-    /// Set a password: of the person named, or one's own.
-    Passwd {
-        /// Whose.
-        name: Option<String>,
-        #[command(flatten)]
-        reach: Reach,
-    },
-    /// Refuse a person from now on.
-    Remove {
-        /// Whom.
-        name: String,
-        #[command(flatten)]
-        reach: Reach,
-    },
-}
-
-/// What to do with programs' tokens.
-#[derive(Subcommand, Debug)]
-pub(crate) enum ApiTokenCommand {
-    /// Make one, and show it this once.
-    Add {
-        /// The program's name.
-        name: String,
-        /// viewer, operator or admin.
-        #[arg(long)]
-        role: RoleArgument,
-        /// How long it counts, such as 90d; at most two years.
-        #[arg(long = "for", value_name = "TIME")]
-        seconds: Seconds,
-        #[command(flatten)]
-        reach: Reach,
-    },
-    /// Refuse one from now on.
-    Remove {
-        /// Its id, as `standin user list` shows it.
-        id: String,
-        #[command(flatten)]
-        reach: Reach,
-    },
-}
-
-/// Keys that can be changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum KeyName {
-    /// What seals heartbeats, on every server.
-    Heartbeat,
-    /// What signs servers' certificates.
-    Authority,
-    /// The key of the server that answers.
-    Server,
-}
-
-impl KeyName {
-    /// The API's word.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Heartbeat => "heartbeat",
-            Self::Authority => "authority",
-            Self::Server => "server",
-        }
-    }
 }
 
 /// A server to command.

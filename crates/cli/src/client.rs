@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use daemon::remote::Remote;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes};
@@ -21,6 +21,8 @@ use crate::{
 
 /// A daemon that takes longer than this cannot be reached. A password check takes its turn.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The same for requests that carry something to check.
+const PATIENCE_WITH_EDITS: Duration = Duration::from_secs(30);
 
 /// Where the daemon is asked.
 pub(crate) enum Door {
@@ -80,26 +82,41 @@ pub(crate) fn status(door: &Door) -> Result<Status> {
 /// # Errors
 /// When nobody answers in time, or the answer is not a success; the daemon's own words are in the error.
 pub(crate) fn request(door: &Door, method: Method, path: &str, body: Option<String>) -> Result<Bytes> {
-    let (code, body) = match door {
+    let (code, body) = answer(door, method, path, body)?;
+    if code.is_success() {
+        return Ok(body);
+    }
+    bail!("the daemon refused: {}", words(code, &body));
+}
+
+/// Makes one request and returns the answer, be it a success or not.
+///
+/// # Errors
+/// When nobody answers in time.
+pub(crate) fn answer(door: &Door, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes)> {
+    // A whole document with large zones takes longer to check than a status to tell.
+    let patience = if body.is_some() { PATIENCE_WITH_EDITS } else { PATIENCE };
+    match door {
         Door::Remote(remote) => {
             let (code, body) = remote.request(method, path, body.unwrap_or_default())?;
-            (StatusCode::from_u16(code)?, body)
+            Ok((StatusCode::from_u16(code)?, body))
         }
         Door::Socket(socket) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let exchange = exchange(socket, method, path, body);
             runtime
-                .block_on(async { tokio::time::timeout(PATIENCE, exchange).await })
-                .with_context(|| format!("the daemon at {} does not answer", socket.display()))??
+                .block_on(async { tokio::time::timeout(patience, exchange).await })
+                .with_context(|| format!("the daemon at {} does not answer", socket.display()))?
         }
-    };
-    if code.is_success() {
-        return Ok(body);
     }
-    let said: Option<String> = serde_json::from_slice::<serde_json::Value>(&body)
+}
+
+/// What the daemon says of an answer that is no success.
+pub(crate) fn words(code: StatusCode, body: &[u8]) -> String {
+    let said: Option<String> = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|value| value.get("error").and_then(|error| error.as_str()).map(str::to_owned));
-    Err(anyhow!("the daemon refused: {}", said.unwrap_or_else(|| code.to_string())))
+    said.unwrap_or_else(|| code.to_string())
 }
 
 async fn exchange(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes)> {

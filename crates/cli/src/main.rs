@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod client;
+mod config;
 mod demo;
 mod members;
 mod print;
@@ -18,6 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use document::Kind;
 use hyper::Method;
 use model::api::{Status, Why, access::ClusterEvents};
 use serde_json::{Value, json};
@@ -42,18 +44,29 @@ fn main() -> ExitCode {
         }
         Command::Check { config, parent } => return check::run(&config, &parent),
         Command::Demo { keep } => return demo::run(keep),
-        Command::Zone { command: ZoneCommand::Render { config, serial, zone } } => render_zone(&config, &zone, serial),
-        Command::Zone { command: ZoneCommand::Query { config, template, down, zone, name, kind } } => {
-            query_zone(&config, template.as_deref(), &zone, (&name, &kind), &down)
-        }
+        Command::Init(init) => config::init(&init),
+        Command::Server(command) => config::end(members::server(&command)),
+        Command::VirtualHost(command) => config::end(config::object(Kind::VirtualHost, &command)),
+        Command::Endpoint(command) => config::end(config::object(Kind::Endpoint, &command)),
+        Command::Pool(command) => config::end(config::object(Kind::Pool, &command)),
+        Command::Monitor(command) => config::end(config::monitor(&command)),
+        Command::Settings(command) => config::end(config::settings(&command)),
+        Command::Plan(plan) => config::end(config::plan(&plan)),
+        Command::Apply(apply) => config::end(config::apply(&apply)),
+        Command::Confirm(how) => config::end(config::confirm(&how)),
+        Command::Diff { other, how } => config::end(config::diff(&other, &how)),
+        Command::Export(export) => config::end(config::export(&export)),
+        Command::History { limit, how } => config::end(config::history(limit, &how)),
+        Command::Rollback(rollback) => config::end(config::rollback(&rollback)),
+        Command::Conflicts(how) => config::end(config::conflicts(&how)),
+        Command::Resolve(resolve) => config::end(config::resolve(&resolve)),
+        Command::Zone { command } => zone(command),
         Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
         Command::Status { json, reach } => status(json, &reach),
         Command::Events { json, cluster, reach } => events(json, cluster, &reach),
-        Command::Init { config } => members::init(&config),
         Command::Token { seconds, reach } => members::token(seconds.0, &reach),
         Command::Join { host, token, address, config } => members::join(&config, &host, token, address),
         Command::Leave { forget, reach } => members::leave(forget, &reach),
-        Command::Server { command } => members::server(&command),
         Command::User { command } => members::user(&command),
         Command::ApiToken { command } => members::api_token(&command),
         Command::Login { connect, user, fingerprint } => members::login(&connect, &user, fingerprint.as_deref()),
@@ -72,6 +85,24 @@ fn main() -> ExitCode {
         complain(&format!("standin: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+fn zone(command: ZoneCommand) -> Result<ExitCode> {
+    match command {
+        ZoneCommand::Render { config, serial, zone } => render_zone(&config, &zone, serial),
+        ZoneCommand::Query { config, template, down, zone, name, kind } => {
+            query_zone(&config, template.as_deref(), &zone, (&name, &kind), &down)
+        }
+        ZoneCommand::Add { zone, template, fields, how } => {
+            config::end(config::zone_add(&zone, &template, &fields, &how))
+        }
+        ZoneCommand::Set { zone, template, fields, how } => {
+            config::end(config::zone_set(&zone, template.as_deref(), &fields, &how))
+        }
+        ZoneCommand::Remove { zone, how } => config::end(config::zone_remove(&zone, &how)),
+        ZoneCommand::Show { zone, how } => config::end(config::zone_show(zone.as_deref(), &how)),
+        ZoneCommand::Edit { zone, yes, how } => config::end(config::zone_edit(&zone, yes, &how)),
+    }
 }
 
 fn status(json: bool, reach: &Reach) -> Result<ExitCode> {

@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use daemon::{enroll, remote::Remote};
-use hyper::Method;
+use document::Kind;
+use hyper::{Method, StatusCode};
 use model::{
     access::{Fingerprint, JoinToken, Role, SecretText},
     api::access::{Granted, Invited, People, Removed, Servers},
@@ -19,9 +20,9 @@ use model::{
 use serde_json::json;
 
 use crate::{
-    args::{ApiTokenCommand, CONFIG, KeyName, Reach, ServerCommand, UserCommand},
+    args::{ApiTokenCommand, CONFIG, KeyName, ObjectCommand, Reach, ServerCommand, UserCommand},
     client::{self, Door},
-    complain,
+    complain, config,
     print::{Style, lines},
     say, session,
 };
@@ -30,7 +31,7 @@ use crate::{
 const STOP: Duration = Duration::from_secs(10);
 
 /// What was made, and what else is to be done.
-fn report(enrolled: &enroll::Enrolled, verb: &str) -> Result<ExitCode> {
+pub(crate) fn report(enrolled: &enroll::Enrolled, verb: &str) -> Result<ExitCode> {
     let mut text = format!("{} {verb} cluster {}\n", enrolled.server, enrolled.cluster);
     for authority in &enrolled.authorities {
         text += &format!("authority  {authority}\n");
@@ -40,10 +41,6 @@ fn report(enrolled: &enroll::Enrolled, verb: &str) -> Result<ExitCode> {
     }
     say(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn init(config: &Path) -> Result<ExitCode> {
-    report(&enroll::init(config)?, "is the first server of")
 }
 
 pub(crate) fn join(config: &Path, host: &str, token: Option<String>, address: Option<IpAddr>) -> Result<ExitCode> {
@@ -125,12 +122,26 @@ pub(crate) fn server(command: &ServerCommand) -> Result<ExitCode> {
                 say(&format!("the {} is changing{waits}\n", rotation.key))?;
             }
         }
-        ServerCommand::Remove { name, reach } => {
-            let body = client::request(&client::door(reach)?, Method::DELETE, &format!("/v1/servers/{name}"), None)?;
+        ServerCommand::Object(ObjectCommand::Remove { name, how }) if !how.dry_run && has_members(&how.reach)? => {
+            if how.confirm.is_some() {
+                bail!("a membership that has ended cannot be undone: leave `--confirm` out");
+            }
+            let (path, body) = (format!("/v1/servers/{name}"), json!({ "why": how.why }).to_string());
+            let body = client::request(&client::door(&how.reach)?, Method::DELETE, &path, Some(body))?;
+            if how.json {
+                return print_json(&body);
+            }
             advise(&serde_json::from_slice(&body)?)?;
         }
+        ServerCommand::Object(command) => return config::object(Kind::Server, command),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a cluster was made: else servers are only configured.
+fn has_members(reach: &Reach) -> Result<bool> {
+    let (code, _) = client::answer(&client::door(reach)?, Method::GET, "/v1/servers", None)?;
+    Ok(code != StatusCode::CONFLICT)
 }
 
 pub(crate) fn user(command: &UserCommand) -> Result<ExitCode> {

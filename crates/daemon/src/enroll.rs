@@ -7,7 +7,7 @@
 use std::{
     fs, io,
     net::{IpAddr, SocketAddr},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use cluster::trust::{Current, HeartbeatKey, Item, KeyKind, Member, Start, Trust};
@@ -15,10 +15,11 @@ use hyper::Method;
 use model::{
     access::{Fingerprint, JoinToken, Secret},
     api::access::{Join, Joined},
-    config::{ClusterConfig, NodeConfig, decode_key, parse_cluster, parse_node},
+    config::{ClusterConfig, NodeConfig, decode_key, parse_node},
 };
 
 use crate::{
+    desk,
     remote::{Remote, RemoteError},
     trust::{
         self,
@@ -86,13 +87,7 @@ impl Machine {
         let text = fs::read_to_string(config).map_err(file(config))?;
         let node = parse_node(&config.display().to_string(), &text).map_err(drawn)?;
         let beside = |path: &PathBuf| config.parent().unwrap_or(Path::new("")).join(path);
-        let node = NodeConfig {
-            state_dir: beside(&node.state_dir),
-            cluster_file: beside(&node.cluster_file),
-            key_file: beside(&node.key_file),
-            socket: beside(&node.socket),
-            ..node
-        };
+        let node = NodeConfig { state_dir: beside(&node.state_dir), key_file: beside(&node.key_file), ..node };
         let Some(reach) = node.admin_listen else {
             return Err(EnrollError::State(format!(
                 "{}: servers of a cluster reach each other over the admin port: add `[admin]` with `listen = \"{}:8053\"`",
@@ -119,11 +114,6 @@ fn drawn(mistakes: Vec<model::diagnostic::Diagnostic>) -> EnrollError {
     EnrollError::Configuration(mistakes.iter().map(|mistake| mistake.render(false)).collect::<Vec<_>>().join("\n\n"))
 }
 
-fn cluster(path: &Path) -> Result<ClusterConfig, EnrollError> {
-    let text = fs::read_to_string(path).map_err(file(path))?;
-    parse_cluster(&path.display().to_string(), &text).map_err(drawn)
-}
-
 /// The heartbeat key in use, so that servers that run already go on understanding each other; else a new one.
 fn heartbeat_secret(node: &NodeConfig) -> Result<Secret, EnrollError> {
     match trust::files::read(&node.key_file) {
@@ -142,19 +132,15 @@ fn heartbeat_secret(node: &NodeConfig) -> Result<Secret, EnrollError> {
     }
 }
 
-/// Makes a cluster of this server and its files: authority, keys, trust. Its daemon must be started anew for that.
+/// Makes a cluster of this server and its document: authority, keys, trust. Its daemon must be started anew for that.
 ///
 /// # Errors
 /// [`EnrollError`].
-pub fn init(config: &Path) -> Result<Enrolled, EnrollError> {
+pub(crate) fn init(config: &Path, cluster: &ClusterConfig) -> Result<Enrolled, EnrollError> {
     let machine = Machine::read(config)?;
     let node = &machine.node;
-    let cluster = cluster(&node.cluster_file)?;
     let Some(server) = cluster.servers.get(&node.name) else {
-        let (name, path) = (&node.name, node.cluster_file.display());
-        return Err(EnrollError::State(format!(
-            "there is no [server.{name}] in {path}: this machine's own must be there"
-        )));
+        return Err(EnrollError::State(format!("there is no server {} in the document", node.name)));
     };
     let random = || random_name().map_err(|error| EnrollError::Keys(error.to_string()));
     let (key, member) = (authority::new_key()?, random()?);
@@ -230,44 +216,12 @@ pub fn join(config: &Path, host: &str, token: &JoinToken, address: Option<IpAddr
     let unfit = |error: serde_json::Error| EnrollError::Refused(format!("its answer is not understood: {error}"));
     let joined: Joined = serde_json::from_slice(&answer).map_err(unfit)?;
     let trust: Trust = serde_json::from_value(joined.trust.clone()).map_err(unfit)?;
-    let mut advice = write_configuration(node, &joined)?;
+    let settled = desk::receive(&node.state_dir, joined.document.expose())
+        .map_err(|error| EnrollError::State(format!("the cluster's document: {error}")))?;
     keep(node, key, joined.member, &trust)?;
-    advice.push("start the daemon: `systemctl enable --now standin`".to_owned());
-    let cluster = cluster(&node.cluster_file)?.name.to_string();
+    let advice = vec!["start the daemon: `systemctl enable --now standin`".to_owned()];
+    let cluster = settled.checked.config.name.to_string();
     Ok(Enrolled { server: node.name.to_string(), cluster, authorities: fingerprints(&trust), advice })
-}
-
-/// The cluster's files as the others have them; what stood here is kept beside.
-fn write_configuration(node: &NodeConfig, joined: &Joined) -> Result<Vec<String>, EnrollError> {
-    let directory = node.cluster_file.parent().unwrap_or(Path::new("")).to_owned();
-    let mut advice = Vec::new();
-    let mut write = |path: &Path, text: &str| -> Result<(), EnrollError> {
-        match fs::read_to_string(path) {
-            Ok(there) if there == text => return Ok(()),
-            Ok(_) => {
-                let before = PathBuf::from(format!("{}.before-join", path.display()));
-                fs::rename(path, &before).map_err(file(path))?;
-                advice.push(format!("{} is the cluster's now; yours is kept as {}", path.display(), before.display()));
-            }
-            Err(_) => {}
-        }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(file(parent))?;
-        }
-        fs::write(path, text).map_err(file(path))
-    };
-    write(&node.cluster_file, &joined.cluster)?;
-    let mut elsewhere = Vec::new();
-    for (told, text) in &joined.templates {
-        // Nothing is written outside the cluster file's directory.
-        if Path::new(told).components().all(|part| matches!(part, Component::Normal(_))) {
-            write(&directory.join(told), text)?;
-        } else {
-            elsewhere.push(format!("copy the zone template {told} from another server"));
-        }
-    }
-    advice.extend(elsewhere);
-    Ok(advice)
 }
 
 /// Why this machine may not take part any more; none where it may, or is no member at all.
@@ -279,7 +233,7 @@ pub fn expelled(state_dir: &Path) -> Result<Option<String>, EnrollError> {
     Ok(identity.and_then(|identity| identity.expelled))
 }
 
-/// Forgets identity and trust. The daemon must not run any more.
+/// Forgets identity and trust; the document is set aside, as `document.left`. The daemon must not run any more.
 ///
 /// # Errors
 /// The disk's.
@@ -292,6 +246,9 @@ pub fn forget(state_dir: &Path) -> Result<bool, EnrollError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(file(&path)(error)),
         }
+    }
+    if forgotten {
+        host::store::set_aside(state_dir, "left").map_err(file(state_dir))?;
     }
     Ok(forgotten)
 }

@@ -1,10 +1,13 @@
 //! Reads everything that the daemon is told in files: node file, cluster file, zone templates with what they include,
-//! cluster key. `run`, a reload, `check` and `zone render` all come through here.
+//! cluster key. `run`, a reload, `check` and `zone render` all come through here. Where the state directory has a document,
+//! that stands for the cluster file and its templates ([`Mode`]).
 //!
 //! Invariants: all or nothing, and *all* mistakes of all files at once. Nothing of the key file ever appears in a
 //! message. Paths in a file are relative to the directory of that file, `$INCLUDE`s to that of the zone's template.
 
+mod document_mode;
 mod hooks;
+mod import;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +27,19 @@ use model::{
     diagnostic::Diagnostic,
 };
 
+pub(crate) use document_mode::hooks_refused;
+pub use import::import;
+
 use crate::trust::{Keeper, identity};
+
+/// Where the cluster's configuration comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// From `cluster-file`, the same on every server by the operator's care.
+    File,
+    /// From the document in the state directory, which the servers keep the same.
+    Document,
+}
 
 /// No text that a person keeps in an editor is longer; a device file is.
 const LONGEST_FILE: u64 = 256 << 20;
@@ -37,8 +52,10 @@ pub struct Loaded {
     pub node: NodeConfig,
     /// The cluster's configuration. Its digest covers the zone templates and what they include.
     pub cluster: Arc<ClusterConfig>,
+    /// Where that comes from.
+    pub mode: Mode,
     /// The zones, in the order of their names.
-    pub zones: Vec<Zone>,
+    pub zones: Vec<Arc<Zone>>,
     /// The heartbeat keys: from the key file, or from what the cluster trusts.
     pub keys: Keys,
     /// This machine is a member of a cluster that was made: its keys are the cluster's, not the key file's.
@@ -152,6 +169,11 @@ impl Loader {
             }
         };
         let node = self.keep(parse_node(&node_text.name, &node_text.text)).map(|node| with_paths(node, &node_text));
+        if let Some(node) = &node
+            && let Some(found) = self.document(node, &node_text)
+        {
+            return self.document_mode(node.clone(), &node_text, found);
+        }
         let cluster_text = self.cluster_text(&node_text);
         let keys = node.as_ref().and_then(|node| self.keys(node, &node_text));
         let cluster_text = cluster_text?;
@@ -166,7 +188,8 @@ impl Loader {
         self.refused_hooks = found.mistakes;
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
         let (keys, member) = keys?;
-        Some(Loaded { node, cluster: Arc::new(cluster), zones, keys, member, warnings, refused_hooks })
+        let (cluster, zones) = (Arc::new(cluster), zones.into_iter().map(Arc::new).collect());
+        Some(Loaded { node, cluster, mode: Mode::File, zones, keys, member, warnings, refused_hooks })
     }
 
     fn keep<T>(&mut self, parsed: Result<T, Vec<Diagnostic>>) -> Option<T> {
@@ -317,9 +340,20 @@ fn load_zone(
     cluster: &ClusterConfig,
     texts: &mut Vec<String>,
 ) -> Result<Zone, Vec<Diagnostic>> {
+    load_zone_with(name, template, variables, cluster, &mut |_, text| texts.push(text.to_owned()))
+}
+
+/// One zone. `included` hears of each included file, as the `$INCLUDE` names it, and its text.
+fn load_zone_with(
+    name: &ZoneName,
+    template: &Text,
+    variables: &BTreeMap<String, String>,
+    cluster: &ClusterConfig,
+    included: &mut dyn FnMut(&str, &str),
+) -> Result<Zone, Vec<Diagnostic>> {
     let mut include = |file: &str| {
         let text = read(&template.resolve(Path::new(file))).map_err(|refusal| refusal.reason())?.text;
-        texts.push(text.clone());
+        included(file, &text);
         Ok(text)
     };
     dns::zone::load(name, &template.name, &template.text, variables, cluster, &mut include)

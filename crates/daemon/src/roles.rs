@@ -18,6 +18,7 @@
 //! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
 //! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
+//! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |
 //! | reading configuration, a blocking thread | `reload` | one under way, one more remembered | merged | with the runtime |
 //!
 //! Start: configuration → bind every socket → spawn → the driver has answered once → ready. Stop: SIGTERM or SIGINT →
@@ -56,14 +57,14 @@ use crate::{
     admin::{self, Admin},
     audit::Audit,
     circle::Circle,
+    desk::{self, Desk},
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
     gate,
     journal::{History, Journal},
-    load::Loaded,
+    load::{Loaded, Mode},
     metrics::Metrics,
     name_service::NameService,
-    newcomers::Files,
     publish::Publisher,
     serial,
     serve::serve,
@@ -88,6 +89,8 @@ pub(crate) struct Running {
     pub pulse: Pulse,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// The document's; none in file mode.
+    pub desk: Option<desk::Handle>,
     /// DNS sockets.
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
@@ -105,6 +108,7 @@ struct Threads {
     driver: JoinHandle<()>,
     publisher: (Publisher, JoinHandle<()>),
     journal: JoinHandle<()>,
+    desk: Option<JoinHandle<()>>,
 }
 
 /// The sockets of the admin API.
@@ -147,6 +151,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());
+    let desk = desk(&loaded, &queue)?;
 
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
@@ -160,8 +165,10 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
     let circle = Circle::open(&node.state_dir, node.admin_listen, audit.clone(), queue.clone(), &stop)
         .map_err(|error| StartError::new("take part in the cluster", io::Error::other(error)))?;
-    let (publisher, publisher_thread) =
-        Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    if let (Some(circle), Some((desk, _))) = (&circle, &desk) {
+        circle.links.converse_by(desk::converse::by(desk.clone()));
+    }
+    let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
@@ -178,7 +185,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         probes: probes.clone(),
         echo: Echo::start(queue.sink()).map_err(thread)?,
         listeners: listeners(&queue),
-        publisher: publisher.clone(),
+        publisher: publisher.0.clone(),
         journal,
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
@@ -199,12 +206,49 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         probes: Arc::downgrade(&probes),
         ethernet,
         access: Access::new(circle, audit),
-        configuration: Arc::new(Files { cluster: node.cluster_file.clone() }),
+        desk: desk.as_ref().map(|(handle, _)| handle.clone()),
+        cluster_file: node.cluster_file.clone(),
     });
     doors.serve(&runtime, &admin, &stop)?;
-    let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
+    let (desk, desk_thread) = desk.unzip();
+    let threads = Threads { driver, publisher, journal: journal_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
+    Ok(Running {
+        config,
+        socket,
+        loaded,
+        queue,
+        pulse,
+        ward,
+        desk,
+        name_service,
+        goodbye,
+        admin,
+        threads,
+        runtime,
+        stop,
+    })
+}
+
+/// The document's desk; none in file mode.
+fn desk(loaded: &Loaded, queue: &Queue) -> Result<Option<(desk::Handle, JoinHandle<()>)>, StartError> {
+    if loaded.mode == Mode::File {
+        return Ok(None);
+    }
+    let node = &loaded.node;
+    let open = |error: desk::OpenError| {
+        StartError::new(
+            &format!("open the document in {}", node.state_dir.display()),
+            io::Error::other(error.to_string()),
+        )
+        .advice("does another standin run with the same `state-dir`?")
+    };
+    let desk = Desk::open(&node.name, &node.state_dir, loaded.keys.current().cookie_secret()).map_err(open)?;
+    let queue = queue.clone();
+    let tell = move |event| {
+        let _ended = queue.send(Message::Record(event));
+    };
+    desk.start(Arc::new(tell)).map(Some).map_err(|error| StartError::new("start a thread", error))
 }
 
 /// The threads for input and output.
@@ -336,7 +380,8 @@ impl Running {
             ("publisher", &self.threads.publisher.1),
             ("journal", &self.threads.journal),
         ];
-        threads.into_iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
+        let desk = self.threads.desk.iter().map(|thread| ("desk", thread));
+        threads.into_iter().chain(desk).find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
     }
 
     /// Stops everything, in order.
@@ -353,6 +398,11 @@ impl Running {
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
+        // The runtime's tasks had the last handles but these.
+        drop((self.admin, self.desk));
+        if let Some(thread) = self.threads.desk {
+            join("desk", thread);
+        }
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the admin socket is gone already");
         }

@@ -6,12 +6,13 @@ use host::guardian::Ward;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Interval, MissedTickBehavior, interval},
 };
 
 use crate::{
     circle::Circle,
+    desk::Force,
     driver::{Message, Sample},
     reload::{self, Reload},
     roles::{End, Running},
@@ -39,6 +40,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
         server = %running.loaded.node.name,
         cluster = %running.loaded.cluster.name,
         socket = %running.loaded.node.socket.display(),
+        configuration = if running.desk.is_some() { "document" } else { "file" },
         "ready"
     );
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
@@ -48,6 +50,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
     let circle = running.admin.access.circle.clone();
     // The keys of DNS cookies follow the heartbeat key, on every server.
     let mut cookies = 0;
+    let mut configurations = running.desk.as_ref().map(|desk| desk.force.clone());
     let end = loop {
         if let Some(thread) = running.broken() {
             break Err(ended(thread));
@@ -57,7 +60,13 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
             _ = interrupt.recv() => break Ok(End::Stopped),
             why = expelled(circle.as_deref()) => break Ok(End::Expelled(why)),
             () = rekeyed(circle.as_deref(), &mut cookies) => reload.ask(&running.config),
-            _ = hangup.recv() => reload.ask(&running.config),
+            _ = hangup.recv() => {
+                if running.desk.is_some() {
+                    tracing::info!("document mode: SIGHUP reads the node file again; the cluster's configuration is edited");
+                }
+                reload.ask(&running.config);
+            }
+            force = documented(&mut configurations) => reload::adopt(running, force).await,
             read = reload.read() => reload::apply(running, read).await,
             _ = watch.ticks.tick() => watch.tick(running).await,
             // The sender goes with the driver.
@@ -90,6 +99,16 @@ async fn rekeyed(circle: Option<&Circle>, seen: &mut u64) {
     let mut rekeyed = circle.rekeyed.subscribe();
     match rekeyed.wait_for(|count| *count != *seen).await {
         Ok(count) => *seen = *count,
+        Err(_) => pending().await,
+    }
+}
+
+/// What the document puts in force, when it is something else; never, in file mode. Safe to drop and call again.
+async fn documented(configurations: &mut Option<watch::Receiver<Force>>) -> Force {
+    let Some(configurations) = configurations else { return pending().await };
+    match configurations.changed().await {
+        Ok(()) => configurations.borrow_and_update().clone(),
+        // The desk's thread has ended, which is noticed elsewhere.
         Err(_) => pending().await,
     }
 }

@@ -41,6 +41,8 @@ use crate::{
 const BEARER: &str = "standin_";
 /// With which a member names the person for whom it asks: `ROLE NAME`.
 pub(crate) const ON_BEHALF: &str = "standin-on-behalf";
+/// Where requests by the Unix socket come from.
+const SOCKET: &str = "socket";
 /// Logins that wait for their turn; more are sent away.
 const WAITING: usize = 16;
 /// The longest wait for a turn.
@@ -78,6 +80,11 @@ impl Who {
         Err(Failure::Forbidden { role: self.role, needs })
     }
 
+    /// Whether they sit at this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.from == SOCKET
+    }
+
     /// They have done it: a line of the audit.
     pub(crate) fn did(&self, admin: &Admin, action: Action, what: &str) {
         admin.access.audit.done(&self.name, &self.from, action.word(), what);
@@ -106,9 +113,9 @@ impl Access {
     /// The cluster.
     ///
     /// # Errors
-    /// [`Failure::FileMode`] where none was made.
+    /// [`Failure::NoCluster`] where none was made.
     pub(crate) fn circle(&self) -> Result<&Arc<Circle>, Failure> {
-        self.circle.as_ref().ok_or(Failure::FileMode)
+        self.circle.as_ref().ok_or(Failure::NoCluster)
     }
 
     /// Whether one more secret may be tried now.
@@ -185,7 +192,7 @@ pub(crate) async fn identify(
     let who = match arrival {
         Some(Arrival::Socket { uid }) => {
             let name = if uid == 0 { "root".to_owned() } else { format!("uid {uid}") };
-            Some(Who { name, role: Role::Admin, from: "socket".to_owned(), token: None })
+            Some(Who { name, role: Role::Admin, from: SOCKET.to_owned(), token: None })
         }
         Some(Arrival::Member { name, from }) => on_behalf(request.headers(), &name, &from.ip().to_string()),
         Some(Arrival::Stranger { from }) => stranger(&admin.access, request.headers(), from.ip())?,

@@ -9,10 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cluster::trust::TrustError;
+use document::Refusal;
 use model::{ServerName, access::Role};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{circle::RotateError, driver::Refused};
+use crate::{
+    circle::RotateError,
+    desk::{self, EditError},
+    driver::Refused,
+};
 
 /// Why a request was not served, with its status code. The body is `{"error": "..."}`.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +50,24 @@ pub(crate) enum Failure {
     Conflict(String),
     /// 409: there is no cluster yet.
     #[error("no cluster was made yet: this server goes by its files alone; `standin init` makes one")]
-    FileMode,
+    NoCluster,
+    /// 409: there is no document to edit.
+    #[error(
+        "{this} is in file mode: edit {cluster_file} on every server, then `standin check` and SIGHUP; or make it the \
+         cluster's document with `standin init` and restart the daemon"
+    )]
+    FileMode {
+        /// This server.
+        this: ServerName,
+        /// Its cluster file.
+        cluster_file: String,
+    },
+    /// 404, 409, 422 or 507: see there.
+    #[error("{0}")]
+    Edit(#[from] EditError),
+    /// 503: too much is asked of the document already.
+    #[error("{0}")]
+    Desk(#[from] desk::Busy),
     /// 421: the command is for another server, and there is no link by which it could be passed on.
     #[error("this is {this}, not {asked}: give the command on {asked} itself")]
     Elsewhere {
@@ -93,13 +115,21 @@ struct ErrorBody {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = match &self {
-            Self::Driver(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Driver(_) | Self::Busy | Self::Desk(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::Missing(_) => StatusCode::NOT_FOUND,
-            Self::Conflict(_) | Self::FileMode | Self::Trust(_) | Self::Rotate(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::NoCluster | Self::FileMode { .. } | Self::Trust(_) | Self::Rotate(_) => {
+                StatusCode::CONFLICT
+            }
+            Self::Edit(EditError::Refused(Refusal::Mistakes(_))) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Edit(EditError::Refused(_) | EditError::Unconfirmed | EditError::NothingToConfirm) => {
+                StatusCode::CONFLICT
+            }
+            Self::Edit(EditError::NoVersion(_)) => StatusCode::NOT_FOUND,
+            Self::Edit(EditError::Disk(_)) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,

@@ -11,9 +11,11 @@
 //! | `GET /` | a page for people | `ReadStatus` |
 //! | `/v1/login`, `/v1/logout`, `/v1/password`, `/v1/users`, `/v1/api-tokens` | people and programs: `people` | |
 //! | `/v1/join`, `/v1/join-tokens`, `/v1/servers`, `/v1/leave`, `/v1/rotate` | members and keys: `servers` | |
+//! | `/v1/config` and below | the configuration: `config` | `ReadConfiguration`, `EditConfiguration` |
 //!
 //! Who asks is found out before a handler runs (`access`); what it may is the handler's first line.
 
+mod config;
 mod failure;
 mod others;
 mod page;
@@ -23,6 +25,7 @@ mod servers;
 pub(crate) mod socket;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -50,6 +53,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::failure::{Body, Failure};
 use crate::{
     access::{Access, Who, identify},
+    desk,
     driver::{Message, Queue, Refused, Sample},
     journal::History,
     metrics::{
@@ -57,13 +61,12 @@ use crate::{
         scrape::{self, Sampled},
     },
     name_service::NameService,
-    newcomers::Configuration,
     status::{Ethernet, status},
 };
 
 /// The driver answers within this time, or the request fails.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Longest body of a request.
+/// Longest body of a request, but for configurations.
 const LONGEST: usize = 1 << 20;
 
 /// What the handlers share.
@@ -89,8 +92,10 @@ pub(crate) struct Admin {
     pub ethernet: Ethernet,
     /// Who may do what.
     pub access: Access,
-    /// As members come and go.
-    pub configuration: Arc<dyn Configuration>,
+    /// The document's desk; none in file mode.
+    pub desk: Option<desk::Handle>,
+    /// The file that rules in file mode.
+    pub cluster_file: PathBuf,
 }
 
 /// Everything.
@@ -103,6 +108,7 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
         .route("/v1/push", post(push::post))
+        .merge(config::routes())
         .route("/metrics", get(get_metrics))
         .route("/v1/login", post(people::login))
         .route("/v1/logout", post(people::logout))
@@ -140,7 +146,8 @@ impl Admin {
 
     fn status(&self, sample: Sample) -> Status {
         let (listening, guarded) = (self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded));
-        status(sample, &self.view.load(), &listening, guarded, &self.ethernet)
+        let summary = self.desk.as_ref().map(|desk| desk.summary.load_full());
+        status(sample, &self.view.load(), &listening, guarded, &self.ethernet, summary.as_deref())
     }
 
     async fn command(&self, who: &Who, action: Action, body: &[u8]) -> Result<StatusCode, Failure> {

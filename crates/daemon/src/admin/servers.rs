@@ -8,21 +8,29 @@ use std::{
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, State},
     http::{Method, StatusCode},
 };
 use cluster::trust::{Invitation, Item, Member, Start, Trust};
+use document::Change;
 use model::{
-    access::{Action, JoinToken, SecretText},
-    api::access::{Invite, Invited, Join, Joined, MemberStatus, Removed, Rotate, RotationStatus, Servers},
+    access::{Action, JoinToken, Role, Secret, SecretText},
+    api::access::{
+        Invite, Invited, Join, Joined, MemberStatus, RemoveServer, Removed, Rotate, RotationStatus, Servers,
+    },
     id::is_valid_name,
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
-use super::{Admin, Body, Failure, others::ask};
+use super::{Admin, Body, Failure, config::make, others::ask};
 use crate::{
     access::{From, Who},
     circle::Circle,
+    desk::{
+        Handle,
+        api::{EditRequest, Wanted},
+    },
     trust::{authority::digest, identity::random_name},
 };
 
@@ -43,7 +51,7 @@ pub(super) async fn invite(
         return Err(Failure::Request("a join token lasts for a second to seven days".into()));
     }
     let known = circle.keeper.known();
-    let authority = known.trust.authority().ok_or(Failure::FileMode)?;
+    let authority = known.trust.authority().ok_or(Failure::NoCluster)?;
     let token = JoinToken::new(&host::entropy::bytes()?, digest(authority.certificate.expose()));
     let expires = host::clock::wall_seconds() + wanted.seconds;
     let (id, by) = (token.id.clone(), circle.name());
@@ -81,14 +89,45 @@ pub(super) async fn join(
             "{name} is a member already: `standin server remove {name}` first, if it is lost"
         )));
     }
-    let configuration = admin.configuration.clone();
+    let desk = admin.desk()?;
     let (name, address, heartbeat) = (join.name.clone(), join.address, join.heartbeat);
-    let texts = spawn_blocking(move || configuration.welcome(&name, address, heartbeat));
-    let texts = texts.await.map_err(|_| Failure::Busy)?.map_err(refused)?;
-    let member = admit(&circle, join.clone()).await?;
+    let change = desk.ask(move |desk| desk.welcoming(&name, address, heartbeat)).await?.map_err(refused)?;
+    let by = Who { name: format!("token {}", join.token), role: Role::Admin, from: from.to_string(), token: None };
+    let added = change.is_some();
+    if let Some(change) = change {
+        edit(desk, &by, vec![change], format!("{} joins", join.name)).await.map_err(|why| refused(why.to_string()))?;
+    }
+    let admitted = admit(&circle, join.clone()).await;
+    if admitted.is_err() && added {
+        strike(desk, &by, &join.name, "it did not come to joining".to_owned()).await?;
+    }
+    let member = admitted?;
+    let document = Secret::new(desk.ask(|desk| desk.whole()).await?);
     access.audit.done(&format!("token {}", join.token), &from.to_string(), "join", &join.name);
     let trust = serde_json::to_value(&circle.keeper.known().trust).map_err(std::io::Error::other)?;
-    Ok(Json(Joined { member, trust, cluster: texts.cluster, templates: texts.templates }))
+    Ok(Json(Joined { member, trust, document }))
+}
+
+async fn edit(desk: &Handle, who: &Who, changes: Vec<Change>, why: String) -> Result<(), Failure> {
+    let request = EditRequest {
+        wanted: Wanted::Changes(changes),
+        who: who.name.clone(),
+        from: who.from.clone(),
+        why,
+        confirm_seconds: None,
+        samples: Vec::new(),
+    };
+    make(desk, request).await.map(drop)
+}
+
+/// Takes a server out of the document; whether it was there.
+async fn strike(desk: &Handle, who: &Who, name: &str, why: String) -> Result<bool, Failure> {
+    let server = name.to_owned();
+    let changes = desk.ask(move |desk| desk.dismissing(&server)).await?;
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    edit(desk, who, changes, why).await.map(|()| true)
 }
 
 /// Whether the newcomer's token counts now.
@@ -150,15 +189,18 @@ pub(super) async fn remove(
     State(admin): State<Arc<Admin>>,
     who: Who,
     Path(name): Path<String>,
+    body: Bytes,
 ) -> Result<Json<Removed>, Failure> {
     who.may(&admin, Action::RemoveServer)?;
     let circle = admin.access.circle()?;
+    let wanted = if body.is_empty() { Ok(RemoveServer::default()) } else { serde_json::from_slice(&body) };
+    let RemoveServer { why } = wanted.map_err(|error| Failure::Request(format!("the body: {error}")))?;
     if name == circle.name() {
         return Err(Failure::Conflict(format!(
             "this is {name} itself: `standin leave` here, or `standin server remove {name}` on another server"
         )));
     }
-    let advice = dismiss(&admin, circle, &name).await?;
+    let advice = dismiss(&admin, circle, &who, &name, why).await?;
     who.did(&admin, Action::RemoveServer, &name);
     Ok(Json(Removed { advice }))
 }
@@ -197,18 +239,33 @@ pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<J
     Ok(Json(removed))
 }
 
-async fn dismiss(admin: &Arc<Admin>, circle: &Arc<Circle>, name: &str) -> Result<Vec<String>, Failure> {
+/// Ends a membership, and takes the server out of the configuration. What is left of one of the two is finished, too.
+async fn dismiss(
+    admin: &Arc<Admin>,
+    circle: &Arc<Circle>,
+    who: &Who,
+    name: &str,
+    why: String,
+) -> Result<Vec<String>, Failure> {
     let (by, wanted, now) = (circle.name(), name.to_owned(), host::clock::wall_seconds());
     let removed = circle.keeper.edit(move |trust| {
         let id = trust.member_named(&wanted).map(|(id, _)| id.to_owned());
         id.is_some_and(|id| trust.remove(&id, &by, now))
     });
-    if !removed.await? {
-        return Err(Failure::Missing(format!("there is no member {name}")));
-    }
-    let (configuration, server) = (admin.configuration.clone(), name.to_owned());
-    let dismissed = spawn_blocking(move || configuration.dismiss(&server)).await.map_err(|_| Failure::Busy)?;
-    let mut advice: Vec<String> = dismissed.unwrap_or_else(|why| vec![why]);
+    let removed = removed.await?;
+    let struck = match admin.desk() {
+        Ok(desk) => strike(desk, who, name, why).await,
+        Err(file_mode) => Err(file_mode),
+    };
+    let mut advice = match (removed, struck) {
+        (true, Ok(_)) => Vec::new(),
+        (true, Err(why)) => vec![format!(
+            "server/{name} is still in the configuration: mend what follows, then `standin server remove {name}` again\n{why}"
+        )],
+        (false, Ok(true)) => return Ok(Vec::new()),
+        (false, Ok(false)) => return Err(Failure::Missing(format!("there is no server {name}"))),
+        (false, Err(why)) => return Err(why),
+    };
     // It knows the heartbeat key: the others take another one. Where one is under way already it is not known to it.
     let this = circle.clone();
     match spawn_blocking(move || this.rotate_heartbeat()).await.map_err(|_| Failure::Busy)? {

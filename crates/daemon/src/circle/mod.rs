@@ -201,6 +201,16 @@ impl Circle {
         others.map(|(id, member)| (id.to_owned(), member.clone())).collect()
     }
 
+    /// Returns when a member is none any more.
+    pub(crate) async fn removed(&self, member: &str) {
+        let mut changes = self.keeper.watch();
+        while self.keeper.known().trust.members().any(|(id, _)| id == member) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether every other member goes by an entry as it is now.
     pub(crate) fn confirmed(&self, entry: &str) -> bool {
         let known = self.keeper.known();

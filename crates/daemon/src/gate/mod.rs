@@ -102,10 +102,14 @@ async fn greet(circle: &Arc<Circle>, stream: TcpStream, from: SocketAddr, router
             drop(place);
             session(circle, stream, from, &id, &name, link::Side::Accepted).await;
         }
-        (Some(Shown::Member(_, name)), Wants::Document) => {
+        (Some(Shown::Member(id, name)), Wants::Document) => {
             drop(place);
             if let Some(converse) = circle.links.converse().cloned() {
-                converse(server(&name), Box::new(stream)).await;
+                tokio::select! {
+                    () = converse(server(&name), Box::new(stream)) => {}
+                    // Who is removed has no say from then on, whatever it thinks itself.
+                    () = circle.removed(&id) => {}
+                }
             }
         }
         (Some(Shown::Member(_, name)), Wants::Answers) => {

@@ -182,6 +182,9 @@ impl Writer {
             | Event::OneWayLoss { .. }
             | Event::OneWayHealed { .. }
             | Event::DatagramsRefused { .. }
+            | Event::ConfigurationEdited { .. }
+            | Event::ConfigurationReceived { .. }
+            | Event::ConfigurationClashes { .. }
             | Event::ConfigurationDiffers { .. }
             | Event::ConfigurationAgrees { .. }
             | Event::Isolated

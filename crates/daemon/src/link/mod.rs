@@ -77,7 +77,6 @@ impl Links {
     }
 
     /// Says, once, what runs over document streams. Before that none is opened.
-    #[allow(dead_code, reason = "for the replicated configuration, which is not there yet")]
     pub(crate) fn converse_by(&self, converse: Converse) {
         let _second = self.converse.set(converse);
     }

@@ -134,13 +134,13 @@ impl Action {
             Self::AskDns => "standin dns why",
             Self::ReadMetrics => "GET /metrics",
             Self::ReadMembers => "standin server list",
-            Self::ReadConfiguration => "reading the configuration",
+            Self::ReadConfiguration => "standin export",
             Self::ChangeOwnPassword => "standin user passwd",
             Self::LogOut => "standin logout",
             Self::Push => "standin push",
             Self::Standby => "standin standby",
             Self::Resume => "standin resume",
-            Self::EditConfiguration => "editing the configuration",
+            Self::EditConfiguration => "standin apply",
             Self::Invite => "standin token",
             Self::RemoveServer => "standin server remove",
             Self::Leave => "standin leave",
@@ -161,15 +161,19 @@ impl Action {
             Self::AskDns => "shows what is answered for a name, and why",
             Self::ReadMetrics => "shows counters (also without TLS on `[metrics] listen`)",
             Self::ReadMembers => "shows members, links and how far a rotation is",
-            Self::ReadConfiguration => "shows objects, history, conflicts",
+            Self::ReadConfiguration => "shows the document; so do `show`, `plan`, `diff`, `history`, `conflicts`",
             Self::ChangeOwnPassword => "sets one's own password; other sessions of that person end",
             Self::LogOut => "ends this session",
             Self::Push => "a service reports to its monitor; what follows is logged as with every monitor",
             Self::Standby => "a server hands everything over",
             Self::Resume => "a server holds again",
-            Self::EditConfiguration => "changes the cluster's configuration",
+            Self::EditConfiguration => {
+                "changes the document; so do `add`, `set`, `remove`, `edit`, `confirm`, `rollback`, `resolve`"
+            }
             Self::Invite => "makes a token with which one server may join, once, for a time",
-            Self::RemoveServer => "the server is refused from now on; a new heartbeat key follows by itself",
+            Self::RemoveServer => {
+                "the server is refused from now on, and taken out of the document; a new heartbeat key follows by itself"
+            }
             Self::Leave => "this server hands over, is removed, and forgets its keys",
             Self::ReadUsers => "shows people, their roles, and programs' tokens",
             Self::SetUser => "adds a person, or sets role and password; that person's sessions end",

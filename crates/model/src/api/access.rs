@@ -1,9 +1,6 @@
 //! What is asked and answered about servers, people, tokens and keys. Fields are added, never renamed.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -144,10 +141,8 @@ pub struct Joined {
     pub member: String,
     /// The trust store, keys and all.
     pub trust: Value,
-    /// The cluster file's text.
-    pub cluster: String,
-    /// The zone templates' texts, by the paths in the cluster file.
-    pub templates: BTreeMap<String, String>,
+    /// The cluster's document, with the newcomer in it.
+    pub document: Secret,
 }
 
 /// `GET /v1/servers`.
@@ -179,6 +174,15 @@ pub struct RotationStatus {
     pub key: String,
     /// Members without a link, for whom it waits.
     pub awaited: Vec<String>,
+}
+
+/// `DELETE /v1/servers/NAME`; it may be left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveServer {
+    /// Why: kept in the history.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// `DELETE /v1/servers/NAME`, `POST /v1/leave`: what has become of it.
