@@ -407,7 +407,7 @@ fn agreed(stage: &Stage, servers: &[&str]) {
     let begun = Instant::now();
     loop {
         let digests: Vec<String> =
-            servers.iter().map(|server| await_status(stage, server, "up", |_| true).config.digest).collect();
+            servers.iter().map(|server| await_status(stage, server, "up", |_| true).config.hash).collect();
         if digests.windows(2).all(|pair| pair[0] == pair[1]) {
             return;
         }
