@@ -74,6 +74,8 @@ impl Record {
             | Step::Way(..)
             | Step::Heartbeats(..)
             | Step::Service(..)
+            | Step::Monitor(..)
+            | Step::Force(..)
             | Step::Endpoint(..)
             | Step::Freeze { .. }
             | Step::Reload(..)

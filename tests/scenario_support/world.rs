@@ -192,6 +192,17 @@ impl World {
                     world.machines[machine].services.insert(virtual_host.clone(), *service);
                 })?;
             }
+            Step::Monitor(monitor, servers, service) => self.each(servers, |world, machine| {
+                world.machines[machine].monitors.insert(monitor.clone(), *service);
+            })?,
+            Step::Force(monitor, servers, force) => self.each(servers, |world, machine| {
+                let monitor = Arc::from(monitor.as_str());
+                let command = match *force {
+                    Some((up, lasts)) => Command::Force { monitor, up, lasts },
+                    None => Command::Reset { monitor },
+                };
+                world.feed(machine, Some(Input::Command(command)));
+            })?,
             Step::Endpoint(endpoint, servers, service) => {
                 let all = || self.machines.iter().map(|machine| machine.name.clone()).collect();
                 let servers = servers.clone().unwrap_or_else(all);
@@ -537,6 +548,7 @@ impl World {
         let (after, result) = match service {
             Service::Works => (PROBE, ProbeResult::Success),
             Service::Stopped => (PROBE, ProbeResult::Failure("connection refused".into())),
+            Service::Degraded => (PROBE, ProbeResult::Degraded("slow".into())),
             Service::Hangs => (timeout, ProbeResult::Failure("no answer in time".into())),
         };
         if !frozen {

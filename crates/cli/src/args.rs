@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -75,6 +75,12 @@ pub(crate) enum Command {
     /// End a server's standby.
     #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
     Resume(Target),
+    /// Say what a service monitor counts as, whatever its probes find.
+    Monitor {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: MonitorCommand,
+    },
     /// Show what it does: three servers, a client and some faults, in namespaces on this machine.
     #[command(after_help = "Needs user namespaces, or root. Nothing outside the namespaces is touched.\n\
                             Exit codes: 0 all went as it should; 1 not, or namespaces are not allowed.")]
@@ -95,6 +101,56 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ZoneCommand,
     },
+}
+
+/// What to do with a monitor.
+#[derive(Subcommand, Debug)]
+pub(crate) enum MonitorCommand {
+    /// On this server the monitor counts as up or down, until a reset, an expiry, or the daemon's end.
+    #[command(after_help = "For an endpoint's monitor one server's word decides for all; that of `down` where two \
+                            contradict each other.\n\
+                            Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    Force {
+        /// The monitor, such as `virtual1/http-80`.
+        #[arg(value_name = "VIRTUAL-HOST/MONITOR")]
+        monitor: String,
+        /// What it counts as.
+        verdict: Forced,
+        /// For so long, such as `10m`; without it, until a reset.
+        #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+        lasts: Option<Duration>,
+        /// The server that is meant; the daemon refuses if it is another.
+        #[arg(long)]
+        server: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// On this server the monitor is no longer forced, latched or damped: what its probes find counts again.
+    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    Reset {
+        /// The monitor, such as `virtual1/http-80`.
+        #[arg(value_name = "VIRTUAL-HOST/MONITOR")]
+        monitor: String,
+        /// The server that is meant; the daemon refuses if it is another.
+        #[arg(long)]
+        server: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// What a monitor is forced to count as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Forced {
+    /// As if its probes succeeded.
+    Up,
+    /// As if they failed.
+    Down,
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    let fault = || "a whole number with a unit, such as 30s, 10m or 2h".to_owned();
+    model::config::parse_duration(text).filter(|lasts| !lasts.is_zero()).ok_or_else(fault)
 }
 
 /// What to ask of the DNS service.

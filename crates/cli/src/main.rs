@@ -20,7 +20,7 @@ use hyper::Method;
 use model::api::{Status, Why};
 use serde_json::{Value, json};
 
-use args::{Args, Command, DnsCommand, LogFormat, Reach, Target, ZoneCommand};
+use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, Reach, Target, ZoneCommand};
 use print::Style;
 
 /// The daemon answers, and something is not as it should be.
@@ -49,6 +49,15 @@ fn main() -> ExitCode {
         Command::Events { json, reach } => events(json, &reach),
         Command::Standby(target) => command("/v1/standby", &target),
         Command::Resume(target) => command("/v1/resume", &target),
+        Command::Monitor { command: MonitorCommand::Force { monitor, verdict, lasts, server, reach } } => {
+            let up = verdict == Forced::Up;
+            let lasts = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+            let asked = json!({ "monitor": monitor, "up": up, "for_ms": lasts });
+            command_monitor("/v1/monitor/force", asked, server, &reach)
+        }
+        Command::Monitor { command: MonitorCommand::Reset { monitor, server, reach } } => {
+            command_monitor("/v1/monitor/reset", json!({ "monitor": monitor }), server, &reach)
+        }
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("standin: {error:#}"));
@@ -88,6 +97,12 @@ fn command(path: &str, target: &Target) -> Result<ExitCode> {
         None => client::status(&socket)?.this,
     };
     client::request(&socket, Method::POST, path, Some(json!({ "server": server }).to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn command_monitor(path: &str, mut asked: Value, server: Option<String>, reach: &Reach) -> Result<ExitCode> {
+    asked["server"] = json!(server);
+    client::request(&client::socket(reach)?, Method::POST, path, Some(asked.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,8 @@ pub enum DeadlineName {
     Resign,
     /// Nothing has happened for a while.
     Again,
+    /// A monitor is no longer damped, or forced.
+    Monitor,
     /// The kernel owes an answer, or a failed removal is tried again.
     Kernel,
     /// A virtual host is announced again.

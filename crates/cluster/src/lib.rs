@@ -11,6 +11,7 @@
 mod aliases;
 mod calm;
 mod counters;
+mod criteria;
 pub mod deadline;
 pub mod effect;
 mod election;

@@ -36,6 +36,7 @@ use crate::{
     aliases::{Aliases, News},
     calm::Calm,
     counters::Counters,
+    criteria::Criterion,
     deadline::{DeadlineName, Earliest},
     election::Election,
     links::Links,
@@ -74,6 +75,8 @@ pub struct Node {
     ethernet: bool,
     aliases: Aliases,
     monitors: Monitors,
+    /// What of a virtual host's monitors counts.
+    criteria: BTreeMap<VirtualHostName, Vec<Criterion>>,
     elections: BTreeMap<VirtualHostName, Election>,
     partition: Partition,
     standing: Standing,
@@ -156,6 +159,7 @@ impl Node {
             ethernet,
             aliases: Aliases::default(),
             monitors: Monitors::default(),
+            criteria: BTreeMap::new(),
             elections: BTreeMap::new(),
             partition: Partition::default(),
             standing: Standing::Doubtful,
@@ -235,6 +239,7 @@ impl Node {
         earliest.consider(self.calm.next_deadline(), || DeadlineName::Calm);
         earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
         earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
+        earliest.consider(self.monitors.next_deadline(), || DeadlineName::Monitor);
         for election in self.elections.values() {
             election.deadlines(heartbeat, &mut earliest);
         }
@@ -385,12 +390,7 @@ impl Node {
                 return self.considers(now);
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
-            Input::Probe { monitor, result } => {
-                if let Some(change) = self.monitors.take(now, &monitor, &result) {
-                    let (verdict, reason) = (change.verdict, change.reason);
-                    effects.record(Event::MonitorChanged { monitor, verdict, reason });
-                }
-            }
+            Input::Probe { monitor, result } => return self.monitors.take(now, &monitor, &result, effects),
             Input::ListenerClosed { port } => {
                 for monitor in self.monitors.suspect(now, port) {
                     effects.push(Effect::ProbeNow(monitor));
@@ -446,7 +446,9 @@ impl Node {
         }
         effects.record(Event::ConfigurationApplied { digest: config.digest });
         self.membership.reconfigure(now, config.clone());
-        self.monitors.reconfigure(&self.me, &config);
+        self.monitors.reconfigure(now, &self.me, &config, effects);
+        let criteria = |(name, spec): (&VirtualHostName, _)| (name.clone(), Criterion::of(name, spec));
+        self.criteria = config.virtual_hosts.iter().map(criteria).collect();
         for (name, election) in &mut self.elections {
             match config.virtual_hosts.get(name) {
                 Some(spec) => election.reconfigure(spec.clone()),
@@ -470,6 +472,10 @@ impl Node {
                     effects.record(Event::Standby { server: server.clone(), on });
                 }
             }
+            Command::Force { monitor, up, lasts } => {
+                self.monitors.command(now, monitor, Some((*up, *lasts)), effects);
+            }
+            Command::Reset { monitor } => self.monitors.command(now, monitor, None, effects),
             Command::Resign => {
                 if self.duty.resigning.is_none() {
                     self.duty.resigning = Some(now);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{BootId, Term, health::Verdict};
+use model::{BootId, Term, health::Judgement};
 
 /// One server's word. Names travel as their keys (see `model::digest`): `ServerName::key` and so on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Statement {
     /// Its part in each virtual host whose list it is on, by virtual host key.
     pub stances: BTreeMap<u64, Stance>,
     /// Its monitors' verdicts, by monitor key.
-    pub verdicts: BTreeMap<u64, Verdict>,
+    pub verdicts: BTreeMap<u64, Judgement>,
     /// For how many seconds it has seen calm about each pool of elastic TTL, in steps, by pool key.
     pub calm: BTreeMap<u64, u32>,
 }

@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    health::Verdict,
+    health::{Hold, Verdict},
     hook::{HookMoment, HookOutcome},
     id::{BootId, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
@@ -261,6 +261,22 @@ pub enum Event {
         verdict: Verdict,
         /// The last probe's own words.
         reason: Arc<str>,
+    },
+    /// What a monitor's probes find does not count on this server from now on.
+    MonitorHeld {
+        /// Which.
+        monitor: MonitorId,
+        /// What is in force instead, and why.
+        hold: Hold,
+        /// Milliseconds until that ends by itself; none: it does not.
+        for_ms: Option<u64>,
+    },
+    /// What a monitor's probes find counts again on this server.
+    MonitorFreed {
+        /// Which.
+        monitor: MonitorId,
+        /// What was in force instead.
+        hold: Hold,
     },
     /// What the majority of those who probe an endpoint find has changed.
     EndpointChanged {

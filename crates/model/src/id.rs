@@ -123,6 +123,15 @@ impl MonitorId {
         Self { subject: Subject::Endpoint(endpoint.clone(), address), monitor: monitor.clone() }
     }
 
+    /// Whether an operator's `VIRTUAL-HOST/MONITOR` or `ENDPOINT/MONITOR` means it, whatever the endpoint's address.
+    pub fn is_called(&self, name: &str) -> bool {
+        let subject = match &self.subject {
+            Subject::VirtualHost(subject) => subject.as_str(),
+            Subject::Endpoint(subject, _) => subject.as_str(),
+        };
+        name.split_once('/') == Some((subject, &self.monitor))
+    }
+
     /// The monitor's brief name inside heartbeats.
     pub fn key(&self) -> u64 {
         match &self.subject {

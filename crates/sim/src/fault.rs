@@ -8,7 +8,7 @@ use cluster::{Command, Input};
 use model::{EndpointName, MonitorId, ServerName, config::ClusterConfig, net::Path, report::AddressOutcome};
 
 use crate::{
-    host::{BATCHING, LEASE},
+    host::{BATCHING, Ill, LEASE},
     network::Manners,
     plan::{self, Style},
     random::Random,
@@ -43,8 +43,12 @@ pub(crate) enum Fault {
     LinkDown(usize),
     /// The wire loses a third of everything.
     Storm,
-    /// A service dies, and hangs if so said.
-    Service { machine: usize, monitor: MonitorId, hangs: bool },
+    /// A service falls ill.
+    Service { machine: usize, monitor: MonitorId, ill: Ill },
+    /// A service fails and works in turns, each time for so long.
+    Flap { machine: usize, monitor: MonitorId, turn: Duration },
+    /// An operator forces a monitor up or down.
+    Force { machine: usize, monitor: MonitorId, up: bool },
     /// An endpoint dies, and hangs if so said.
     Endpoint { endpoint: EndpointName, hangs: bool },
     /// An operator puts the server on standby.
@@ -148,7 +152,16 @@ impl World<'_> {
             return None;
         }
         let monitor = self.random.pick(&monitors).clone();
-        Some(Fault::Service { machine, monitor, hangs: self.random.percent(30) })
+        Some(match self.random.below(10) {
+            0..4 => Fault::Service { machine, monitor, ill: Ill::Refuses },
+            4..6 => Fault::Service { machine, monitor, ill: Ill::Hangs },
+            6 => Fault::Service { machine, monitor, ill: Ill::Degraded },
+            7..9 => {
+                let turn = self.random.span(Duration::from_millis(100), Duration::from_millis(600));
+                Fault::Flap { machine, monitor, turn }
+            }
+            _ => Fault::Force { machine, monitor, up: self.random.percent(50) },
+        })
     }
 
     fn begin(&mut self, fault: &Fault) -> Lasts {
@@ -187,13 +200,19 @@ impl World<'_> {
             | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(fault, true),
-            Fault::Service { machine, monitor, hangs } => {
-                self.machines[*machine].dead.insert(monitor.clone(), *hangs);
-                if !hangs {
+            Fault::Service { machine, monitor, ill } => {
+                self.machines[*machine].ill.insert(monitor.clone(), *ill);
+                if *ill == Ill::Refuses {
                     self.close_port(*machine, monitor);
                 }
                 self.watch.disturbed(*machine, self.now);
             }
+            Fault::Flap { machine, monitor, turn } => {
+                self.machines[*machine].flapping.insert(monitor.clone(), *turn);
+                self.watch.disturbed(*machine, self.now);
+                return Lasts::For(*turn * 12);
+            }
+            Fault::Force { machine, monitor, up } => self.force(*machine, monitor, Some(*up)),
             Fault::Endpoint { endpoint, hangs } => {
                 self.endpoints.insert(endpoint.clone(), (Some(*hangs), self.now));
                 return Lasts::For(self.random.span(interval, Duration::from_secs(6)));
@@ -266,10 +285,15 @@ impl World<'_> {
             | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(&fault, false),
-            Fault::Service { machine, monitor, hangs } => {
-                self.machines[machine].dead.remove(&monitor);
+            Fault::Flap { machine, monitor, turn: _ } => {
+                self.machines[machine].flapping.remove(&monitor);
+                self.watch.disturbed(machine, self.now);
+            }
+            Fault::Force { machine, monitor, up: _ } => self.force(machine, &monitor, None),
+            Fault::Service { machine, monitor, ill } => {
+                self.machines[machine].ill.remove(&monitor);
                 // Some come back by a second process that takes the port over from the hung one.
-                if hangs {
+                if ill == Ill::Hangs {
                     self.close_port(machine, &monitor);
                 }
                 self.watch.disturbed(machine, self.now);
@@ -339,6 +363,8 @@ impl World<'_> {
             | Fault::KillGuarded(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
+            | Fault::Flap { .. }
+            | Fault::Force { .. }
             | Fault::Endpoint { .. }
             | Fault::Standby(_)
             | Fault::Resign(_)
@@ -375,6 +401,38 @@ impl World<'_> {
         self.watch.disturbed(machine, self.now);
         let command = if on { Command::Standby(name) } else { Command::Resume(name) };
         self.feed(machine, Some(Input::Command(command)));
+    }
+
+    /// An operator's word about a monitor; none: it is taken back.
+    fn force(&mut self, machine: usize, monitor: &MonitorId, up: Option<bool>) {
+        let host = &mut self.machines[machine];
+        match up {
+            Some(up) => host.forced.insert(monitor.clone(), up),
+            None => host.forced.remove(monitor),
+        };
+        let monitor: Arc<str> = monitor.to_string().into();
+        let command = match up {
+            Some(up) => Command::Force { monitor, up, lasts: None },
+            None => Command::Reset { monitor },
+        };
+        self.watch.disturbed(machine, self.now);
+        self.feed(machine, Some(Input::Command(command)));
+    }
+
+    /// The operator has seen to every service, and says so.
+    pub(crate) fn reset_monitors(&mut self) {
+        for machine in 0..self.machines.len() {
+            let config = self.machines[machine].config.clone();
+            let hosts = config.monitors().map(|(id, _)| id);
+            let endpoints = config.endpoints.iter().flat_map(|(name, spec)| spec.monitors(name).map(|(id, ..)| id));
+            for monitor in hosts.chain(endpoints) {
+                let name = monitor.to_string();
+                let name = name.split(" at ").next().unwrap_or_default();
+                self.machines[machine].forced.clear();
+                self.feed(machine, Some(Input::Command(Command::Reset { monitor: name.into() })));
+            }
+            self.watch.disturbed(machine, self.now);
+        }
     }
 
     /// A new configuration: here and now on some, a while later on the others.
@@ -437,7 +495,8 @@ impl World<'_> {
             let host = &mut self.machines[machine];
             host.powered = true;
             host.refusals = 0;
-            host.dead.clear();
+            host.ill.clear();
+            host.flapping.clear();
             if !std::mem::replace(&mut host.link, true) {
                 self.report_interfaces(machine);
             }

@@ -10,12 +10,13 @@ use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
     config::{PartitionPolicy, VirtualHost},
     event::Event,
-    health::{ServerState, Verdict},
+    health::ServerState,
 };
 
 use super::Node;
 use crate::{
     Effect, Effects,
+    criteria::Criterion,
     election::{
         Moment,
         view::{Member, View},
@@ -35,6 +36,7 @@ impl Node {
     pub(super) fn decide(&mut self, now: Instant, effects: &mut Effects) {
         self.listen(now, effects);
         self.refuse_late(now, effects);
+        self.monitors.expire(now, effects);
         self.note_standing(now, effects);
         self.welcome(now);
         // What was let go before this point (overslept, or refused by the kernel) has to be on its way out before it is
@@ -142,7 +144,7 @@ impl Node {
         for (name, election) in &mut elections {
             let listed = election.spec().servers.contains(&self.me);
             election.look(&moment, listed, effects);
-            election.grow_steady(now, &self.myself(name, election.spec(), election.stance()));
+            election.grow_steady(now, &self.myself(name, election.stance()));
             let view = self.view(name, election.spec(), election.stance());
             election.evaluate(&moment, &view, &mut counters, effects);
         }
@@ -152,14 +154,16 @@ impl Node {
 
     /// Everybody's newest word about one virtual host.
     pub(super) fn view(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> View<'_> {
-        let ids = important_first(name, spec);
+        let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
         let mut members: Vec<Member<'_>> =
-            self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, &ids)).collect();
-        members.push(self.myself(name, spec, stance));
+            self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, criteria)).collect();
+        members.push(self.myself(name, stance));
         View::new(members, &spec.servers, &self.me)
     }
 
-    fn myself(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> Member<'_> {
+    fn myself(&self, name: &VirtualHostName, stance: Stance) -> Member<'_> {
+        let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
+        let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
         Member {
             name: &self.me,
             state: ServerState::Alive,
@@ -167,7 +171,7 @@ impl Node {
             listening: self.duty.listening.is_some(),
             configuration: self.config.digest,
             stance,
-            health: important_first(name, spec).iter().map(|id| self.monitors.verdict(id)).collect(),
+            health: criteria.iter().map(|line| line.verdict(verdict)).collect(),
             deaf: false,
         }
     }
@@ -177,10 +181,11 @@ impl Node {
         server: &'a ServerName,
         peer: &'a Peer,
         name: &VirtualHostName,
-        ids: &[MonitorId],
+        criteria: &[Criterion],
     ) -> Member<'a> {
         let statement = peer.statement();
-        let verdict = |id: &MonitorId| statement.and_then(|said| said.verdicts.get(&id.key()).copied());
+        let judgement = |key| statement.and_then(|said| said.verdicts.get(&key).copied()).unwrap_or_default();
+        let verdict = |_: &MonitorId, key| judgement(key).verdict();
         Member {
             name: server,
             state: peer.state(),
@@ -188,7 +193,7 @@ impl Node {
             listening: statement.is_some_and(|said| said.listening),
             configuration: statement.map_or(0, |said| said.configuration),
             stance: statement.and_then(|said| said.stances.get(&name.key()).copied()).unwrap_or_default(),
-            health: ids.iter().map(|id| verdict(id).unwrap_or(Verdict::Unknown)).collect(),
+            health: criteria.iter().map(|line| line.verdict(verdict)).collect(),
             deaf: self.is_deaf(peer),
         }
     }
@@ -233,11 +238,4 @@ impl Node {
             effects.push(Effect::Announce(announced));
         }
     }
-}
-
-/// A virtual host's monitors, the most important first; among equals in the order of the file.
-pub(super) fn important_first(name: &VirtualHostName, spec: &VirtualHost) -> Vec<MonitorId> {
-    let mut monitors: Vec<_> = spec.monitors.iter().collect();
-    monitors.sort_by_key(|monitor| monitor.priority);
-    monitors.iter().map(|monitor| MonitorId::of_host(name, &monitor.name)).collect()
 }

@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 
-use model::{BootId, Term, event::Refusal, health::Verdict};
+use model::{
+    BootId, Term,
+    event::Refusal,
+    health::{Hold, Judgement, Verdict},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -27,7 +31,9 @@ fn heard() -> impl Strategy<Value = Heard> {
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
-    let verdict = prop_oneof![Just(Verdict::Down), Just(Verdict::Unknown), Just(Verdict::Degraded), Just(Verdict::Up)];
+    let found = prop_oneof![Just(Verdict::Down), Just(Verdict::Unknown), Just(Verdict::Degraded), Just(Verdict::Up)];
+    let hold = prop::option::of(prop::sample::select(Hold::ALL.as_slice()));
+    let verdict = (found, hold).prop_map(|(found, hold)| Judgement { found, hold });
     let few_or_many = prop_oneof![0..8usize, 0..200usize];
     let maps = few_or_many.prop_flat_map(move |size| {
         (
@@ -100,7 +106,7 @@ fn sample() -> Statement {
             10,
             Stance { claim: Claim::Active, term: Term(3), able: true, ..Stance::default() },
         )]),
-        verdicts: BTreeMap::from([(11, Verdict::Up)]),
+        verdicts: BTreeMap::from([(11, Judgement { found: Verdict::Up, hold: Some(Hold::Latched) })]),
         ..Statement::default()
     }
 }

@@ -11,7 +11,7 @@ use cluster::{Command, Effect, Effects, Input, Key, Keys, Node, Settings};
 use model::{
     BootId, Instant, MonitorId, ServerName, VirtualHostName,
     config::{
-        ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Monitor, PartitionPolicy, ProbeKind, Server,
+        ClusterConfig, DnsSettings, Failback, Handling, HeartbeatSettings, Monitor, PartitionPolicy, ProbeKind, Server,
         VirtualHost,
     },
     event::Event,
@@ -59,6 +59,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
             always_active: true,
             hooks: BTreeMap::new(),
             monitors: Vec::new(),
+            groups: BTreeMap::new(),
         };
         (host(virtual_host), spec)
     };
@@ -88,6 +89,7 @@ pub fn monitored(mut config: ClusterConfig, virtual_host: &str) -> ClusterConfig
         rise: 2,
         fall: 2,
         priority: 0,
+        handling: Handling::default(),
     });
     config
 }

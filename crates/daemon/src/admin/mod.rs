@@ -6,6 +6,8 @@
 //! | `GET /v1/events` | socket, `[admin] listen` | the journal's last entries, oldest first |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | socket, `[admin] listen` | `model::api::Why` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
+//! | `POST /v1/monitor/force` with `{"monitor": NAME, "up": BOOL}`, optionally `"for_ms"`, `"server"` | socket | 204 |
+//! | `POST /v1/monitor/reset` with `{"monitor": NAME}`, optionally `"server"` | socket | 204 |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
 //!
@@ -13,6 +15,7 @@
 //!
 //! Deliberately not here: logins and roles, and commands for other servers than this one.
 
+mod monitors;
 mod page;
 pub(crate) mod socket;
 
@@ -79,6 +82,8 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
+        .route("/v1/monitor/force", post(monitors::force))
+        .route("/v1/monitor/reset", post(monitors::reset))
         .route("/metrics", get(get_metrics))
         .with_state(admin)
 }
@@ -167,8 +172,13 @@ impl Admin {
         if server != self.this.as_str() {
             return Err(Failure::Elsewhere { this: self.this.clone(), asked: server });
         }
+        self.give(command(self.this.clone())).await
+    }
+
+    /// Gives the core a command, and waits until it has dealt with it.
+    async fn give(&self, command: Command) -> Result<StatusCode, Failure> {
         let (done, finished) = oneshot::channel();
-        self.queue.offer(Message::Command { command: command(self.this.clone()), done })?;
+        self.queue.offer(Message::Command { command, done })?;
         match tokio::time::timeout(PATIENCE, finished).await {
             Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
             Ok(Err(_)) => Err(Refused::Ended.into()),

@@ -204,6 +204,8 @@ impl Writer {
             | Event::HolderAnswers { .. }
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
+            | Event::MonitorHeld { .. }
+            | Event::MonitorFreed { .. }
             | Event::HookOverdue { .. }
             | Event::Standby { .. } => {}
         }

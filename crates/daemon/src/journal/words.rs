@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use model::{
-    EndpointName, ServerName, VirtualHostName,
+    EndpointName, MonitorId, ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
-    health::Verdict,
+    health::{Hold, Judgement, Verdict},
     hook::HookOutcome,
     net::MacAddress,
 };
@@ -34,6 +34,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::HolderAnswers { .. }
         | Event::RivalOnTheWire { .. }
         | Event::Rivals { .. }
+        | Event::MonitorHeld { .. }
         | Event::HookOverdue { .. } => Level::WARN,
         Event::HookRan { outcome, .. } => match outcome {
             HookOutcome::Succeeded => Level::INFO,
@@ -63,6 +64,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Released { .. }
         | Event::RivalGone { .. }
         | Event::HolderChanged { .. }
+        | Event::MonitorFreed { .. }
         | Event::Standby { .. } => Level::INFO,
     }
 }
@@ -128,7 +130,11 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
-        Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", verdict.word()),
+        Event::MonitorHeld { monitor, hold, for_ms } => held(monitor, *hold, *for_ms),
+        Event::MonitorFreed { monitor, hold } => {
+            format!("{monitor} is no longer {}: what its probes find counts again", hold.word())
+        }
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
             format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(*took_us))
@@ -161,7 +167,17 @@ fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>
 }
 
 fn judged(endpoint: &EndpointName, verdict: Verdict, up: u32, down: u32) -> String {
-    format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(verdict))
+    format!("endpoint {endpoint} is {}: {up} find it up, {down} down", verdict.word())
+}
+
+fn held(monitor: &MonitorId, hold: Hold, for_ms: Option<u64>) -> String {
+    let verdict = Judgement { hold: Some(hold), ..Judgement::default() }.verdict().word();
+    let until = match (hold, for_ms) {
+        (_, Some(ms)) => format!("for {}.{} s", ms / 1000, ms % 1000 / 100),
+        (Hold::Disabled, None) => "by the configuration".to_owned(),
+        (Hold::Damped | Hold::Latched | Hold::ForcedUp | Hold::ForcedDown, None) => "until it is reset".to_owned(),
+    };
+    format!("{monitor} is {}: it counts as {verdict} {until}, whatever its probes find", hold.word())
 }
 
 fn who(server: &Option<ServerName>) -> &str {
@@ -180,16 +196,6 @@ fn refused(virtual_host: &str, address: &IpAddr, reason: &AddressRefusal) -> Str
         AddressRefusal::InUse { mac } => {
             format!("refused {address} of {virtual_host}: it answers on the wire from {mac}")
         }
-    }
-}
-
-/// The verdict's word in logs and metrics.
-pub(super) const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Up => "up",
-        Verdict::Degraded => "degraded",
-        Verdict::Down => "down",
-        Verdict::Unknown => "unknown",
     }
 }
 

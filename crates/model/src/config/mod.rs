@@ -6,6 +6,7 @@
 
 mod check;
 pub mod cluster;
+pub mod handling;
 pub mod key;
 pub mod node;
 mod read;
@@ -16,6 +17,7 @@ pub use cluster::{
     PartitionPolicy, Policy, Pool, PoolMember, ProbeKind, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost,
     ZoneSettings,
 };
+pub use handling::{Damping, Handling, Severity};
 pub use key::decode_key;
 pub use node::NodeConfig;
-pub use read::{locate, text_at};
+pub use read::{locate, parse_duration, text_at};

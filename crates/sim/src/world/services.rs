@@ -9,7 +9,7 @@ use model::{
 };
 
 use super::{Happening, World};
-use crate::host::Probe;
+use crate::host::{Ill, Probe};
 
 impl World<'_> {
     pub(super) fn order_probes(&mut self, machine: usize, orders: BTreeMap<MonitorId, ProbeOrder>) {
@@ -38,18 +38,20 @@ impl World<'_> {
         let Some(probe) = process.probes.get(&monitor).filter(|probe| probe.generation == generation) else { return };
         let (interval, timeout, paused) = (probe.order.interval, probe.order.timeout, process.paused);
         let quick = Duration::from_millis(1);
-        let dead = match &monitor.subject {
-            Subject::VirtualHost(_) => host.dead.get(&monitor).copied(),
+        let ill = match &monitor.subject {
+            Subject::VirtualHost(_) => host.service(&monitor, self.now),
             // Beyond the router, as it were: who does not reach that one does not reach it either.
             Subject::Endpoint(name, _) if host.link && self.network.reaches_gateway(machine) => {
-                self.endpoints.get(name).and_then(|(dead, _)| *dead)
+                let hangs = self.endpoints.get(name).and_then(|(dead, _)| *dead);
+                hangs.map(|hangs| if hangs { Ill::Hangs } else { Ill::Refuses })
             }
-            Subject::Endpoint(..) => Some(true),
+            Subject::Endpoint(..) => Some(Ill::Hangs),
         };
-        let (after, result) = match dead {
+        let (after, result) = match ill {
             None => (quick, ProbeResult::Success),
-            Some(false) => (quick, ProbeResult::Failure("refused".into())),
-            Some(true) => (timeout, ProbeResult::Failure("timed out".into())),
+            Some(Ill::Degraded) => (quick, ProbeResult::Degraded("slow".into())),
+            Some(Ill::Refuses) => (quick, ProbeResult::Failure("refused".into())),
+            Some(Ill::Hangs) => (timeout, ProbeResult::Failure("timed out".into())),
         };
         if !paused {
             self.report(machine, after, Input::Probe { monitor: monitor.clone(), result });
