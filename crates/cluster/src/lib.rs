@@ -21,6 +21,7 @@ mod links;
 pub mod membership;
 mod monitor;
 pub mod node;
+mod observers;
 mod partition;
 pub mod placement;
 pub mod statement;

@@ -446,7 +446,7 @@ impl Node {
         }
         effects.record(Event::ConfigurationApplied { digest: config.digest });
         self.membership.reconfigure(now, config.clone());
-        self.monitors.reconfigure(now, &self.me, &config, effects);
+        self.monitors.reconfigure(now, &self.me, &config, &self.company, effects);
         let criteria = |(name, spec): (&VirtualHostName, _)| (name.clone(), Criterion::of(name, spec));
         self.criteria = config.virtual_hosts.iter().map(criteria).collect();
         for (name, election) in &mut self.elections {

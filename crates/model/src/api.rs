@@ -203,7 +203,7 @@ pub struct EndpointStatus {
 pub struct ProberStatus {
     /// The server's name.
     pub name: String,
-    /// Each monitor's verdict there; none while nothing is heard from the server.
+    /// Each monitor's verdict there; none while nothing is heard from the server, or others probe in its place.
     pub monitors: Vec<MonitorStatus>,
 }
 

@@ -44,7 +44,7 @@ use model::{
 };
 
 use self::watch::Watch;
-use crate::Effects;
+use crate::{Effects, observers::observers};
 
 /// The monitors that run on this server: those of every virtual host whose list it is on, and of every endpoint that it
 /// probes.
@@ -58,10 +58,17 @@ pub(crate) struct Monitors {
 }
 
 impl Monitors {
-    /// Takes over a configuration. Who stays keeps its verdict.
-    pub(crate) fn reconfigure(&mut self, now: Instant, me: &ServerName, config: &ClusterConfig, effects: &mut Effects) {
+    /// Takes over a configuration, or who lives: endpoints are shared out among the living. Who stays keeps its verdict.
+    pub(crate) fn reconfigure(
+        &mut self,
+        now: Instant,
+        me: &ServerName,
+        config: &ClusterConfig,
+        peers: &BTreeSet<ServerName>,
+        effects: &mut Effects,
+    ) {
         let mut wanted = BTreeSet::new();
-        for (id, target, settings) in targets(me, config) {
+        for (id, target, settings) in targets(me, config, peers) {
             let before = self.judgement(&id);
             match self.watches.entry(id.clone()) {
                 Entry::Occupied(mut known) => {
@@ -156,9 +163,14 @@ impl Monitors {
         self.due = self.watches.values().filter_map(Watch::due).min();
     }
 
-    /// What is said of it here; nothing is known of a monitor that doesn't run here.
+    /// What is said of it here; none of a monitor that doesn't run here.
+    pub(crate) fn said(&self, id: &MonitorId) -> Option<Judgement> {
+        self.watches.get(id).map(Watch::judgement)
+    }
+
+    /// The same; nothing is known of a monitor that doesn't run here.
     pub(crate) fn judgement(&self, id: &MonitorId) -> Judgement {
-        self.watches.get(id).map(Watch::judgement).unwrap_or_default()
+        self.said(id).unwrap_or_default()
     }
 
     /// What the last probe said against it.
@@ -209,13 +221,18 @@ fn tell_hold(now: Instant, id: &MonitorId, before: Judgement, watch: &Watch, eff
 }
 
 /// What a server has to try, and where: its own address for virtual hosts, theirs for endpoints.
-fn targets<'c>(me: &ServerName, config: &'c ClusterConfig) -> Vec<(MonitorId, IpAddr, &'c config::Monitor)> {
+fn targets<'c>(
+    me: &ServerName,
+    config: &'c ClusterConfig,
+    peers: &BTreeSet<ServerName>,
+) -> Vec<(MonitorId, IpAddr, &'c config::Monitor)> {
     let own = config.servers.get(me).map(|server| server.address);
     let hosts = config.virtual_hosts.iter().filter(|(_, host)| host.servers.contains(me));
     let hosts = hosts.flat_map(|(name, host)| {
         host.monitors.iter().map(move |monitor| (MonitorId::of_host(name, &monitor.name), own, monitor))
     });
-    let endpoints = config.endpoints.iter().filter(|(_, endpoint)| endpoint.probed_by.contains(me));
+    let lives = |server: &ServerName| server == me || peers.contains(server);
+    let endpoints = config.endpoints.iter().filter(|(name, spec)| observers(name, spec, lives).contains(&me));
     let endpoints = endpoints.flat_map(|(name, endpoint)| endpoint.monitors(name));
     let hosts = hosts.filter_map(|(id, own, monitor)| Some((id, own?, monitor)));
     hosts.chain(endpoints).collect()

@@ -38,7 +38,7 @@ impl Node {
         self.refuse_late(now, effects);
         self.monitors.expire(now, effects);
         self.note_standing(now, effects);
-        self.welcome(now);
+        self.welcome(now, effects);
         // What was let go before this point (overslept, or refused by the kernel) has to be on its way out before it is
         // looked at whether it is gone.
         self.wish(now, effects);
@@ -113,7 +113,7 @@ impl Node {
     }
 
     /// A peer has come: while we did not hear it, it may have held what we hold. Ours has to be the last word on the wire.
-    fn welcome(&mut self, now: Instant) {
+    fn welcome(&mut self, now: Instant, effects: &mut Effects) {
         let alive = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
         let company: BTreeSet<ServerName> = alive.map(|(name, _)| name.clone()).collect();
         for peer in company.difference(&self.company) {
@@ -121,7 +121,12 @@ impl Node {
                 election.announce_anew(now);
             }
         }
-        self.company = company;
+        if company != self.company {
+            self.company = company;
+            if !self.config.endpoints.is_empty() {
+                self.monitors.reconfigure(now, &self.me, &self.config, &self.company, effects);
+            }
+        }
     }
 
     fn settle(&mut self, now: Instant, effects: &mut Effects) {

@@ -193,7 +193,7 @@ impl Node {
     /// What a living server says of a monitor.
     pub(super) fn judgement_at(&self, server: &ServerName, id: &MonitorId) -> Option<Judgement> {
         if *server == self.me {
-            return Some(self.monitors.judgement(id));
+            return self.monitors.said(id);
         }
         let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
         peer.statement()?.verdicts.get(&id.key()).copied()

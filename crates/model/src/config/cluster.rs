@@ -150,7 +150,7 @@ pub struct VirtualHost {
 pub struct Endpoint {
     /// Its addresses, at least one. Each is tried; they are answered, or not, together.
     pub addresses: Vec<IpAddr>,
-    /// Who probes it, at least one; `"all"`, the default, is already resolved.
+    /// Who may probe it, at least one; three of them do. `"all"`, the default, is already resolved.
     pub probed_by: Vec<ServerName>,
     /// What is tried at each address, in the order of the file; none: it counts as up.
     pub monitors: Vec<Monitor>,
