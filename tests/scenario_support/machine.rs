@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     pub(crate) carrier: bool,
     /// The router answers it.
     pub(crate) router: bool,
+    /// Nobody reaches its virtual addresses.
+    pub(crate) hidden: bool,
     /// The whole machine stands still.
     pub(crate) frozen: bool,
     /// The virtual addresses that its kernel has.
@@ -82,6 +84,7 @@ impl Machine {
             powered: true,
             carrier: true,
             router: true,
+            hidden: false,
             frozen: false,
             kernel: BTreeSet::new(),
             services: BTreeMap::new(),
@@ -204,6 +207,8 @@ impl Machine {
         match &monitor.subject {
             Subject::VirtualHost(name) => self.services.get(name).copied().unwrap_or(Service::Works),
             Subject::Endpoint(name, _) => self.endpoints.get(name).copied().unwrap_or(Service::Works),
+            // Tried on another machine.
+            Subject::Held(..) => Service::Hangs,
         }
     }
 }

@@ -74,6 +74,7 @@ impl Record {
             | Step::Way(..)
             | Step::Heartbeats(..)
             | Step::Service(..)
+            | Step::Hidden(..)
             | Step::Monitor(..)
             | Step::Force(..)
             | Step::Endpoint(..)

@@ -31,6 +31,7 @@ const SENTENCES: &str = "\
     heartbeats over PATH from A to B get through again
     the service of VIRTUAL-HOST on A stops | hangs | degrades | returns
     the monitor VIRTUAL-HOST/MONITOR on A stops | ...      (what it alone looks at)
+    the addresses of A are hidden | are reachable          (through the wire; heartbeats go on)
     the operator forces VIRTUAL-HOST/MONITOR on A up | down [for N ms] | resets VIRTUAL-HOST/MONITOR on A
     the endpoint ENDPOINT stops | hangs | returns          (for all who probe it)
     the endpoint ENDPOINT stops for A | returns for A      (a path breaks, or heals)
@@ -72,6 +73,8 @@ pub(crate) enum Step {
     /// Heartbeats of one path, from the first to the second.
     Heartbeats(Path, Servers, Servers, bool),
     Service(VirtualHostName, Servers, Service),
+    /// Nobody reaches the virtual addresses there.
+    Hidden(Servers, bool),
     /// What one monitor alone looks at.
     Monitor(MonitorId, Servers, Service),
     /// An operator's word: up or down, and for how long; none: it is taken back.
@@ -154,6 +157,7 @@ fn step(sentence: &str) -> Option<Step> {
             .or_else(|| service(rest))
             .or_else(|| monitor(rest))
             .or_else(|| operator(rest))
+            .or_else(|| hidden(rest))
             .or_else(|| endpoint(rest))
             .or_else(|| network(rest))
             .or_else(|| frozen_daemon(rest));
@@ -234,6 +238,13 @@ fn monitor(text: &str) -> Option<Step> {
     let (who, verb) = rest.rsplit_once(' ')?;
     let id = MonitorId::of_host(&VirtualHostName::new(virtual_host), &monitor.into());
     Some(Step::Monitor(id, servers(who)?, how(verb)?))
+}
+
+fn hidden(text: &str) -> Option<Step> {
+    let text = text.strip_prefix("addresses of ")?;
+    let hidden = text.strip_suffix(" are hidden").map(|who| (who, true));
+    let (who, on) = hidden.or(text.strip_suffix(" are reachable").map(|who| (who, false)))?;
+    Some(Step::Hidden(servers(who)?, on))
 }
 
 fn operator(text: &str) -> Option<Step> {

@@ -30,6 +30,8 @@ pub enum DeadlineName {
     Announce(VirtualHostName),
     /// A virtual host that the kernel refused may be tried again.
     Backoff(VirtualHostName),
+    /// Others have not reached a virtual host here for long enough, or may try again.
+    Outlook(VirtualHostName),
     /// This server waits no longer for its peers to have heard that it can hold a virtual host.
     Told(VirtualHostName),
     /// This server has been healthy for the failback delay.

@@ -22,6 +22,7 @@ pub mod membership;
 mod monitor;
 pub mod node;
 mod observers;
+mod outside;
 mod partition;
 pub mod placement;
 pub mod statement;

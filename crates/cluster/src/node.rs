@@ -40,7 +40,7 @@ use crate::{
     deadline::{DeadlineName, Earliest},
     election::Election,
     links::Links,
-    monitor::Monitors,
+    monitor::{Company, Monitors},
     partition::{Partition, Standing},
     statement::Statement,
 };
@@ -83,8 +83,8 @@ pub struct Node {
     duty: Duty,
     rounds: Rounds,
     said: Said,
-    /// The peers that were alive when everything was last decided.
-    company: BTreeSet<ServerName>,
+    /// Who was alive, and held what, when everything was last decided.
+    company: Company,
     /// What each peer was, whether it heard us, and what it last said when everything was decided; to tell news from repetition.
     considered: BTreeMap<ServerName, (ServerState, bool, Statement)>,
     serial: u32,
@@ -166,7 +166,7 @@ impl Node {
             duty: Duty::default(),
             rounds: Rounds { sent: now, pardoned: now },
             said: Said::default(),
-            company: BTreeSet::new(),
+            company: Company::default(),
             considered: BTreeMap::new(),
             serial,
             calm: Calm::default(),
@@ -475,7 +475,13 @@ impl Node {
             Command::Force { monitor, up, lasts } => {
                 self.monitors.command(now, monitor, Some((*up, *lasts)), effects);
             }
-            Command::Reset { monitor } => self.monitors.command(now, monitor, None, effects),
+            Command::Reset { monitor } => {
+                self.monitors.command(now, monitor, None, effects);
+                let host = monitor.split('/').next().map(VirtualHostName::new);
+                if let Some(election) = host.and_then(|host| self.elections.get_mut(&host)) {
+                    election.forgive();
+                }
+            }
             Command::Resign => {
                 if self.duty.resigning.is_none() {
                     self.duty.resigning = Some(now);

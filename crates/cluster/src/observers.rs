@@ -18,9 +18,19 @@ pub(crate) fn observers<'e>(
     lives: impl Fn(&ServerName) -> bool,
 ) -> Vec<&'e ServerName> {
     let mut living: Vec<&ServerName> = spec.probed_by.iter().filter(|server| lives(server)).collect();
-    living.sort_by_cached_key(|server| digest64(&["observer", name.as_str(), server.as_str()]));
+    living.sort_by_cached_key(|server| rank(&["observer", name.as_str(), server.as_str()]));
     living.truncate(OBSERVERS);
     living
+}
+
+/// A number that has nothing to do with how alike names are: the digest of names that differ in one letter needs the finish
+/// of MurmurHash3 for that.
+pub(crate) fn rank(words: &[&str]) -> u64 {
+    let mut rank = digest64(words);
+    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        rank = (rank ^ (rank >> 33)).wrapping_mul(factor);
+    }
+    rank ^ (rank >> 33)
 }
 
 #[cfg(test)]

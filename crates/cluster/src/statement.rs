@@ -69,6 +69,8 @@ pub struct Stance {
     pub steady: bool,
     /// It sees itself as the target and waits only for the holder's release.
     pub ready: bool,
+    /// It is not able because others could not reach what it held.
+    pub unseen: bool,
 }
 
 /// Whether a server holds a virtual host. Anything but `None` means: its kernel may have the addresses.

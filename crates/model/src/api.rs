@@ -105,6 +105,22 @@ pub struct VirtualHostStatus {
     /// Its hooks on the server that answers.
     #[serde(default)]
     pub hooks: Vec<HookStatus>,
+    /// How others reach it through its virtual addresses.
+    #[serde(default)]
+    pub seen_by: Vec<SeenStatus>,
+}
+
+/// How a server reaches a virtual address on its holder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenStatus {
+    /// Who tries.
+    pub server: String,
+    /// At which address.
+    pub address: IpAddr,
+    /// What its probes find: `up`, `degraded`, `down` or `unknown`.
+    pub verdict: String,
+    /// The last probe's words; known for this server's own probes only.
+    pub reason: Option<Arc<str>>,
 }
 
 /// A hook on the server that answers.

@@ -278,6 +278,28 @@ pub enum Event {
         /// What was in force instead.
         hold: Hold,
     },
+    /// Peers cannot reach the service through the virtual addresses that this server holds, though it works here and though
+    /// they hear us: the path is broken, not the service.
+    PathDown {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// Who cannot reach it.
+        unseen_by: Vec<ServerName>,
+        /// Who can.
+        seen_by: Vec<ServerName>,
+    },
+    /// Everybody who tries reaches the service through the virtual addresses again, or another server holds them.
+    PathUp {
+        /// Which.
+        virtual_host: VirtualHostName,
+    },
+    /// A majority of those who try cannot reach what this server holds: another should hold it for a while.
+    HeldDown {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
     /// What the majority of those who probe an endpoint find has changed.
     EndpointChanged {
         /// Which.
@@ -340,6 +362,8 @@ pub enum Cause {
     ServiceFailed,
     /// Its holder cannot hold it: no interface on its subnet, or the kernel refused.
     Unable,
+    /// Its peers could not reach it where it was.
+    Unseen,
     /// A better-listed server is as healthy again.
     Failback,
     /// Two claims at once; this one lost.

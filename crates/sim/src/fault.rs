@@ -1,5 +1,6 @@
 //! What can go wrong, and what operators do: a swarm drawn from the seed.
 
+mod services;
 mod trifle;
 
 use std::{sync::Arc, time::Duration};
@@ -47,6 +48,8 @@ pub(crate) enum Fault {
     Service { machine: usize, monitor: MonitorId, ill: Ill },
     /// A service fails and works in turns, each time for so long.
     Flap { machine: usize, monitor: MonitorId, turn: Duration },
+    /// Nobody reaches its virtual addresses any more; everything else goes on.
+    Hide(usize),
     /// An operator forces a monitor up or down.
     Force { machine: usize, monitor: MonitorId, up: bool },
     /// An endpoint dies, and hangs if so said.
@@ -146,24 +149,6 @@ impl World<'_> {
         (0..self.machines.len()).filter(|_| random.percent(50)).collect()
     }
 
-    fn some_service(&mut self, machine: usize) -> Option<Fault> {
-        let monitors: Vec<_> = self.plan.config.monitors().map(|(id, _)| id).collect();
-        if monitors.is_empty() {
-            return None;
-        }
-        let monitor = self.random.pick(&monitors).clone();
-        Some(match self.random.below(10) {
-            0..4 => Fault::Service { machine, monitor, ill: Ill::Refuses },
-            4..6 => Fault::Service { machine, monitor, ill: Ill::Hangs },
-            6 => Fault::Service { machine, monitor, ill: Ill::Degraded },
-            7..9 => {
-                let turn = self.random.span(Duration::from_millis(100), Duration::from_millis(600));
-                Fault::Flap { machine, monitor, turn }
-            }
-            _ => Fault::Force { machine, monitor, up: self.random.percent(50) },
-        })
-    }
-
     fn begin(&mut self, fault: &Fault) -> Lasts {
         let interval = self.plan.config.heartbeat.interval;
         let a_while = Lasts::For(self.random.span(interval, interval * 40));
@@ -200,19 +185,10 @@ impl World<'_> {
             | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(fault, true),
-            Fault::Service { machine, monitor, ill } => {
-                self.machines[*machine].ill.insert(monitor.clone(), *ill);
-                if *ill == Ill::Refuses {
-                    self.close_port(*machine, monitor);
-                }
-                self.watch.disturbed(*machine, self.now);
-            }
-            Fault::Flap { machine, monitor, turn } => {
-                self.machines[*machine].flapping.insert(monitor.clone(), *turn);
-                self.watch.disturbed(*machine, self.now);
-                return Lasts::For(*turn * 12);
-            }
+            Fault::Service { machine, monitor, ill } => self.fall_ill(*machine, monitor, *ill),
+            Fault::Flap { machine, monitor, turn } => return Lasts::For(self.flap(*machine, monitor, *turn)),
             Fault::Force { machine, monitor, up } => self.force(*machine, monitor, Some(*up)),
+            Fault::Hide(machine) => return Lasts::For(self.hide_for_a_while(*machine)),
             Fault::Endpoint { endpoint, hangs } => {
                 self.endpoints.insert(endpoint.clone(), (Some(*hangs), self.now));
                 return Lasts::For(self.random.span(interval, Duration::from_secs(6)));
@@ -289,6 +265,7 @@ impl World<'_> {
                 self.machines[machine].flapping.remove(&monitor);
                 self.watch.disturbed(machine, self.now);
             }
+            Fault::Hide(machine) => self.hide(machine, false),
             Fault::Force { machine, monitor, up: _ } => self.force(machine, &monitor, None),
             Fault::Service { machine, monitor, ill } => {
                 self.machines[machine].ill.remove(&monitor);
@@ -365,6 +342,7 @@ impl World<'_> {
             | Fault::Service { .. }
             | Fault::Flap { .. }
             | Fault::Force { .. }
+            | Fault::Hide(_)
             | Fault::Endpoint { .. }
             | Fault::Standby(_)
             | Fault::Resign(_)
@@ -401,38 +379,6 @@ impl World<'_> {
         self.watch.disturbed(machine, self.now);
         let command = if on { Command::Standby(name) } else { Command::Resume(name) };
         self.feed(machine, Some(Input::Command(command)));
-    }
-
-    /// An operator's word about a monitor; none: it is taken back.
-    fn force(&mut self, machine: usize, monitor: &MonitorId, up: Option<bool>) {
-        let host = &mut self.machines[machine];
-        match up {
-            Some(up) => host.forced.insert(monitor.clone(), up),
-            None => host.forced.remove(monitor),
-        };
-        let monitor: Arc<str> = monitor.to_string().into();
-        let command = match up {
-            Some(up) => Command::Force { monitor, up, lasts: None },
-            None => Command::Reset { monitor },
-        };
-        self.watch.disturbed(machine, self.now);
-        self.feed(machine, Some(Input::Command(command)));
-    }
-
-    /// The operator has seen to every service, and says so.
-    pub(crate) fn reset_monitors(&mut self) {
-        for machine in 0..self.machines.len() {
-            let config = self.machines[machine].config.clone();
-            let hosts = config.monitors().map(|(id, _)| id);
-            let endpoints = config.endpoints.iter().flat_map(|(name, spec)| spec.monitors(name).map(|(id, ..)| id));
-            for monitor in hosts.chain(endpoints) {
-                let name = monitor.to_string();
-                let name = name.split(" at ").next().unwrap_or_default();
-                self.machines[machine].forced.clear();
-                self.feed(machine, Some(Input::Command(Command::Reset { monitor: name.into() })));
-            }
-            self.watch.disturbed(machine, self.now);
-        }
     }
 
     /// A new configuration: here and now on some, a while later on the others.
@@ -497,6 +443,7 @@ impl World<'_> {
             host.refusals = 0;
             host.ill.clear();
             host.flapping.clear();
+            host.hidden = false;
             if !std::mem::replace(&mut host.link, true) {
                 self.report_interfaces(machine);
             }

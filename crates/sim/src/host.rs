@@ -70,6 +70,8 @@ pub(crate) struct Machine {
     pub(crate) lease: Lease,
     /// So many changes of addresses will be refused.
     pub(crate) refusals: u32,
+    /// Nobody reaches its virtual addresses through the wire; heartbeats do.
+    pub(crate) hidden: bool,
     /// Services that are not well.
     pub(crate) ill: BTreeMap<MonitorId, Ill>,
     /// Services that fail and work in turns of so long.
@@ -125,8 +127,8 @@ pub(crate) struct Probe {
 impl Machine {
     /// How the service of a monitor is at this moment.
     pub(crate) fn service(&self, monitor: &MonitorId, now: Instant) -> Option<Ill> {
-        let turn = |turn: &Duration| (now.as_nanos() / u64::try_from(turn.as_nanos()).expect("short")) % 2 == 0;
-        let flaps = self.flapping.get(monitor).is_some_and(turn);
+        let turns = |turn: &Duration| now.as_nanos() / u64::try_from(turn.as_nanos()).expect("short");
+        let flaps = self.flapping.get(monitor).is_some_and(|turn| turns(turn).is_multiple_of(2));
         self.ill.get(monitor).copied().or(flaps.then_some(Ill::Refuses))
     }
 
@@ -153,6 +155,7 @@ impl Machine {
             kernel: BTreeSet::new(),
             lease: Lease::default(),
             refusals: 0,
+            hidden: false,
             ill: BTreeMap::new(),
             flapping: BTreeMap::new(),
             forced: BTreeMap::new(),

@@ -49,6 +49,11 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
         let bad = holder.into_iter().flat_map(|holder| &holder.monitors).filter(bad);
         let words = |one: &MonitorStatus| format!("{}/{} is {} where it is active", host.name, one.name, one.verdict);
         found.extend(bad.map(words));
+        let unseen: Vec<&str> =
+            host.seen_by.iter().filter(|seen| seen.verdict == "down").map(|seen| seen.server.as_str()).collect();
+        if !unseen.is_empty() && host.state == "active" {
+            found.push(format!("{} is not reached by {}", host.name, unseen.join(", ")));
+        }
         let held = host.servers.iter().flat_map(|server| server.monitors.iter().map(move |one| (server, one)));
         let held = held.filter_map(|(server, one)| Some((server, one, one.held.as_ref()?)));
         found

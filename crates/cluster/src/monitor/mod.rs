@@ -44,7 +44,22 @@ use model::{
 };
 
 use self::watch::Watch;
-use crate::{Effects, observers::observers};
+use crate::{
+    Effects,
+    observers::observers,
+    outside::{self, Holders},
+};
+
+/// Among whom the work is shared out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Company {
+    /// The living peers.
+    pub(crate) peers: BTreeSet<ServerName>,
+    /// What they hold.
+    pub(crate) holders: Holders,
+    /// Since when.
+    pub(crate) since: Instant,
+}
 
 /// The monitors that run on this server: those of every virtual host whose list it is on, and of every endpoint that it
 /// probes.
@@ -64,19 +79,19 @@ impl Monitors {
         now: Instant,
         me: &ServerName,
         config: &ClusterConfig,
-        peers: &BTreeSet<ServerName>,
+        company: &Company,
         effects: &mut Effects,
     ) {
         let mut wanted = BTreeSet::new();
-        for (id, target, settings) in targets(me, config, peers) {
+        for (id, target, settings) in targets(me, config, company) {
             let before = self.judgement(&id);
             match self.watches.entry(id.clone()) {
                 Entry::Occupied(mut known) => {
-                    known.get_mut().reconfigure(me, target, settings.clone());
+                    known.get_mut().reconfigure(me, target, settings);
                     tell_hold(now, &id, before, known.get(), effects);
                 }
                 Entry::Vacant(new) => {
-                    let watch = new.insert(Watch::new(now, me, id.key(), target, settings.clone()));
+                    let watch = new.insert(Watch::new(now, me, id.key(), target, settings));
                     tell_hold(now, &id, before, watch, effects);
                 }
             }
@@ -108,7 +123,8 @@ impl Monitors {
         let (before, interval) = (watch.judgement(), watch.interval());
         watch.take(now, result);
         let (after, reason) = (watch.judgement(), watch.reason());
-        if after.found != before.found {
+        // What others hold is for its holder to tell.
+        if after.found != before.found && !matches!(id.subject, Subject::Held(..)) {
             let reason = reason.unwrap_or_else(|| "answers as it should".into());
             effects.record(Event::MonitorChanged { monitor: id.clone(), verdict: after.found, reason });
         }
@@ -194,9 +210,11 @@ impl Monitors {
         std::mem::take(&mut self.reordered).then(orders)
     }
 
-    /// Whether every monitor has a verdict.
+    /// Whether every monitor has a verdict; what others hold is not waited for.
     pub(crate) fn are_known(&self) -> bool {
-        self.watches.values().all(|watch| watch.judgement().verdict() != Verdict::Unknown)
+        let ours = |id: &MonitorId| !matches!(id.subject, Subject::Held(..));
+        let mut ours = self.watches.iter().filter(|(id, _)| ours(id));
+        ours.all(|(_, watch)| watch.judgement().verdict() != Verdict::Unknown)
     }
 
     /// The longest that a probe may take.
@@ -220,20 +238,19 @@ fn tell_hold(now: Instant, id: &MonitorId, before: Judgement, watch: &Watch, eff
     }
 }
 
-/// What a server has to try, and where: its own address for virtual hosts, theirs for endpoints.
-fn targets<'c>(
-    me: &ServerName,
-    config: &'c ClusterConfig,
-    peers: &BTreeSet<ServerName>,
-) -> Vec<(MonitorId, IpAddr, &'c config::Monitor)> {
+/// What a server has to try, and where: its own address for virtual hosts, theirs for endpoints, and what others hold.
+fn targets(me: &ServerName, config: &ClusterConfig, company: &Company) -> Vec<(MonitorId, IpAddr, config::Monitor)> {
     let own = config.servers.get(me).map(|server| server.address);
     let hosts = config.virtual_hosts.iter().filter(|(_, host)| host.servers.contains(me));
     let hosts = hosts.flat_map(|(name, host)| {
         host.monitors.iter().map(move |monitor| (MonitorId::of_host(name, &monitor.name), own, monitor))
     });
-    let lives = |server: &ServerName| server == me || peers.contains(server);
+    let lives = |server: &ServerName| server == me || company.peers.contains(server);
     let endpoints = config.endpoints.iter().filter(|(name, spec)| observers(name, spec, lives).contains(&me));
     let endpoints = endpoints.flat_map(|(name, endpoint)| endpoint.monitors(name));
     let hosts = hosts.filter_map(|(id, own, monitor)| Some((id, own?, monitor)));
-    hosts.chain(endpoints).collect()
+    let mut all: Vec<_> =
+        hosts.chain(endpoints).map(|(id, target, monitor)| (id, target, config::Monitor::clone(monitor))).collect();
+    all.extend(outside::targets(me, config, &company.holders, lives));
+    all
 }

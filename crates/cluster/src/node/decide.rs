@@ -10,7 +10,7 @@ use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
     config::{PartitionPolicy, VirtualHost},
     event::Event,
-    health::ServerState,
+    health::{ServerState, Verdict},
 };
 
 use super::Node;
@@ -18,10 +18,12 @@ use crate::{
     Effect, Effects,
     criteria::Criterion,
     election::{
-        Moment,
+        Election, Moment,
         view::{Member, View},
     },
     membership::Peer,
+    monitor::Company,
+    outside::Outlook,
     partition::{Headcount, Standing},
     statement::Stance,
 };
@@ -30,6 +32,8 @@ use crate::{
 const BURST: usize = 32;
 /// How long they wait.
 const PACE: Duration = Duration::from_millis(10);
+/// The probes of what others hold are shared out anew no more often.
+const SETTLING: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Decides everything anew and pushes what follows for this machine.
@@ -43,6 +47,7 @@ impl Node {
         // looked at whether it is gone.
         self.wish(now, effects);
         self.settle(now, effects);
+        self.note_outlook(now, effects);
         self.elect(now, effects);
         self.wish(now, effects);
         self.settle(now, effects);
@@ -116,17 +121,42 @@ impl Node {
     fn welcome(&mut self, now: Instant, effects: &mut Effects) {
         let alive = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
         let company: BTreeSet<ServerName> = alive.map(|(name, _)| name.clone()).collect();
-        for peer in company.difference(&self.company) {
+        for peer in company.difference(&self.company.peers) {
             for election in self.elections.values_mut().filter(|election| election.spec().servers.contains(peer)) {
                 election.announce_anew(now);
             }
         }
-        if company != self.company {
-            self.company = company;
-            if !self.config.endpoints.is_empty() {
-                self.monitors.reconfigure(now, &self.me, &self.config, &self.company, effects);
-            }
+        // Who holds what changes often while much moves; those who try it then can wait.
+        let moved = self.said.held_by_peers != self.company.holders && now >= self.company.since + SETTLING;
+        if company != self.company.peers || moved {
+            self.company = Company { peers: company, holders: self.said.held_by_peers.clone(), since: now };
+            self.monitors.reconfigure(now, &self.me, &self.config, &self.company, effects);
         }
+    }
+
+    /// How our peers reach what we hold.
+    fn note_outlook(&mut self, now: Instant, effects: &mut Effects) {
+        for (name, election) in &mut self.elections {
+            let Some(keys) = election.outside_keys(&self.me) else {
+                election.note_outlook(now, Outlook::default(), true, effects);
+                continue;
+            };
+            let living = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
+            let said = living.filter_map(|(server, peer)| Some((server, &peer.statement()?.verdicts)));
+            let outlook = Outlook::of(&keys, &self.me, &self.config, &self.said.held_by_peers, said);
+            let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
+            let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
+            let works = criteria.iter().all(|line| line.verdict(verdict) != Verdict::Down);
+            election.note_outlook(now, outlook, works, effects);
+        }
+    }
+
+    /// Whether somebody else could hold it as well as we do, and nobody of its list was given up because of a path.
+    fn is_replaceable(&self, name: &VirtualHostName, election: &Election) -> bool {
+        let view = self.view(name, election.spec(), election.stance());
+        let mut others = view.listed().iter().filter(|member| *member.name != self.me && member.state.is_alive());
+        let unseen = others.clone().any(|member| member.stance.unseen);
+        !unseen && others.any(|member| member.is_eligible() && member.health >= view.me().health)
     }
 
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
@@ -148,6 +178,9 @@ impl Node {
         };
         for (name, election) in &mut elections {
             let listed = election.spec().servers.contains(&self.me);
+            if election.is_dark(now) && self.is_replaceable(name, election) {
+                election.hold_down(now, effects);
+            }
             election.look(&moment, listed, effects);
             election.grow_steady(now, &self.myself(name, election.stance()));
             let view = self.view(name, election.spec(), election.stance());

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use model::{
     EndpointName, Instant, MonitorId, ServerName, VirtualHostName,
-    api::{CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, ProberStatus, ServerStatus, VirtualHostStatus},
+    api::{
+        CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, ProberStatus, SeenStatus, ServerStatus,
+        VirtualHostStatus,
+    },
     config::{Endpoint, Monitor, Server, VirtualHost},
     event::AddressRefusal,
     health::{Judgement, ServerState, Verdict},
@@ -19,6 +22,7 @@ use crate::{
         view::{Member, View},
     },
     membership::{PathState, Peer},
+    outside,
     partition::Standing,
     statement::Claim,
 };
@@ -102,7 +106,24 @@ impl Node {
             reason,
             servers: spec.servers.iter().map(|server| self.candidate_status(now, name, spec, server, &view)).collect(),
             hooks: election.map(Election::hook_status).unwrap_or_default(),
+            seen_by: holder.map(|holder| self.seen_by(name, spec, holder.name)).unwrap_or_default(),
         }
+    }
+
+    fn seen_by(&self, name: &VirtualHostName, spec: &VirtualHost, holder: &ServerName) -> Vec<SeenStatus> {
+        let mut seen = Vec::new();
+        for server in spec.servers.iter().filter(|server| *server != holder) {
+            for (id, address, _) in outside::probes(name, spec, holder) {
+                let Some(judgement) = self.judgement_at(server, &id) else { continue };
+                seen.push(SeenStatus {
+                    server: server.to_string(),
+                    address,
+                    verdict: judgement.found.word().to_owned(),
+                    reason: self.monitors.reason(&id).filter(|_| *server == self.me),
+                });
+            }
+        }
+        seen
     }
 
     fn candidate_status(
@@ -216,6 +237,7 @@ fn obstacle_words(obstacle: &Obstacle) -> String {
         Obstacle::Refused(address, AddressRefusal::InUse { mac }) => format!("{address} is in use by {mac}"),
         Obstacle::NoInterface(address) => format!("no interface that is up has the subnet of {address}"),
         Obstacle::Kernel(reason) => format!("the kernel refused: {reason}"),
+        Obstacle::Unseen => "others could not reach it here".to_owned(),
     }
 }
 

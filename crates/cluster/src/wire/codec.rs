@@ -35,6 +35,7 @@ const CLAIM: u8 = 3;
 const ABLE: u8 = 4;
 const STEADY: u8 = 8;
 const READY: u8 = 16;
+const UNSEEN: u8 = 32;
 
 /// Keys are spread over all 64 bits, so eight plain bytes are shorter than a varint.
 type PlainKey = [u8; 8];
@@ -212,7 +213,7 @@ fn each<T: DeserializeOwned>(
 }
 
 fn stance_bits(stance: &Stance) -> u8 {
-    let Stance { claim, term: _, able, steady, ready } = *stance;
+    let Stance { claim, term: _, able, steady, ready, unseen } = *stance;
     let claim = match claim {
         Claim::None => 0,
         Claim::Taking => 1,
@@ -220,7 +221,7 @@ fn stance_bits(stance: &Stance) -> u8 {
         Claim::Releasing => 3,
     };
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
-    claim | flag(able, ABLE) | flag(steady, STEADY) | flag(ready, READY)
+    claim | flag(able, ABLE) | flag(steady, STEADY) | flag(ready, READY) | flag(unseen, UNSEEN)
 }
 
 fn stance(bits: u8, term: u64) -> Stance {
@@ -231,7 +232,7 @@ fn stance(bits: u8, term: u64) -> Stance {
         _ => Claim::Releasing,
     };
     let on = |bit: u8| bits & bit != 0;
-    Stance { claim, term: Term(term), able: on(ABLE), steady: on(STEADY), ready: on(READY) }
+    Stance { claim, term: Term(term), able: on(ABLE), steady: on(STEADY), ready: on(READY), unseen: on(UNSEEN) }
 }
 
 /// What the probes find in the lowest two bits, what is in force instead in the next three.

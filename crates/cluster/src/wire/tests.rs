@@ -18,8 +18,9 @@ fn key(byte: u8) -> Key {
 
 fn stance() -> impl Strategy<Value = Stance> {
     let claim = prop_oneof![Just(Claim::None), Just(Claim::Taking), Just(Claim::Active), Just(Claim::Releasing)];
-    (claim, any::<u64>(), any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(claim, term, able, steady, ready)| Stance { claim, term: Term(term), able, steady, ready })
+    (claim, any::<u64>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(claim, term, able, steady, ready, unseen)| Stance { claim, term: Term(term), able, steady, ready, unseen },
+    )
 }
 
 fn heard() -> impl Strategy<Value = Heard> {
@@ -131,7 +132,7 @@ fn the_format_is_what_other_versions_expect() {
             "04000a",
             "000000000000000a0603",
             "050009",
-            "000000000000000b02",
+            "000000000000000b0a",
         )
     );
     let sealed = Sealer::new(&Keys::new(key(1)), BOOT).seal(&plain);

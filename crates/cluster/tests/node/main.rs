@@ -10,6 +10,7 @@ mod failure;
 mod handover;
 mod hooks;
 mod monitors;
+mod outside;
 mod reload;
 mod safety;
 #[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]

@@ -21,7 +21,7 @@ use std::{
 use model::{
     MonitorId, Subject, VirtualHostName,
     event::{Cause, Event},
-    hook::HookOutcome,
+    hook::{HookMoment, HookOutcome},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -165,15 +165,7 @@ impl Writer {
             Event::EndpointChanged { endpoint, .. } => {
                 counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
             }
-            Event::HookRan { moment, outcome, took_us, .. } => {
-                counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
-                match outcome {
-                    HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
-                        counters.hook_duration.observe(seconds(*took_us));
-                    }
-                    HookOutcome::Refused | HookOutcome::NotRun => {}
-                }
-            }
+            Event::HookRan { moment, outcome, took_us, .. } => ran(counters, *moment, *outcome, *took_us),
             Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
             Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
             Event::PathLost { server, path, .. } => {
@@ -205,10 +197,24 @@ impl Writer {
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
             | Event::MonitorHeld { .. }
+            | Event::PathDown { .. }
+            | Event::PathUp { .. }
+            | Event::HeldDown { .. }
             | Event::MonitorFreed { .. }
             | Event::HookOverdue { .. }
             | Event::Standby { .. } => {}
         }
+    }
+}
+
+/// A hook has ended, or was due and not run.
+fn ran(counters: &Metrics, moment: HookMoment, outcome: HookOutcome, took_us: u64) {
+    counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
+    match outcome {
+        HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
+            counters.hook_duration.observe(seconds(took_us));
+        }
+        HookOutcome::Refused | HookOutcome::NotRun => {}
     }
 }
 
@@ -220,6 +226,8 @@ fn flipped(counters: &Metrics, monitor: &MonitorId) {
         Subject::Endpoint(endpoint, address) => {
             counters.endpoint_monitor_flips.with_label_values(&[endpoint.as_str(), &address.to_string(), name])
         }
+        // Told by its holder.
+        Subject::Held(..) => return,
     }
     .inc();
 }

@@ -58,6 +58,7 @@ fn status() -> Status {
             reason: None,
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
             hooks: vec![],
+            seen_by: vec![],
         }],
         endpoints: vec![EndpointStatus {
             name: "nt1".into(),

@@ -1,10 +1,10 @@
 //! Services that die and come back, the probes that find out, and the kernel's word about a closed port.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use cluster::Input;
 use model::{
-    MonitorId, Subject,
+    MonitorId, Subject, VirtualHostName,
     report::{ProbeOrder, ProbeResult},
 };
 
@@ -46,6 +46,7 @@ impl World<'_> {
                 hangs.map(|hangs| if hangs { Ill::Hangs } else { Ill::Refuses })
             }
             Subject::Endpoint(..) => Some(Ill::Hangs),
+            Subject::Held(name, address, _) => self.service_through(machine, name, *address, &monitor),
         };
         let (after, result) = match ill {
             None => (quick, ProbeResult::Success),
@@ -57,6 +58,24 @@ impl World<'_> {
             self.report(machine, after, Input::Probe { monitor: monitor.clone(), result });
         }
         self.after(interval.max(after), Happening::Probe { machine, run, monitor, generation });
+    }
+
+    /// What a machine finds that tries a virtual address through the wire: the service of whoever has it.
+    fn service_through(
+        &self,
+        from: usize,
+        name: &VirtualHostName,
+        address: IpAddr,
+        monitor: &MonitorId,
+    ) -> Option<Ill> {
+        let there = |to: &&crate::host::Machine| {
+            let wired = to.number == from || self.wired(from, to.number) && !to.hidden;
+            wired && to.powered && to.kernel.contains(&address)
+        };
+        match self.machines.iter().find(there) {
+            Some(to) => to.service(&MonitorId::of_host(name, &monitor.monitor), self.now),
+            None => Some(Ill::Hangs),
+        }
     }
 
     /// A probe out of turn: the next one is an interval after it. The result of one that is under way still arrives, late:

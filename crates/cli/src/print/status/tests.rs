@@ -71,6 +71,7 @@ fn healthy() -> Status {
                 candidate("web2", "backup", Some(("up", None))),
             ],
             hooks: vec![],
+            seen_by: vec![],
         }],
         endpoints: vec![EndpointStatus {
             name: "nt1".into(),
