@@ -194,6 +194,32 @@ fn check_prints_the_mistakes_of_all_files() {
 }
 
 #[test]
+fn a_draft_of_a_template_is_tried_without_a_daemon() {
+    let home = installed(&deploy("examples/two-servers"));
+    let good = fs::read_to_string(home.path().join("lb.zone")).unwrap();
+    let query = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
+        command.args(["zone", "query", "--config", "standin.toml"]).args(arguments);
+        command.current_dir(home.path()).output().unwrap()
+    };
+    fs::write(home.path().join("draft.zone"), format!("{good}new A 192.0.2.99\n")).unwrap();
+    let drafted = query(&["--template", "draft.zone", "lb.example.org", "new"]);
+    assert_eq!(drafted.status.code(), Some(0), "{drafted:?}");
+    assert!(text(&drafted.stdout).contains("192.0.2.99"), "{}", text(&drafted.stdout));
+    // The pools are the configuration's.
+    let pool = query(&["--template", "draft.zone", "--down", "virtual1", "lb.example.org", "www"]);
+    assert!(text(&pool.stdout).contains("192.0.2.102"), "{}", text(&pool.stdout));
+    let configured = query(&["lb.example.org", "new"]);
+    assert!(text(&configured.stdout).contains("NXDOMAIN"), "{}", text(&configured.stdout));
+
+    fs::write(home.path().join("draft.zone"), format!("{good}new A here\n")).unwrap();
+    let broken = query(&["--template", "draft.zone", "lb.example.org", "new"]);
+    assert_eq!(broken.status.code(), Some(2), "{broken:?}");
+    let last = good.lines().count() + 1;
+    assert!(text(&broken.stderr).starts_with(&format!("draft.zone:{last}:7: ")), "{}", text(&broken.stderr));
+}
+
+#[test]
 fn check_warns_of_a_key_that_others_may_read() {
     let home = installed(&deploy("examples/two-servers"));
     write_key(&home, KEY, 0o644);

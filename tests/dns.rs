@@ -2,14 +2,22 @@
 //!
 //! That file is question and answer at once. `= ...` sets the state of the cluster: `all well`, then commas and changes:
 //! `web1 dead`, `web1 standby`, `virtual1 on web2`, `virtual1 unheld`, `virtual1 down`, `isolated`, `unsettled`, `serial 9`.
-//! `? name type [options]` asks; options: `edns=SIZE`, `do`, `rd`, `ch`, `tcp`, `nsid`, `turn=N`. All other lines are what is
-//! answered, written anew by `UPDATE=1`.
+//! `? name type [options]` asks; options: `edns=SIZE`, `do`, `rd`, `ch`, `tcp`, `nsid`, `turn=N`, `cookie` (a client's part),
+//! `cookie=HEX` (all of it), `times=N` (in one moment, with ten replies of a kind allowed). All other lines are what is answered,
+//! written anew by `UPDATE=1`.
 
 mod zone_support;
 
-use std::{env, fmt::Write as _, fs, net::IpAddr, sync::Arc};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
-use dns::{Outcome, Transport, View, Zones, respond};
+use data_encoding::HEXLOWER;
+use dns::{Client, Limiter, Outcome, Transport, View, Zones, respond, respond_limited};
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
     rr::{
@@ -19,10 +27,18 @@ use hickory_proto::{
 };
 use model::{
     Health, ServerName, VirtualHostName,
-    config::ClusterConfig,
+    config::{ClusterConfig, RateLimit},
     health::{EndpointHealth, ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
 use zone_support::{cluster, load, path};
+
+/// Options of EDNS by their numbers: RFC 7873, RFC 8914.
+const COOKIE: u16 = 10;
+const EXTENDED_ERROR: u16 = 15;
+/// RFC 7873 section 8.
+const BADCOOKIE: u16 = 23;
+/// The client that asks, at a time of which cookies are made: 2026-11-25.
+const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 77, 0, 99)), now: 1_795_000_000_000_000 };
 
 const GOLDEN: &str = "tests/golden/dns.txt";
 
@@ -92,6 +108,7 @@ struct Question {
     message: Vec<u8>,
     transport: Transport,
     turn: u32,
+    times: u32,
 }
 
 fn question(words: &str) -> Question {
@@ -100,12 +117,21 @@ fn question(words: &str) -> Question {
     let kind: RecordType = words.next().expect("a type").parse().expect("a valid type");
     let mut query = Query::query(name, kind);
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
-    let (mut transport, mut edns, mut turn) = (Transport::Udp, None::<Edns>, 0);
+    let (mut transport, mut edns, mut turn, mut times) = (Transport::Udp, None::<Edns>, 0, 1);
     for option in words {
         match option.split_once('=') {
             Some(("edns", size)) => {
                 edns.get_or_insert_default().set_max_payload(size.parse().expect("a size"));
             }
+            Some(("cookie", hex)) => {
+                let cookie = HEXLOWER.decode(hex.as_bytes()).expect("hexadecimal digits");
+                edns.get_or_insert_default().options_mut().insert(EdnsOption::Unknown(EdnsCode::Cookie.into(), cookie));
+            }
+            None if option == "cookie" => {
+                let cookie = b"standin!".to_vec();
+                edns.get_or_insert_default().options_mut().insert(EdnsOption::Unknown(EdnsCode::Cookie.into(), cookie));
+            }
+            Some(("times", number)) => times = number.parse().expect("a number"),
             Some(("turn", number)) => turn = number.parse().expect("a number"),
             None if option == "do" => {
                 edns.get_or_insert_default().set_dnssec_ok(true);
@@ -121,24 +147,48 @@ fn question(words: &str) -> Question {
     }
     message.add_query(query);
     message.edns = edns;
-    Question { message: message.to_vec().expect("a message"), transport, turn }
+    Question { message: message.to_vec().expect("a message"), transport, turn, times }
 }
 
 /// Asks as the daemon does: UDP by the fast path, what that defers and all of TCP by the general one.
 fn ask(view: &View, question: &Question) -> (Vec<u8>, &'static str) {
-    let client = IpAddr::from([10, 77, 0, 99]);
     let mut turn = question.turn;
     if question.transport == Transport::Udp {
         let mut out = [0; 4096];
-        match respond(view, client, &question.message, &mut out, &mut turn) {
+        match respond(view, CLIENT, &question.message, &mut out, &mut turn) {
             Outcome::Reply(length) => return (out[..length].to_vec(), ""),
             Outcome::Drop | Outcome::Limited => return (Vec::new(), ""),
             Outcome::Defer => {}
         }
     }
     let mut out = Vec::new();
-    view.answer_any(client, &question.message, question.transport, &mut out, &mut turn);
+    view.answer_any(CLIENT, &question.message, question.transport, &mut out, &mut turn);
     (out, " (by the general path)")
+}
+
+/// Asks several times in one moment, over UDP and within the rate limit, and tells of the first reply of each sort.
+fn ask_often(view: &View, question: &Question) -> String {
+    let (mut limiter, mut turn) = (Limiter::new(1, 7), question.turn);
+    let mut sorts: Vec<(&str, u32, String)> = Vec::new();
+    for _ in 0..question.times {
+        let mut out = [0; 4096];
+        let (sort, text) = match respond_limited(view, CLIENT, &question.message, &mut out, &mut turn, &mut limiter) {
+            Outcome::Reply(length) if out[2] & 2 != 0 => ("truncated", told(&out[..length], "")),
+            Outcome::Reply(length) => match Message::from_vec(&out[..length]) {
+                Ok(message) if u16::from(message.metadata.response_code) == BADCOOKIE => {
+                    ("bad cookie", told(&out[..length], ""))
+                }
+                _ => ("answered", told(&out[..length], "")),
+            },
+            Outcome::Limited => ("not sent", String::new()),
+            Outcome::Drop | Outcome::Defer => ("left to others", String::new()),
+        };
+        match sorts.iter_mut().find(|(known, ..)| *known == sort) {
+            Some((_, count, _)) => *count += 1,
+            None => sorts.push((sort, 1, text)),
+        }
+    }
+    sorts.iter().map(|(sort, count, text)| format!("  {count} {sort}\n{text}")).collect()
 }
 
 fn told(reply: &[u8], path: &str) -> String {
@@ -163,7 +213,19 @@ fn told(reply: &[u8], path: &str) -> String {
         let secured = if edns.flags().dnssec_ok { " do" } else { "" };
         write!(out, "    edns: {} bytes{secured}", edns.max_payload()).expect("writing to a string cannot fail");
         for (code, option) in edns.options().as_ref() {
-            write!(out, ", option {}: {option:?}", u16::from(*code)).expect("writing to a string cannot fail");
+            let told = match option {
+                EdnsOption::Unknown(COOKIE, data) => format!("cookie {}", HEXLOWER.encode(data)),
+                EdnsOption::Unknown(EXTENDED_ERROR, data) => {
+                    let (code, text) = data.split_at(2);
+                    format!(
+                        "extended error {} {:?}",
+                        u16::from_be_bytes([code[0], code[1]]),
+                        String::from_utf8_lossy(text)
+                    )
+                }
+                other => format!("option {}: {other:?}", u16::from(*code)),
+            };
+            write!(out, ", {told}").expect("writing to a string cannot fail");
         }
         out.push('\n');
     }
@@ -172,9 +234,10 @@ fn told(reply: &[u8], path: &str) -> String {
 
 #[test]
 fn the_example_answers_as_told() {
-    let config = cluster("zones/example/cluster.toml");
+    let mut config = cluster("zones/example/cluster.toml");
+    config.dns.rate_limit = Some(RateLimit { per_second: 10, slip: 2, allow: Vec::new() });
     let zone = load(&config, "zones/example/lb.zone").expect("the example is valid");
-    let zones = Arc::new(Zones::compile(vec![zone], &config));
+    let zones = Arc::new(Zones::compile(vec![zone], &config).with_cookies([7; 16]));
     let golden = fs::read_to_string(path(GOLDEN)).expect("the golden file can be read");
 
     let mut view = View::build(&zones, &all_well(&config), "web1");
@@ -184,8 +247,15 @@ fn the_example_answers_as_told() {
         if let Some(words) = line.strip_prefix("= ") {
             view = View::build(&zones, &health(&config, words), "web1");
         } else if let Some(words) = line.strip_prefix("? ") {
-            let (reply, path) = ask(&view, &question(words));
-            given.push_str(&told(&reply, path));
+            let question = question(words);
+            let answers = match question.times {
+                1 => {
+                    let (reply, path) = ask(&view, &question);
+                    told(&reply, path)
+                }
+                _ => ask_often(&view, &question),
+            };
+            given.push_str(&answers);
             questions += 1;
         }
     }

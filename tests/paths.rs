@@ -5,14 +5,16 @@
 
 mod stage_support;
 
-use std::{fs, io::Write, net::SocketAddr, process::Stdio, time::Instant};
+use std::{fs, net::SocketAddr, time::Instant};
 
 use host::lab::{
     probe::{Probe, Question},
     stage::{Stage, WEB_PORT},
 };
 use model::api::Status;
-use stage_support::{CLUSTER, PATIENCE, await_status, installed, on_stage, set, status, three, v4};
+use stage_support::{
+    CLUSTER, PATIENCE, await_log, await_status, installed, log, nft, on_stage, set, status, three, v4,
+};
 
 const SERVERS: [&str; 3] = ["web1", "web2", "web3"];
 const SIGKILL: i32 = 9;
@@ -22,6 +24,9 @@ const DROP_UDP: &str = "table inet test {
     chain input { type filter hook input priority 0; udp dport 7946 drop; }
     chain output { type filter hook output priority 0; udp dport 7946 drop; }
 }";
+/// Heartbeats so slow that what comes at once comes long before silence tells anything.
+const SLOW: &str = "name = \"example\"\nheartbeat = { interval = \"500ms\", misses = 3 }";
+
 /// Nor in silence.
 const REJECT_UDP: &str = "table inet test {
     chain input { type filter hook input priority 0; udp dport 7946 counter reject; }
@@ -30,15 +35,6 @@ const REJECT_UDP: &str = "table inet test {
 const DROP_FRAMES: &str = "table netdev test {
     chain ingress { type filter hook ingress device eth0 priority 0; ether type 0x88b5 drop; }
 }";
-
-/// Has the kernel of a server obey these rules, or no longer.
-fn nft(stage: &Stage, server: &str, rules: &str) {
-    let host = stage.host(server).expect("a server");
-    let mut command = host.command("nft");
-    let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft runs");
-    child.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
-    assert!(child.wait().expect("nft ends").success(), "{server}: nft refuses {rules}");
-}
 
 /// How many datagrams [`REJECT_UDP`] has met.
 fn refused(stage: &Stage, server: &str) -> u64 {
@@ -73,17 +69,6 @@ fn await_paths(stage: &Stage, udp: &str, ethernet: &str) {
 fn holdings(stage: &Stage) -> Vec<(String, Option<String>, u64)> {
     let status = status(stage, "web1").expect("a status");
     status.virtual_hosts.into_iter().map(|host| (host.name, host.active, host.term)).collect()
-}
-
-fn log(stage: &Stage, server: &str) -> String {
-    fs::read_to_string(stage.log(server)).expect("a log")
-}
-
-fn await_log(stage: &Stage, server: &str, text: &str) {
-    let begun = Instant::now();
-    while !log(stage, server).contains(text) {
-        assert!(begun.elapsed() < PATIENCE, "{server} never said: {text}\n{}", log(stage, server));
-    }
 }
 
 /// A client of virtual1 that has had its first answer.
@@ -185,8 +170,7 @@ fn a_closed_port_makes_suspect_at_once() {
     on_stage("a_closed_port_makes_suspect_at_once", || {
         let directory = tempfile::tempdir().unwrap();
         // So slow that a refusal comes before silence tells anything, however busy this machine is.
-        let slow = "name = \"example\"\nheartbeat = { interval = \"500ms\", misses = 3 }";
-        let mut stage = three(directory.path(), &CLUSTER.replace("name = \"example\"", slow));
+        let mut stage = three(directory.path(), &CLUSTER.replace("name = \"example\"", SLOW));
         stage.signal_all("web1", SIGKILL).unwrap();
         for server in ["web2", "web3"] {
             await_log(&stage, server, "web1 refuses heartbeats");
@@ -195,6 +179,26 @@ fn a_closed_port_makes_suspect_at_once() {
             let place = |text: &str| log.find(text);
             assert!(place("web1 refuses heartbeats") < place("web1 is overdue"), "{server}:\n{log}");
         }
+    });
+}
+
+#[test]
+fn a_farewell_needs_no_udp() {
+    on_stage("a_farewell_needs_no_udp", || {
+        let Some(_) = installed("nft") else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = three(directory.path(), &CLUSTER.replace("name = \"example\"", SLOW));
+        everywhere(&stage, DROP_UDP);
+        await_paths(&stage, "lost", "up");
+        stage.signal_daemon("web1", SIGKILL).unwrap();
+        for server in ["web2", "web3"] {
+            await_log(&stage, server, "web1 has left");
+            let log = log(&stage, server);
+            assert!(!log.contains("web1 is dead") && !log.contains("replayed"), "{server}:\n{log}");
+        }
+        await_status(&stage, "web2", "virtual1 on web2", |status| {
+            status.virtual_hosts[0].active.as_deref() == Some("web2")
+        });
     });
 }
 

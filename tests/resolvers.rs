@@ -15,14 +15,15 @@ mod stage_support;
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    process::Command,
     time::Instant,
 };
 
 use host::lab::{ask, stage::Stage};
 use resolver_support::{
     expect::{self, Zone},
-    servers::{self, RESOLVER},
+    rendered,
+    resolvers::UNBOUND,
+    servers,
     tool::{self, Manner, Question, Reply},
 };
 use stage_support::{CLUSTER, PATIENCE, await_status, installed, on_stage, three, v4, v6};
@@ -64,18 +65,6 @@ const MORE: [(&str, &str); 26] = [
     ("www.example.test.", "A"),
     ("example.org.", "SOA"),
 ];
-
-/// The zone as `standin zone render` prints it, with the serial that is served.
-fn rendered(stage: &Stage) -> Zone {
-    let serial = |server| await_status(stage, server, "a status", |_| true).dns.serial.to_string();
-    let serials = ["web1", "web2", "web3"].map(serial);
-    assert!(serials.iter().all(|serial| *serial == serials[0]), "all say the same: {serials:?}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
-    command.args(["zone", "render", "--serial", &serials[0], "--config"]).arg(stage.config("web1"));
-    let output = command.arg("lb.example.test").output().expect("the program runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Zone::parse(&String::from_utf8(output.stdout).expect("a zone is ASCII"))
-}
 
 /// Every owner with every type of the zone, and what is asked besides.
 fn names(zone: &Zone) -> Vec<(String, String)> {
@@ -185,7 +174,7 @@ fn unbound_follows_the_delegation_to_every_record() {
         let zone = rendered(&stage);
         let child = servers::lab_zone(&zone);
         let _parent = servers::parent(&mut stage.lab, &knotd, directory.path(), &child);
-        let _resolver = servers::unbound(&stage.client, &unbound, directory.path());
+        let _resolver = UNBOUND.start(&stage.client, &unbound, directory.path());
 
         let (parent, child) = (Zone::parse(PARENT), Zone::parse(&child));
         let mut names = names(&zone);
@@ -194,7 +183,7 @@ fn unbound_follows_the_delegation_to_every_record() {
         // The second time it answers from its cache.
         let twice = names.iter().chain(&names);
         let questions: Vec<Question> =
-            twice.map(|(name, kind)| Question::new(name, kind, RESOLVER, false, Manner::Usual)).collect();
+            twice.map(|(name, kind)| Question::new(name, kind, UNBOUND.address, false, Manner::Usual)).collect();
         let replies = tool::ask(&dig, &stage.client, &questions);
         let zones = [&parent, &zone, &child];
         let judged =
@@ -208,7 +197,7 @@ fn resolve(stage: &Stage, name: &str) -> (Vec<IpAddr>, f64) {
     let begun = Instant::now();
     loop {
         // One try may be shorter than what unbound waits for a dead server.
-        if let Ok(mut answer) = ask::ask(&stage.client, SocketAddr::new(RESOLVER, 53), name, A) {
+        if let Ok(mut answer) = ask::ask(&stage.client, SocketAddr::new(UNBOUND.address, 53), name, A) {
             assert_eq!(u16::from(answer.rcode), 0, "{name}: {answer:?}");
             answer.addresses.sort();
             return (answer.addresses, begun.elapsed().as_secs_f64() * 1e3);
@@ -228,7 +217,7 @@ fn clients_of_a_resolver_do_not_miss_a_server_that_is_cut_off() {
         let mut stage = three(directory.path(), &cluster);
         let child = servers::lab_zone(&rendered(&stage));
         let _parent = servers::parent(&mut stage.lab, &knotd, directory.path(), &child);
-        let _resolver = servers::unbound(&stage.client, &unbound, directory.path());
+        let _resolver = UNBOUND.start(&stage.client, &unbound, directory.path());
         let all = [v4(101), v4(102), v4(103)];
         assert_eq!(resolve(&stage, "www.lb.example.test").0, all);
         assert_eq!(resolve(&stage, "files.lb.example.test").0, [v4(11), v4(12), v4(13)]);

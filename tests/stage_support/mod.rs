@@ -5,9 +5,10 @@
 
 use std::{
     env, fs,
+    io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,7 @@ pub(crate) const TEMPLATE: &str = include_str!("../../zones/example/lb.zone");
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The example's servers with their own addresses.
-const SERVERS: [(&str, &str, &str); 3] = [
+pub(crate) const SERVERS: [(&str, &str, &str); 3] = [
     ("web1", "10.77.0.11", "fd00:77::11"),
     ("web2", "10.77.0.12", "fd00:77::12"),
     ("web3", "10.77.0.13", "fd00:77::13"),
@@ -59,14 +60,25 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
 
 /// Servers (name, IPv4 and IPv6 address) with the cluster file `cluster`; none is started.
 pub(crate) fn set(directory: &Path, cluster: &str, servers: &[(&str, &str, &str)]) -> Stage {
-    let program = Path::new(env!("CARGO_BIN_EXE_standin"));
-    let templates = &[("lb.zone", TEMPLATE)];
-    Stage::set(&Play { program, directory, cluster, templates, servers }).expect("a stage")
+    set_with(directory, cluster, TEMPLATE, servers)
+}
+
+/// The same with another zone template.
+pub(crate) fn set_with(directory: &Path, cluster: &str, template: &str, servers: &[(&str, &str, &str)]) -> Stage {
+    // A bench names another build.
+    let program = env::var_os("STANDIN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_standin").into(), PathBuf::from);
+    let templates = &[("lb.zone", template)];
+    Stage::set(&Play { program: &program, directory, cluster, templates, servers }).expect("a stage")
 }
 
 /// The three servers of the example, all started and settled, with the cluster file `cluster`.
 pub(crate) fn three(directory: &Path, cluster: &str) -> Stage {
-    let mut stage = set(directory, cluster, &SERVERS);
+    three_with(directory, cluster, TEMPLATE)
+}
+
+/// The same with another zone template.
+pub(crate) fn three_with(directory: &Path, cluster: &str, template: &str) -> Stage {
+    let mut stage = set_with(directory, cluster, template, &SERVERS);
     for (server, ..) in SERVERS {
         stage.start(server).expect("a daemon");
     }
@@ -102,6 +114,28 @@ pub(crate) fn await_status(stage: &Stage, server: &str, what: &str, wanted: impl
             panic!("{server} never said: {what}\n{seen:#?}\n{log}");
         }
     }
+}
+
+/// What the server's daemon has said.
+pub(crate) fn log(stage: &Stage, server: &str) -> String {
+    fs::read_to_string(stage.log(server)).expect("a log")
+}
+
+/// Waits until the server's daemon has said `text`.
+pub(crate) fn await_log(stage: &Stage, server: &str, text: &str) {
+    let begun = Instant::now();
+    while !log(stage, server).contains(text) {
+        assert!(begun.elapsed() < PATIENCE, "{server} never said: {text}\n{}", log(stage, server));
+    }
+}
+
+/// Has the kernel of a server obey these rules, or no longer.
+pub(crate) fn nft(stage: &Stage, server: &str, rules: &str) {
+    let host = stage.host(server).expect("a server");
+    let mut command = host.command("nft");
+    let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft runs");
+    child.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
+    assert!(child.wait().expect("nft ends").success(), "{server}: nft refuses {rules}");
 }
 
 /// 10.77.0.`last`.

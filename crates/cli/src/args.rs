@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -40,11 +40,18 @@ pub(crate) enum Command {
         while_stdin: bool,
     },
     /// Read the configuration as `run` would, and print every mistake, or what would happen.
-    #[command(after_help = "Exit codes: 0 no mistakes; 2 mistakes, each printed with file, line and column.")]
+    #[command(
+        after_help = "Exit codes: 0 no mistakes; 2 mistakes, each printed with file, line and column; 3 a parent's \
+                            server does not delegate a zone as the zone says."
+    )]
     Check {
         /// The node file.
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
+        /// A name server of the parent zone, to be asked whether it delegates our zones as they say; can be given more
+        /// than once.
+        #[arg(long, value_name = "ADDRESS")]
+        parent: Vec<IpAddr>,
     },
     /// Show the whole cluster as this server sees it.
     #[command(
@@ -193,6 +200,9 @@ pub(crate) enum ZoneCommand {
         /// The node file.
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
+        /// A file to read for the zone's template, to try it out; the configuration's own is left aside.
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
         /// A server, virtual host or endpoint that is down; can be given more than once.
         #[arg(long, value_name = "NAME")]
         down: Vec<String>,

@@ -3,10 +3,13 @@
 //! Invariant: exit code 0 means that `run` would start with these files, as far as files can tell. Not the other way round:
 //! a hook's program that this machine refuses to run is a mistake here, and keeps no daemon from holding addresses.
 
-use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, net::IpAddr, path::Path, process::ExitCode, time::Duration};
 
 use comfy_table::Table;
-use daemon::load::{LoadError, Loaded, load};
+use daemon::{
+    delegation::{Delegated, compare_with_parent},
+    load::{LoadError, Loaded, load},
+};
 use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember, Ttl};
 
 use crate::print::{Style, Tone, lines};
@@ -16,8 +19,9 @@ const BAD_CONFIGURATION: u8 = 2;
 /// More rows of one kind are counted, not shown: the summary fits on a screen.
 const ROWS: usize = 12;
 
-/// Checks all files that belong to the node file `config`; prints to standard output and standard error.
-pub(crate) fn run(config: &Path) -> ExitCode {
+/// Checks all files that belong to the node file `config`, and what the parent's servers say of the zones; prints to
+/// standard output and standard error.
+pub(crate) fn run(config: &Path, parent: &[IpAddr]) -> ExitCode {
     let loaded = load(config).and_then(|loaded| match loaded.refused_hooks.as_slice() {
         [] => Ok(loaded),
         mistakes => Err(LoadError { mistakes: mistakes.to_vec() }),
@@ -28,7 +32,10 @@ pub(crate) fn run(config: &Path) -> ExitCode {
             for warning in &loaded.warnings {
                 crate::complain(&format!("warning: {warning}"));
             }
-            match crate::say(&summary(&loaded, style)) {
+            let delegated = compare_with_parent(&loaded, parent);
+            let differs = delegated.iter().any(|one| !one.found.as_ref().is_ok_and(Vec::is_empty));
+            match crate::say(&(summary(&loaded, style) + &delegations(&delegated))) {
+                Ok(()) if differs => ExitCode::from(crate::DEGRADED),
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             }
@@ -40,6 +47,20 @@ pub(crate) fn run(config: &Path) -> ExitCode {
             ExitCode::from(BAD_CONFIGURATION)
         }
     }
+}
+
+/// What the parent's servers say, a line for each thing that is wrong.
+fn delegations(delegated: &[Delegated]) -> String {
+    let told = |one: &Delegated| {
+        let at = format!("{} at {}", one.zone, one.server);
+        match &one.found {
+            Ok(differences) if differences.is_empty() => format!("delegated as it should be: {at}\n"),
+            Ok(differences) => differences.iter().map(|difference| format!("{at}: {difference}\n")).collect(),
+            Err(reason) => format!("{at}: {reason}\n"),
+        }
+    };
+    let lines: String = delegated.iter().map(told).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 fn count(error: &LoadError) -> String {

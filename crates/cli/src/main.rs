@@ -38,11 +38,11 @@ fn main() -> ExitCode {
                 None => daemon::guard(format, "--guarded"),
             };
         }
-        Command::Check { config } => return check::run(&config),
+        Command::Check { config, parent } => return check::run(&config, &parent),
         Command::Demo { keep } => return demo::run(keep),
         Command::Zone { command: ZoneCommand::Render { config, serial, zone } } => render_zone(&config, &zone, serial),
-        Command::Zone { command: ZoneCommand::Query { config, down, zone, name, kind } } => {
-            query_zone(&config, &zone, &name, &kind, &down)
+        Command::Zone { command: ZoneCommand::Query { config, template, down, zone, name, kind } } => {
+            query_zone(&config, template.as_deref(), &zone, (&name, &kind), &down)
         }
         Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
         Command::Status { json, reach } => status(json, &reach),
@@ -119,8 +119,14 @@ fn render_zone(config: &Path, zone: &str, serial: u32) -> Result<ExitCode> {
     }
 }
 
-fn query_zone(config: &Path, zone: &str, name: &str, kind: &str, down: &[String]) -> Result<ExitCode> {
-    match daemon::zone_query(config, zone, name, kind, down) {
+fn query_zone(
+    config: &Path,
+    template: Option<&Path>,
+    zone: &str,
+    question: (&str, &str),
+    down: &[String],
+) -> Result<ExitCode> {
+    match daemon::zone_query(config, template, zone, question, down) {
         Ok(why) => {
             say(&print::why::render(&why, Style::of_stdout()))?;
             Ok(ExitCode::SUCCESS)

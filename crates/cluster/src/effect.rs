@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use model::{Health, MonitorId, ServerName, event::Event, hook::HookOrder, net::InterfaceIndex, report::ProbeOrder};
+use model::{
+    Health, MonitorId, ServerName,
+    event::Event,
+    hook::HookOrder,
+    net::{InterfaceIndex, WitnessWay},
+    report::ProbeOrder,
+};
 
 /// One thing to do. Executed in the order given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,8 +55,8 @@ pub enum Effect {
     },
     /// Ask the witnesses, once; each answers by [`Input::Witness`](crate::Input::Witness) within `patience`.
     AskWitnesses {
-        /// Which address, on which interface.
-        witnesses: BTreeMap<IpAddr, InterfaceIndex>,
+        /// Which address, and how.
+        witnesses: BTreeMap<IpAddr, WitnessWay>,
         /// After which silence means unreachable.
         patience: Duration,
     },

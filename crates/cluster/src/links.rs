@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use model::net::{Interface, InterfaceIndex};
+use model::net::{Interface, InterfaceIndex, WitnessWay};
 
 /// Interfaces and gateways; nothing is known before the first report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Links {
     proven: BTreeSet<IpAddr>,
     /// The link that each peer was last seen to be on.
     neighbours: BTreeMap<IpAddr, InterfaceIndex>,
+    /// The link that each configured witness was last seen to be on.
+    near: BTreeMap<IpAddr, InterfaceIndex>,
 }
 
 /// Who can vouch that this server is not cut off.
@@ -26,8 +28,8 @@ pub(crate) enum Witnesses {
     NotYetKnown,
     /// None is configured, and no link has, or had before it went down, a gateway.
     Nobody,
-    /// These, on these interfaces. Empty where they are on no link of ours that is up: none can be reached.
-    These(BTreeMap<IpAddr, InterfaceIndex>),
+    /// These, each by its way. Empty where they are on no link of ours that is up: none can be reached.
+    These(BTreeMap<IpAddr, WitnessWay>),
 }
 
 impl Links {
@@ -107,18 +109,46 @@ impl Links {
     }
 
     /// The witnesses: those configured, else the gateways on our links. One whose link is down still is one, but can't be
-    /// reached: a server without carrier is not sound for want of somebody to ask.
-    pub(crate) fn witnesses(&self, configured: &[IpAddr]) -> Witnesses {
+    /// reached: a server without carrier is not sound for want of somebody to ask. One configured that is on no link of ours
+    /// is beyond a router, and asked from one of `own`, this server's configured addresses.
+    pub(crate) fn witnesses(&mut self, configured: &[IpAddr], own: &[IpAddr]) -> Witnesses {
         let (Some(_), Some(gateways)) = (&self.interfaces, &self.gateways) else {
             return Witnesses::NotYetKnown;
         };
-        let wanted = if configured.is_empty() { gateways.as_slice() } else { configured };
-        let placed = self.placed(wanted);
-        if configured.is_empty() && placed.is_empty() && !self.is_cut_off_from_gateways(gateways) {
-            Witnesses::Nobody
-        } else {
-            Witnesses::These(placed)
+        if !configured.is_empty() {
+            let near = self.placed(configured);
+            self.near.retain(|address, _| configured.contains(address));
+            self.near.extend(near);
+            let way = |address: &IpAddr| Some((*address, self.way(*address, own)?));
+            return Witnesses::These(configured.iter().filter_map(way).collect());
         }
+        let placed = self.placed(gateways);
+        if placed.is_empty() && !self.is_cut_off_from_gateways(gateways) {
+            return Witnesses::Nobody;
+        }
+        let on_link = |(address, index)| (address, WitnessWay::OnLink(index));
+        Witnesses::These(placed.into_iter().map(on_link).collect())
+    }
+
+    /// How a configured witness is asked; none where it is ourselves, or on a link of ours that is down: by whatever way a
+    /// router then reached it, it would say nothing of the link that clients are on.
+    fn way(&self, address: IpAddr, own: &[IpAddr]) -> Option<WitnessWay> {
+        if self.owner(address).is_some() {
+            return None;
+        }
+        if let Some(index) = self.place(address) {
+            return Some(WitnessWay::OnLink(index));
+        }
+        // With its link, the kernel may drop an address of ours, and the subnet with it.
+        let was_near = self.near.get(&address);
+        let is_its_link = |interface: &Interface| {
+            was_near == Some(&interface.index) || interface.own.iter().any(|prefix| prefix.contains(address))
+        };
+        if self.interfaces.iter().flatten().any(|interface| !interface.up && is_its_link(interface)) {
+            return None;
+        }
+        let ours = |from: &&IpAddr| from.is_ipv4() == address.is_ipv4() && self.owner(**from).is_some();
+        Some(WitnessWay::Routed { from: own.iter().find(ours).copied() })
     }
 }
 
@@ -192,16 +222,48 @@ mod tests {
     fn witnesses_are_those_configured_else_the_gateways_of_our_links() {
         let mut links = Links::default();
         links.take_interfaces(vec![interface(1, true, &["10.77.0.11/24"])]);
-        assert_eq!(links.witnesses(&[]), Witnesses::NotYetKnown);
+        assert_eq!(links.witnesses(&[], &[]), Witnesses::NotYetKnown);
         links.take_gateways(vec![ip("10.77.0.254"), ip("192.0.2.1")]);
-        let these = |address| Witnesses::These(BTreeMap::from([(ip(address), InterfaceIndex(1))]));
-        assert_eq!(links.witnesses(&[]), these("10.77.0.254"));
-        assert_eq!(links.witnesses(&[ip("10.77.0.1")]), these("10.77.0.1"));
-        assert_eq!(links.witnesses(&[ip("192.0.2.1")]), Witnesses::These(BTreeMap::new()), "configured, out of reach");
+        let these = |address| Witnesses::These(BTreeMap::from([(ip(address), WitnessWay::OnLink(InterfaceIndex(1)))]));
+        assert_eq!(links.witnesses(&[], &[]), these("10.77.0.254"));
+        assert_eq!(links.witnesses(&[ip("10.77.0.1")], &[]), these("10.77.0.1"));
+        let routed = |from| Witnesses::These(BTreeMap::from([(ip("192.0.2.1"), WitnessWay::Routed { from })]));
+        assert_eq!(links.witnesses(&[ip("192.0.2.1")], &[ip("10.77.0.11")]), routed(Some(ip("10.77.0.11"))));
+        assert_eq!(
+            links.witnesses(&[ip("192.0.2.1")], &[ip("fd00::1"), ip("10.77.0.12")]),
+            routed(None),
+            "none of ours"
+        );
+        assert_eq!(links.witnesses(&[ip("10.77.0.11")], &[]), Witnesses::These(BTreeMap::new()), "ourselves");
         links.take_gateways(vec![]);
-        assert_eq!(links.witnesses(&[]), Witnesses::Nobody);
+        assert_eq!(links.witnesses(&[], &[]), Witnesses::Nobody);
         links.take_gateways(vec![ip("10.77.0.11")]);
-        assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "we are the gateway ourselves");
+        assert_eq!(links.witnesses(&[], &[]), Witnesses::Nobody, "we are the gateway ourselves");
+    }
+
+    #[test]
+    fn the_way_to_a_witness_follows_the_links() {
+        let witness = [ip("10.78.0.254")];
+        let own = [ip("10.77.0.11")];
+        let home = interface(1, true, &["10.77.0.11/24"]);
+        let other = |up, own: &[&str]| interface(2, up, own);
+        let mut links = Links::default();
+        links.take_gateways(vec![]);
+        let mut way = |interfaces: Vec<Interface>| {
+            links.take_interfaces(interfaces);
+            match links.witnesses(&witness, &own) {
+                Witnesses::These(these) => these.get(&witness[0]).copied(),
+                Witnesses::NotYetKnown | Witnesses::Nobody => panic!("one is configured"),
+            }
+        };
+        let routed = Some(WitnessWay::Routed { from: Some(own[0]) });
+        assert_eq!(way(vec![home.clone()]), routed);
+        assert_eq!(way(vec![home.clone(), other(false, &["10.78.0.11/24"])]), None, "its link was down from the start");
+        let near = vec![home.clone(), other(true, &["10.78.0.11/24"])];
+        assert_eq!(way(near.clone()), Some(WitnessWay::OnLink(InterfaceIndex(2))));
+        assert_eq!(way(vec![home.clone(), other(false, &[])]), None, "our address went with the link");
+        assert_eq!(way(near), Some(WitnessWay::OnLink(InterfaceIndex(2))));
+        assert_eq!(way(vec![home, other(true, &[])]), routed, "the link has another subnet now");
     }
 
     #[test]
@@ -211,21 +273,21 @@ mod tests {
         let mut links = Links::default();
         links.take_interfaces(dead.clone());
         links.take_gateways(vec![]);
-        assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "there never was one");
+        assert_eq!(links.witnesses(&[], &[]), Witnesses::Nobody, "there never was one");
         links.take_gateways(vec![ip("10.77.0.254")]);
-        assert_eq!(links.witnesses(&[]), unreachable, "down since the start");
+        assert_eq!(links.witnesses(&[], &[]), unreachable, "down since the start");
         links.take_interfaces(good.clone());
         // The kernel may drop the route with the link, before or after it says that the link is down; the address, too.
         links.take_gateways(vec![]);
-        assert_eq!(links.witnesses(&[]), Witnesses::Nobody, "the route was deleted");
+        assert_eq!(links.witnesses(&[], &[]), Witnesses::Nobody, "the route was deleted");
         links.take_interfaces(dead);
-        assert_eq!(links.witnesses(&[]), unreachable);
+        assert_eq!(links.witnesses(&[], &[]), unreachable);
         links.take_interfaces(vec![interface(1, false, &[])]);
-        assert_eq!(links.witnesses(&[]), unreachable);
+        assert_eq!(links.witnesses(&[], &[]), unreachable);
         links.take_interfaces(vec![]);
-        assert_eq!(links.witnesses(&[]), unreachable);
+        assert_eq!(links.witnesses(&[], &[]), unreachable);
         links.take_interfaces(good);
         links.take_gateways(vec![ip("10.77.0.254")]);
-        assert_ne!(links.witnesses(&[]), unreachable);
+        assert_ne!(links.witnesses(&[], &[]), unreachable);
     }
 }

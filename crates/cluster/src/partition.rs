@@ -184,7 +184,7 @@ fn verdict_due(asking: Asking, heartbeat: HeartbeatSettings) -> Instant {
 mod tests {
     use std::{collections::BTreeMap, net::IpAddr};
 
-    use model::net::InterfaceIndex;
+    use model::net::{InterfaceIndex, WitnessWay};
 
     use super::*;
 
@@ -196,7 +196,7 @@ mod tests {
 
     fn these() -> Witnesses {
         let gateway: IpAddr = "10.77.0.254".parse().unwrap();
-        Witnesses::These(BTreeMap::from([(gateway, InterfaceIndex(1))]))
+        Witnesses::These(BTreeMap::from([(gateway, WitnessWay::OnLink(InterfaceIndex(1)))]))
     }
 
     fn standing(partition: &mut Partition, ms: u64, policy: &PartitionPolicy, counts: [usize; 3]) -> (Standing, bool) {

@@ -13,13 +13,14 @@ use std::{
 use cluster::{Effect, Input};
 use dns::Zones;
 use host::{
-    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
     probe::Probes, wire::Wire,
 };
 use model::{
     Health, ServerName,
     config::ClusterConfig,
-    net::InterfaceIndex,
+    net::{InterfaceIndex, WitnessWay},
+    pulse,
     report::{AddressOutcome, DuplicateCheck},
 };
 use tokio::sync::watch;
@@ -44,6 +45,8 @@ pub(crate) struct Hands {
     pub addresses: Option<Addresses>,
     /// ARP and neighbour discovery; none likewise.
     pub wire: Option<Wire>,
+    /// Witnesses beyond the link.
+    pub echo: Echo,
     /// Monitors' probes.
     pub probes: Probes,
     /// Tells when a monitored port closes; none where the kernel does not.
@@ -65,9 +68,6 @@ pub(crate) fn peers(config: &ClusterConfig) -> BTreeMap<ServerName, SocketAddr> 
     config.servers.iter().map(|(name, server)| (name.clone(), server.heartbeat)).collect()
 }
 
-/// The driver wakes at least so often in a detection time where a guardian watches, which acts after 60 % of it.
-const BEATS: u32 = 5;
-
 impl Execute for Hands {
     fn beat(&self) -> Duration {
         if let Some(addresses) = &self.addresses {
@@ -76,7 +76,8 @@ impl Execute for Hands {
         if let Some(ward) = &self.ward {
             ward.beat(self.detection);
         }
-        self.detection / BEATS
+        // The guardian acts after 60 % of it.
+        self.detection / pulse::BEATS
     }
 
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
@@ -91,7 +92,8 @@ impl Execute for Hands {
             Effect::Farewell(datagrams) => {
                 if let Some(ward) = &self.ward {
                     let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
-                    ward.farewell(datagrams, peers.map(|(_, address)| *address).collect());
+                    let interfaces = self.ether.as_ref().map(Ether::interfaces).unwrap_or_default();
+                    ward.farewell(datagrams, peers.map(|(_, address)| *address).collect(), interfaces);
                 }
             }
             Effect::Addresses(desired) => self.hold(desired, outcomes),
@@ -112,10 +114,13 @@ impl Execute for Hands {
                 }
             },
             Effect::AskWitnesses { witnesses, patience } => {
-                for (address, interface) in witnesses {
-                    match &self.wire {
-                        Some(wire) => wire.ask_witness(address, interface, patience),
-                        None => outcomes.push_back(Input::Witness { address, reachable: false }),
+                for (address, way) in witnesses {
+                    match (way, &self.wire) {
+                        (WitnessWay::Routed { from }, _) => self.echo.ask_witness(address, from, patience),
+                        (WitnessWay::OnLink(interface), Some(wire)) => wire.ask_witness(address, interface, patience),
+                        (WitnessWay::OnLink(_), None) => {
+                            outcomes.push_back(Input::Witness { address, reachable: false })
+                        }
                     }
                 }
             }

@@ -8,6 +8,7 @@
 //! Deliberately not here: decisions (`cluster`), answers (`dns`), system calls (`host`).
 
 mod admin;
+pub mod delegation;
 mod driver;
 mod execute;
 mod hooks;

@@ -87,7 +87,18 @@ impl std::error::Error for LoadError {}
 /// # Errors
 /// All mistakes of all files, a file that cannot be read among them; nothing has changed anywhere.
 pub fn load(node_file: &Path) -> Result<Loaded, LoadError> {
-    let mut loader = Loader::default();
+    load_with(node_file, Loader::default())
+}
+
+/// The same with the file `template` in the place of one zone's template: to try it out.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_draft(node_file: &Path, zone: ZoneName, template: &Path) -> Result<Loaded, LoadError> {
+    load_with(node_file, Loader { draft: Some((zone, template.to_owned())), ..Loader::default() })
+}
+
+fn load_with(node_file: &Path, mut loader: Loader) -> Result<Loaded, LoadError> {
     let loaded = loader.load(node_file);
     match loaded {
         Some(loaded) if loader.mistakes.is_empty() => Ok(loaded),
@@ -123,6 +134,8 @@ struct Loader {
     mistakes: Vec<Diagnostic>,
     warnings: Vec<String>,
     refused_hooks: Vec<Diagnostic>,
+    /// A zone, and the file that is read for its template.
+    draft: Option<(ZoneName, PathBuf)>,
 }
 
 impl Loader {
@@ -234,7 +247,8 @@ impl Loader {
     fn zones(&mut self, cluster: &mut ClusterConfig, cluster_text: &Text) -> Vec<Zone> {
         let (mut zones, mut texts) = (Vec::new(), Vec::new());
         for (name, settings) in &cluster.zones {
-            let path = cluster_text.resolve(&settings.template);
+            let draft = self.draft.as_ref().filter(|(zone, _)| zone == name);
+            let path = draft.map_or_else(|| cluster_text.resolve(&settings.template), |(_, file)| file.clone());
             match read(&path) {
                 Ok(template) => {
                     let zone = load_zone(name, &template, &settings.variables, cluster, &mut texts);

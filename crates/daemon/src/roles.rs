@@ -10,6 +10,7 @@
 //! | `standin-ether` | `host::ether` | packet sockets | the kernel drops; then as above | dropped with the driver |
 //! | `standin-leftover` | `host::address` | a cell, released addresses | merged | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
+//! | `standin-echo` | `host::echo` | witnesses to ask, each once | merged; bounds said there | dropped with the driver |
 //! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
 //! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
@@ -39,7 +40,7 @@ use axum::Router;
 use cluster::{Command, Effects, Keys, Node, Settings};
 use dns::{View, Zones};
 use host::{
-    address::Addresses, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
+    address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
     probe::Probes, wire::Wire,
 };
 use model::{Health, config::ClusterConfig};
@@ -159,6 +160,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
+        echo: Echo::start(queue.sink()).map_err(thread)?,
         probes: Probes::start(runtime.handle(), queue.sink()),
         listeners: listeners(&queue),
         publisher: publisher.clone(),

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::Path, sync::Arc};
 
 use dns::{View, Zone, Zones};
-use model::{Health, PoolName, api::Why, config::ClusterConfig};
+use model::{Health, PoolName, ZoneName, api::Why, config::ClusterConfig};
 
 use crate::load::{self, LoadError, Loaded};
 
@@ -56,12 +56,24 @@ fn members(config: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
 }
 
 /// What would be answered for `name` and `kind` if everything were up but what `down` names. `zone` is a zone's name, or
-/// the file of its template; a name without a dot is taken to be in the zone, `@` to be its apex.
+/// the file of its template; a name without a dot is taken to be in the zone, `@` to be its apex. Another `draft` of the
+/// zone's template can be tried, which the configuration need not know.
 ///
 /// # Errors
 /// [`ZoneTextError`].
-pub fn zone_query(config: &Path, zone: &str, name: &str, kind: &str, down: &[String]) -> Result<Why, ZoneTextError> {
-    let loaded = load::load(config)?;
+pub fn zone_query(
+    config: &Path,
+    draft: Option<&Path>,
+    zone: &str,
+    (name, kind): (&str, &str),
+    down: &[String],
+) -> Result<Why, ZoneTextError> {
+    let loaded = match draft {
+        Some(template) => {
+            load::load_draft(config, ZoneName::new(&zone.trim_end_matches('.').to_ascii_lowercase()), template)?
+        }
+        None => load::load(config)?,
+    };
     let zone = zone_of(&loaded, zone)?;
     let name = match name {
         "@" => zone.name.to_string(),

@@ -9,6 +9,7 @@
 
 mod compile;
 mod cookie;
+pub mod delegation;
 mod limit;
 mod lookup;
 mod name;

@@ -14,7 +14,7 @@ pub fn boot_id() -> io::Result<BootId> {
 }
 
 /// A number for spreading things in time. Zero where the kernel gives none: spread is a courtesy.
-pub(crate) fn spread() -> u64 {
+pub fn spread() -> u64 {
     let mut bytes = [0; 8];
     match fill(&mut bytes) {
         Ok(()) => u64::from_ne_bytes(bytes),

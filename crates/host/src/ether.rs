@@ -16,7 +16,9 @@
 //! No pnet here, unlike in `wire`: its channel waits in select(2), which knows no descriptor above 1023, and it does not tell
 //! who sent a frame. A socket of type SOCK_DGRAM has the kernel make the header, with the interface's MAC of that moment.
 //!
-//! Deliberately not here: which interfaces, and what the bytes mean (`cluster`); the guardian's farewell, which goes by UDP.
+//! The guardian says its farewell with a `Voice`, which opens one socket beforehand and hears nothing.
+//!
+//! Deliberately not here: which interfaces, and what the bytes mean (`cluster`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -118,8 +120,7 @@ impl Ether {
     ///
     /// The kernel's last one; the frame is lost on that interface.
     pub fn broadcast(&self, datagram: &[u8]) -> io::Result<()> {
-        let Ok(length) = u16::try_from(datagram.len()) else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let frame = [&MAGIC[..], &length.to_be_bytes(), datagram].concat();
+        let frame = frame(datagram)?;
         // Cloned, so that the lock is held for no system call.
         let links: Vec<_> = self.shared.lock().open.values().cloned().collect();
         let mut sent = Ok(());
@@ -128,6 +129,11 @@ impl Ether {
             sent = link.send(&frame).and(sent);
         }
         sent
+    }
+
+    /// The interfaces that are open.
+    pub fn interfaces(&self) -> Vec<InterfaceIndex> {
+        self.shared.lock().open.keys().copied().collect()
     }
 
     /// For the status.
@@ -284,12 +290,7 @@ impl Link {
         // The kernel grants what its limit allows; less is no failure.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         set_option(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY)?;
-        let mut to = nowhere();
-        to.sll_family = u16::try_from(libc::AF_PACKET).expect("a small number");
-        to.sll_protocol = ETHER_TYPE.to_be();
-        to.sll_ifindex = i32::try_from(index.0).map_err(io::Error::other)?;
-        to.sll_halen = 6;
-        to.sll_addr[..6].copy_from_slice(&BROADCAST);
+        let to = everybody(index)?;
         // SAFETY: the pointer and the length describe `to`, which outlives the call and is only read.
         if unsafe { libc::bind(socket.as_raw_fd(), (&raw const to).cast(), ADDRESS) } != 0 {
             return Err(io::Error::last_os_error());
@@ -306,12 +307,7 @@ impl Link {
     }
 
     fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: the pointers and lengths describe `frame` and `to`, which outlive the call and are only read.
-        let sent = unsafe {
-            let to = (&raw const self.to).cast();
-            libc::sendto(self.fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT, to, ADDRESS)
-        };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        send(&self.socket, &self.to, frame)
     }
 
     /// Hands on what has arrived. An error means that the interface went down or away.
@@ -339,6 +335,49 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// Sends frames on any interface, and hears nothing.
+#[derive(Debug)]
+pub(crate) struct Voice(Socket);
+
+impl Voice {
+    pub(crate) fn open() -> io::Result<Self> {
+        // Without a protocol, and not bound, it receives nothing.
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(0)))?;
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY)?;
+        Ok(Self(socket))
+    }
+
+    /// Sends the datagram once there. Never waits.
+    pub(crate) fn broadcast(&self, interface: InterfaceIndex, datagram: &[u8]) -> io::Result<()> {
+        send(&self.0, &everybody(interface)?, &frame(datagram)?)
+    }
+}
+
+fn frame(datagram: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(datagram.len()).map_err(io::Error::other)?;
+    Ok([&MAGIC[..], &length.to_be_bytes(), datagram].concat())
+}
+
+/// The broadcast address on an interface, with our EtherType.
+fn everybody(interface: InterfaceIndex) -> io::Result<libc::sockaddr_ll> {
+    let mut to = nowhere();
+    to.sll_family = u16::try_from(libc::AF_PACKET).expect("a small number");
+    to.sll_protocol = ETHER_TYPE.to_be();
+    to.sll_ifindex = i32::try_from(interface.0).map_err(io::Error::other)?;
+    to.sll_halen = 6;
+    to.sll_addr[..6].copy_from_slice(&BROADCAST);
+    Ok(to)
+}
+
+fn send(socket: &Socket, to: &libc::sockaddr_ll, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: the pointers and lengths describe `frame` and `to`, which outlive the call and are only read.
+    let sent = unsafe {
+        let to = (&raw const *to).cast();
+        libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT, to, ADDRESS)
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 const ADDRESS: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;

@@ -18,6 +18,7 @@ pub mod hook;
 pub mod id;
 pub mod nearest;
 pub mod net;
+pub mod pulse;
 pub mod report;
 pub mod time;
 

@@ -96,6 +96,18 @@ pub struct Interface {
     pub own: Vec<Prefix>,
 }
 
+/// How a witness is asked whether this server can reach it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum WitnessWay {
+    /// It is on the link of this interface: by ARP or neighbour discovery, which no packet filter of IP cuts.
+    OnLink(InterfaceIndex),
+    /// It is beyond a router: by ICMP echo.
+    Routed {
+        /// This server's own address to ask from; none where it has none of the witness's family: the kernel chooses.
+        from: Option<IpAddr>,
+    },
+}
+
 /// A way that heartbeats take from one server straight to another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,7 +1,9 @@
 //! What can go wrong, and what operators do: a swarm drawn from the seed.
 
+mod hang;
 mod services;
 mod trifle;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +16,7 @@ use crate::{
     plan::{self, Style},
     random::Random,
     trace::What,
-    world::World,
+    world::{World, guard::State},
 };
 
 pub(crate) use self::trifle::trifle;
@@ -24,11 +26,15 @@ pub(crate) use self::trifle::trifle;
 pub(crate) enum Fault {
     /// The machine loses power, with all that its kernel had.
     PowerOff(usize),
-    /// The daemon is killed; its addresses stay until their leases end.
+    /// The daemon is killed, its guardian, too; its addresses stay until their leases end.
     Kill(usize),
     /// The daemon alone is killed; its guardian removes the addresses, says farewell and starts it again.
     KillGuarded(usize),
-    /// The daemon is stopped in its tracks, as by SIGSTOP.
+    /// The daemon alone hangs: its guardian kills it, unless it comes to before.
+    Hang(usize),
+    /// The guardian alone hangs.
+    GuardianHangs(usize),
+    /// The daemon is stopped in its tracks, as by SIGSTOP, together with its guardian.
     Pause(usize),
     /// The wire breaks into two: these on one side, the others on the other.
     Split(Vec<usize>),
@@ -81,10 +87,13 @@ enum Lasts {
 impl World<'_> {
     /// Something goes wrong, or an operator does something.
     pub(crate) fn inject(&mut self) {
-        let Some(fault) = self.draw() else { return };
-        self.trace.note(self.now, None, What::Fault(fault.clone()));
-        if let Lasts::For(span) = self.begin(&fault) {
-            self.schedule_over(span, fault);
+        let hangs = self.draw_hangs();
+        let faults = if hangs.is_empty() { self.draw().into_iter().collect() } else { hangs };
+        for fault in faults {
+            self.trace.note(self.now, None, What::Fault(fault.clone()));
+            if let Lasts::For(span) = self.begin(&fault) {
+                self.schedule_over(span, fault);
+            }
         }
     }
 
@@ -122,23 +131,6 @@ impl World<'_> {
         })
     }
 
-    /// Of an orderly life it is a part only where the other path is there, and works: it must change nothing then.
-    fn some_filter(&mut self, machine: usize) -> Option<Fault> {
-        let path = *self.random.pick(&Path::ALL);
-        let (one, other) = (machine, self.another(machine)?);
-        let ways: Vec<_> = match self.random.below(5) {
-            0 => vec![(one, other)],
-            1 => vec![(one, other), (other, one)],
-            2 => self.ways().into_iter().filter(|(from, _)| *from == machine).collect(),
-            3 => self.ways().into_iter().filter(|(_, to)| *to == machine).collect(),
-            _ => self.ways(),
-        };
-        let refuses = path == Path::Udp && self.random.percent(50);
-        let orderly = self.plan.style == Style::Orderly;
-        let harmless = self.has_two_paths() && !self.network.holds_up(path.other());
-        (harmless || !orderly).then_some(Fault::Filter { path, ways, refuses })
-    }
-
     fn another(&mut self, than: usize) -> Option<usize> {
         let others = self.machines.len() - 1;
         (others > 0).then(|| (than + 1 + self.random.below(others)) % self.machines.len())
@@ -153,12 +145,7 @@ impl World<'_> {
         let interval = self.plan.config.heartbeat.interval;
         let a_while = Lasts::For(self.random.span(interval, interval * 40));
         match fault {
-            Fault::PowerOff(machine) => {
-                self.stop(*machine);
-                self.machines[*machine].powered = false;
-                self.machines[*machine].kernel.clear();
-                self.note_kernel();
-            }
+            Fault::PowerOff(machine) => self.power_off(*machine),
             Fault::Kill(machine) => {
                 self.stop(*machine);
                 if self.random.percent(25) {
@@ -169,14 +156,17 @@ impl World<'_> {
                 self.kill_guarded(*machine);
                 return Lasts::For(Duration::from_millis(100));
             }
+            Fault::Hang(machine) => {
+                self.hang(*machine);
+                return Lasts::For(self.hang_span());
+            }
+            Fault::GuardianHangs(machine) => {
+                self.hang_guardian(*machine);
+                return Lasts::For(self.hang_span());
+            }
             Fault::Pause(machine) => {
                 self.pause(*machine);
-                if self.random.percent(20) {
-                    return self.longer_than_the_lease();
-                }
-                let detection = self.plan.config.heartbeat.detection();
-                let longest = if self.random.percent(40) { detection } else { interval * 30 };
-                return Lasts::For(self.random.span(interval / 2, longest));
+                return self.pause_span(interval);
             }
             Fault::Split(_)
             | Fault::OneWay(..)
@@ -217,6 +207,13 @@ impl World<'_> {
         a_while
     }
 
+    fn power_off(&mut self, machine: usize) {
+        self.stop(machine);
+        self.machines[machine].powered = false;
+        self.machines[machine].kernel.clear();
+        self.note_kernel();
+    }
+
     /// The kernel ends the leases of a daemon that goes on running.
     fn starve(&mut self, machine: usize) {
         if self.machines[machine].running().is_some() {
@@ -252,8 +249,12 @@ impl World<'_> {
                 self.machines[machine].powered = true;
                 self.start(machine);
             }
-            Fault::Kill(machine) | Fault::KillGuarded(machine) | Fault::Resign(machine) => self.start(machine),
-            Fault::Pause(machine) => self.resume(machine),
+            Fault::Kill(machine) | Fault::Resign(machine) => self.start(machine),
+            // It is the guardian that starts it again.
+            Fault::KillGuarded(machine) if self.machines[machine].guardian.hangs() => {}
+            Fault::KillGuarded(machine) => self.start(machine),
+            Fault::Hang(machine) | Fault::Pause(machine) => self.resume(machine),
+            Fault::GuardianHangs(machine) => self.wake_guardian(machine),
             Fault::Split(_)
             | Fault::OneWay(..)
             | Fault::Pair(..)
@@ -282,6 +283,15 @@ impl World<'_> {
             Fault::Reload { digest: _ } => self.reload_missed(),
             Fault::Refuse(..) | Fault::Delete(_) | Fault::Starve(_) | Fault::Replay(_) => {}
         }
+    }
+
+    fn pause_span(&mut self, interval: Duration) -> Lasts {
+        if self.random.percent(20) {
+            return self.longer_than_the_lease();
+        }
+        let detection = self.plan.config.heartbeat.detection();
+        let longest = if self.random.percent(40) { detection } else { interval * 30 };
+        Lasts::For(self.random.span(interval / 2, longest))
     }
 
     fn longer_than_the_lease(&mut self) -> Lasts {
@@ -338,6 +348,8 @@ impl World<'_> {
             Fault::PowerOff(_)
             | Fault::Kill(_)
             | Fault::KillGuarded(_)
+            | Fault::Hang(_)
+            | Fault::GuardianHangs(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
             | Fault::Flap { .. }
@@ -361,6 +373,7 @@ impl World<'_> {
     /// The daemon is gone, whatever it was doing.
     pub(crate) fn stop(&mut self, machine: usize) {
         self.machines[machine].process = None;
+        self.machines[machine].guardian.replace(State::Gone);
         if !self.machines[machine].kernel.is_empty() {
             self.watch.left_behind(self.now);
         }
@@ -447,6 +460,7 @@ impl World<'_> {
             if !std::mem::replace(&mut host.link, true) {
                 self.report_interfaces(machine);
             }
+            self.machines[machine].guardian.replace(State::Watches(self.now));
             self.resume(machine);
             if self.machines[machine].process.as_ref().is_some_and(|process| process.resigning) {
                 self.stop(machine);

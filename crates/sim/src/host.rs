@@ -19,7 +19,10 @@ use model::{
     report::{AddressOutcome, ProbeOrder},
 };
 
-use crate::plan::own_address;
+use crate::{
+    plan::own_address,
+    world::guard::{Guardian, State},
+};
 
 /// Datagrams that a socket keeps for a daemon that does not read; more are lost.
 const SOCKET_BUFFER: usize = 256;
@@ -83,6 +86,7 @@ pub(crate) struct Machine {
     /// The configuration on its disk.
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) process: Option<Process>,
+    pub(crate) guardian: Guardian,
     runs: u32,
 }
 
@@ -93,6 +97,8 @@ pub(crate) struct Process {
     pub(crate) node: Node,
     pub(crate) started: Instant,
     pub(crate) paused: bool,
+    /// Where it alone was stopped, its guardian not: its last beat.
+    pub(crate) hangs: Option<Instant>,
     /// When it was last stopped, and whether it and another heard each other then.
     pub(crate) stopped: (Instant, bool),
     backlog: VecDeque<Input>,
@@ -114,6 +120,13 @@ pub(crate) struct Process {
     pub(crate) broadcasts: bool,
     /// What its guardian says when it is gone.
     pub(crate) farewell: Vec<Vec<u8>>,
+}
+
+/// What a guardian needs of a daemon that is dead.
+pub(crate) struct Orphan {
+    pub(crate) farewell: Vec<Vec<u8>>,
+    /// Whether it sent broadcasts.
+    pub(crate) broadcasts: bool,
 }
 
 /// A probe in force.
@@ -162,6 +175,7 @@ impl Machine {
             serial: 1,
             config,
             process: None,
+            guardian: Guardian::default(),
             runs: 0,
         }
     }
@@ -185,6 +199,7 @@ impl Machine {
     pub(crate) fn start(&mut self, now: Instant, boot: BootId, zones: Arc<Zones>) -> Effects {
         self.runs += 1;
         self.kernel.clear();
+        self.guardian.replace(State::Watches(now));
         self.attend();
         let mut effects = Effects::new();
         let key = Key::from_bytes(b"a secret for simulated clusters!").expect("32 bytes");
@@ -202,6 +217,7 @@ impl Machine {
             node: Node::new(self.local(now), settings, &mut effects),
             started: now,
             paused: false,
+            hangs: None,
             stopped: (now, false),
             backlog: VecDeque::new(),
             desired: BTreeMap::new(),

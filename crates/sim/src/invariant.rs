@@ -65,7 +65,8 @@ impl Invariant {
             Self::SelfRelease => {
                 "A server that the partition policy forbids to hold addresses, and whose daemon runs, wants none after \
                  the bound; and who was stopped for longer than the detection time while it had company lets go before \
-                 it does anything else; a server whose daemon does not run has none after the kernel's lease."
+                 it does anything else; a server whose daemon does not run has none after its guardian's bound, or, where \
+                 that one does not run either, after the kernel's lease."
             }
             Self::Cover => {
                 "While nothing changes, an address with an eligible server is held in each part of a broken wire that \

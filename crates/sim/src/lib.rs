@@ -1,7 +1,7 @@
 //! The shipped core on simulated machines, in virtual time, with faults drawn from a seed.
 //!
 //! [`run`] lives one seed: a cluster of one to ten [`cluster::Node`]s on a wire that loses, delays, doubles and reorders,
-//! through crashes, kills, stops, partitions in one and in both directions, dying services, operators' commands and
+//! through crashes, kills, hangs, stops, partitions in one and in both directions, dying services, operators' commands and
 //! reloads; then everything is repaired, and everything must come to rest where it belongs. The invariants
 //! ([`Invariant`]) are looked at all the time. The same seed is the same life, line by line.
 //!
@@ -78,11 +78,13 @@ impl fmt::Display for Failure {
 /// The first invariant that does not hold.
 pub fn run(seed: u64, listener: Option<Listener<'_>>) -> Result<Summary, Box<Failure>> {
     let mut random = Random::new(seed);
-    // Dice of their own, so that a seed without hooks is the life that it was before there were any.
-    let mut hooks = Random::new(!seed);
+    // Dice of their own, so that a seed without hooks and hangs is the life that it was before there were any.
+    let mut added = Random::new(!seed);
     let mut plan = Plan::draw(&mut random);
-    plan.give_hooks(&mut hooks);
-    let mut world = World::new(plan, random, hooks, Trace::new(listener));
+    plan.give_hooks(&mut added);
+    plan.give_hangs(&mut added);
+    plan.move_witness(&mut added);
+    let mut world = World::new(plan, random, added, Trace::new(listener));
     let began = world.now;
     match live(&mut world) {
         Ok(()) => Ok(Summary {

@@ -33,6 +33,9 @@ far POOL far
 /// The router that serves as witness.
 pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 254));
 
+/// A witness behind that router.
+pub(crate) const BEYOND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 /// How rough life is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Style {
@@ -60,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long it lasts each time.
     pub(crate) trouble: Duration,
+    /// So many troubles of a hundred are hangs of daemons, their guardians, or both.
+    pub(crate) hangs: u32,
 }
 
 impl Plan {
@@ -77,6 +82,24 @@ impl Plan {
                     host.hooks.insert(moment, Hook { position, program, arguments, user: None, timeout });
                 }
             }
+        }
+    }
+
+    /// In a part of the seeds the witness that is configured is beyond the router.
+    pub(crate) fn move_witness(&mut self, random: &mut Random) {
+        let config = Arc::make_mut(&mut self.config);
+        if let PartitionPolicy::Gateway { witness } = &mut config.partition
+            && !witness.is_empty()
+            && random.percent(50)
+        {
+            *witness = vec![BEYOND];
+        }
+    }
+
+    /// A part of the seeds has hangs.
+    pub(crate) fn give_hangs(&mut self, random: &mut Random) {
+        if random.percent(40) {
+            self.hangs = *random.pick(&[5, 15, 40]);
         }
     }
 
@@ -113,6 +136,7 @@ impl Plan {
             trouble: interval
                 * u32::try_from(if servers > 5 { random.between(20, 40) } else { random.between(40, 100) })
                     .expect("small"),
+            hangs: 0,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum What {
     Ended,
     /// A guardian has removed the addresses of its dead daemon, and says farewell.
     Guarded,
+    /// A guardian has found its daemon hanging, and kills it.
+    FoundHanging,
     /// A part of the seed's life begins.
     Phase(&'static str),
 }
@@ -57,6 +59,7 @@ impl fmt::Display for Line {
             What::Refused(address) => write!(f, "kernel refuses {address}"),
             What::Ended => write!(f, "daemon ended"),
             What::Guarded => write!(f, "guardian removes all addresses and says farewell"),
+            What::FoundHanging => write!(f, "guardian finds the daemon hanging and kills it"),
             What::Phase(phase) => write!(f, "==== {phase}"),
         }
     }

@@ -3,7 +3,7 @@
 //! Invariants: everything depends on the seed. A daemon handles overdue deadlines before anything else, then one input at
 //! a time, as the driver of the product does.
 
-mod guard;
+pub(crate) mod guard;
 mod hooks;
 mod kernel;
 mod paths;
@@ -21,9 +21,10 @@ use cluster::{Effect, Effects, Input};
 use dns::{Zone, Zones};
 use model::{BootId, EndpointName, Instant, MonitorId, ZoneName, config::ClusterConfig, event::Event, net::Path};
 
+use self::guard::State;
 use crate::{
     fault::Fault,
-    host::Machine,
+    host::{Machine, Orphan},
     invariant::{Broken, Watch},
     network::Network,
     plan::{GATEWAY, Plan, TEMPLATE, ZONE},
@@ -55,7 +56,9 @@ enum Happening {
     /// A probe begins.
     Probe { machine: usize, run: u32, monitor: MonitorId, generation: u32 },
     /// A guardian has found its daemon dead.
-    Guard { machine: usize, farewell: Vec<Vec<u8>> },
+    Guard { machine: usize, number: u32, orphan: Orphan },
+    /// A guardian looks whether its daemon hangs.
+    Pulse { machine: usize, number: u32 },
     /// A trouble ends.
     Over { era: u32, fault: Fault },
     /// The invariants are looked at.
@@ -67,7 +70,8 @@ pub(crate) struct World<'a> {
     pub(crate) plan: Plan,
     pub(crate) now: Instant,
     pub(crate) random: Random,
-    hook_random: Random,
+    /// Dice of what was added later: hooks, hangs.
+    pub(crate) added: Random,
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
     /// Endpoints that have died or come back: whether and how they are dead (true: they hang), and since when it is so.
@@ -85,7 +89,7 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(plan: Plan, mut random: Random, hook_random: Random, trace: Trace<'a>) -> Self {
+    pub(crate) fn new(plan: Plan, mut random: Random, added: Random, trace: Trace<'a>) -> Self {
         let config = plan.config.clone();
         let clock = |random: &mut Random| random.span(Duration::ZERO, Duration::from_secs(1_000_000));
         let machines: Vec<_> = config
@@ -104,7 +108,7 @@ impl<'a> World<'a> {
             plan,
             now,
             random,
-            hook_random,
+            added,
             machines,
             endpoints: BTreeMap::new(),
             trace,
@@ -169,7 +173,8 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Probe { machine, run, monitor, generation } => self.probe(machine, run, monitor, generation),
-            Happening::Guard { machine, farewell } => self.guard(machine, &farewell),
+            Happening::Guard { machine, number, orphan } => self.guard(machine, number, orphan),
+            Happening::Pulse { machine, number } => self.pulse(machine, number),
             Happening::Over { era, fault } => {
                 if era == self.era {
                     self.trace.note(self.now, None, What::Over(fault.clone()));
@@ -286,6 +291,7 @@ impl<'a> World<'a> {
     pub(crate) fn resume(&mut self, machine: usize) {
         let Some(process) = self.machines[machine].process.as_mut().filter(|process| process.paused) else { return };
         process.paused = false;
+        process.hangs = None;
         let (backlog, at_work) = (process.take_backlog(), process.at_work);
         self.watch.disturbed(machine, self.now);
         // The thread that renews leases and the driver run again at the same time: either may be first.
@@ -362,6 +368,7 @@ impl<'a> World<'a> {
                     // Its host part removes on its way out what could not be removed before.
                     self.trace.note(self.now, Some(&self.machines[machine].name), What::Ended);
                     self.machines[machine].process = None;
+                    self.machines[machine].guardian.replace(State::Gone);
                     self.machines[machine].kernel.clear();
                     self.watch.restarted(machine, self.now);
                     self.note_kernel();

@@ -8,7 +8,7 @@ use std::{
 
 use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
-    config::{PartitionPolicy, VirtualHost},
+    config::{PartitionPolicy, Server, VirtualHost},
     event::Event,
     health::{ServerState, Verdict},
 };
@@ -91,7 +91,8 @@ impl Node {
             PartitionPolicy::Gateway { witness } => witness.as_slice(),
             PartitionPolicy::Majority | PartitionPolicy::Availability => &[],
         };
-        let witnesses = self.links.witnesses(configured);
+        let own: Vec<IpAddr> = self.config.servers.get(&self.me).into_iter().flat_map(Server::addresses).collect();
+        let witnesses = self.links.witnesses(configured, &own);
         let heartbeat = self.heartbeat();
         let policy = &self.config.partition;
         let standing = self.partition.evaluate(now, policy, heartbeat, headcount, &witnesses, effects);

@@ -11,6 +11,7 @@
 mod check;
 mod follow;
 mod generate;
+mod location;
 mod owners;
 mod params;
 mod pseudo;

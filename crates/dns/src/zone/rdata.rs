@@ -4,7 +4,7 @@
 //! content, and every mistake has the place of one word.
 
 use super::{
-    params,
+    location, params,
     shape::{Field, Kind, Shape, kind, shape_of, type_name},
     source::{Complaint, Place},
     text,
@@ -141,6 +141,7 @@ fn put(field: Field, words: &[Token<'_>], origin: &[u8], wire: &mut Vec<u8>) -> 
             wire.extend(bytes.map_err(|error| here(Complaint::new(format!("{}: no base64: {error}", field.word()))))?);
         }
         Field::Types(_) => put_types(words, wire)?,
+        Field::Location(_) => location::put(words, wire)?,
         Field::Params(_) => params::put(words, wire)?,
     }
     Ok(())
@@ -268,6 +269,7 @@ fn take(field: Field, rest: &mut &[u8], words: &mut Vec<String>) -> Option<()> {
         Field::Hex(_) => words.push(HEXUPPER.encode(non_empty(std::mem::take(rest))?)),
         Field::Base64(_) => words.push(BASE64.encode(non_empty(std::mem::take(rest))?)),
         Field::Types(_) => take_types(rest, words)?,
+        Field::Location(_) => words.push(location::print(&take_array(rest)?)?),
         Field::Params(_) => params::take(std::mem::take(rest), words)?,
     }
     Some(())

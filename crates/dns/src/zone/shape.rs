@@ -33,6 +33,8 @@ pub(super) enum Field {
     Base64(&'static str),
     /// Record types up to the end, as a bitmap (RFC 4034 section 4.1.2).
     Types(&'static str),
+    /// A place on the Earth, up to the end (RFC 1876).
+    Location(&'static str),
     /// Service parameters up to the end (RFC 9460 section 2.1).
     Params(&'static str),
 }
@@ -56,13 +58,17 @@ impl Field {
             | Self::Hex(word)
             | Self::Base64(word)
             | Self::Types(word)
+            | Self::Location(word)
             | Self::Params(word) => word,
         }
     }
 
     /// It takes every word that is left.
     pub(super) const fn takes_rest(self) -> bool {
-        matches!(self, Self::Texts(_) | Self::Hex(_) | Self::Base64(_) | Self::Types(_) | Self::Params(_))
+        matches!(
+            self,
+            Self::Texts(_) | Self::Hex(_) | Self::Base64(_) | Self::Types(_) | Self::Location(_) | Self::Params(_)
+        )
     }
 
     /// It may take no word at all.
@@ -89,7 +95,9 @@ impl Shape {
     }
 }
 
-use Field::{Base64, Bytes, Hex, Ipv4, Ipv6, Mailbox, Name, Params, Seconds, Tag, Text, Texts, Types, U8, U16, U32};
+use Field::{
+    Base64, Bytes, Hex, Ipv4, Ipv6, Location, Mailbox, Name, Params, Seconds, Tag, Text, Texts, Types, U8, U16, U32,
+};
 
 const fn shape(mnemonic: &'static str, code: u16, fields: &'static [Field]) -> Shape {
     Shape { mnemonic, code, fields }
@@ -103,6 +111,11 @@ const DIGEST: &[Field] = &[U16("key-tag"), U8("algorithm"), U8("digest-type"), H
 const KEY: &[Field] = &[U16("flags"), U8("protocol"), U8("algorithm"), Base64("base64-key")];
 /// `SVCB` and `HTTPS`.
 const SERVICE: &[Field] = &[U16("priority"), Name("target"), Params("[key=value ...]")];
+
+/// `LOC`; how its words follow one another is [`super::location`]'s business.
+const LOCATION: &[Field] = &[Location(
+    "degrees [minutes [seconds]] N|S degrees [minutes [seconds]] E|W altitude [size [horizontal [vertical]]]",
+)];
 
 /// Every type whose text form we know, the usual ones first.
 pub(super) const SHAPES: &[Shape] = &[
@@ -155,6 +168,7 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("CERT", 37, &[U16("type"), U16("key-tag"), U8("algorithm"), Base64("base64-certificate")]),
     shape("OPENPGPKEY", 61, &[Base64("base64-key")]),
     shape("HINFO", 13, &[Text("cpu"), Text("os")]),
+    shape("LOC", 29, LOCATION),
     shape("RP", 17, &[Mailbox("mailbox"), Name("txt-name")]),
     shape("AFSDB", 18, &[U16("subtype"), Name("host")]),
     shape("KX", 36, &[U16("preference"), Name("exchanger")]),
@@ -170,7 +184,6 @@ const NO_TEXT_FORM: &[(&str, u16)] = &[
     ("HIP", 55),
     ("IPSECKEY", 45),
     ("ISDN", 20),
-    ("LOC", 29),
     ("LP", 107),
     ("NID", 104),
     ("NSAP", 22),

@@ -23,6 +23,7 @@ mod leftover;
 mod message;
 mod netlink;
 mod renew;
+mod rhythm;
 mod tables;
 mod watch;
 mod worker;

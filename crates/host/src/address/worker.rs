@@ -15,33 +15,17 @@ use model::{Instant, net::InterfaceIndex, report::AddressOutcome};
 use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
 
 use super::{
-    LEASE, Shared,
+    Shared,
     leftover::Leftovers,
     message,
     netlink::{Netlink, words},
     renew::{Place, Renewals},
+    rhythm::{Round, SOON, TOO_OLD},
 };
 use crate::{Report, Sink, clock, schedule};
 
 /// How long after a failure the kernel is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// From the beginning of one renewal to the next: three may fail.
-const RENEWAL: Duration = Duration::from_millis(500);
-
-/// The same where there are more IPv6 addresses than [`MANY`]: each renewal of one takes the kernel through the interface's
-/// multicast groups, of which every address has one (`ipv6_mc_up`), so that their cost grows with the square of their
-/// number. When a lease ends depends on its last renewal alone: this costs none of the bound, only some of the patience
-/// with a machine that stands still.
-const SELDOM: Duration = Duration::from_secs(1);
-const MANY: usize = 32;
-
-/// When a renewal has failed, or may not be made, it is tried again so soon.
-const SOON: Duration = Duration::from_millis(100);
-
-/// A lease of this age may have run out before a renewal reaches the kernel, which counts in its own ticks and takes 20 ms
-/// for nothing.
-const TOO_OLD: Duration = LEASE.saturating_sub(Duration::from_millis(100));
 
 /// An address that the kernel has of ours.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +59,8 @@ struct Worker {
     ended: BTreeSet<IpAddr>,
     /// Additions wait until we are fed again.
     postponed: bool,
-    /// The last renewal began then, and whether it succeeded.
-    round: (Instant, bool),
+    /// The last renewal.
+    round: Round,
     /// What has failed is tried again then.
     again: Instant,
     /// What the kernel said to the last attempt.
@@ -110,7 +94,7 @@ async fn begin(shared: Arc<Shared>, sink: Sink) -> io::Result<Worker> {
         held: BTreeMap::new(),
         ended: BTreeSet::new(),
         postponed: false,
-        round: (now, true),
+        round: Round { begun: now, succeeded: true },
         again: now,
         failing: BTreeMap::new(),
         owed: BTreeSet::new(),
@@ -180,7 +164,7 @@ impl Worker {
     async fn wait(&self) -> bool {
         let now = clock::now();
         let failing = self.postponed || !self.failing.is_empty();
-        let renewal = (!self.held.is_empty()).then(|| self.next_renewal(now));
+        let renewal = (!self.held.is_empty()).then(|| self.round.next(now, self.six()));
         let changed = self.shared.changed.notified();
         match failing.then_some(self.again).into_iter().chain(renewal).min() {
             Some(due) => tokio::time::timeout(due.since(now), changed).await.is_ok(),
@@ -191,21 +175,15 @@ impl Worker {
         }
     }
 
-    fn next_renewal(&self, now: Instant) -> Instant {
-        let ((begun, succeeded), period) = (self.round, self.period());
-        if succeeded && now < begun + period { begun + period } else { now + SOON }
-    }
-
-    fn period(&self) -> Duration {
-        let six = self.held.keys().filter(|(address, _)| address.is_ipv6()).count();
-        if six > MANY { SELDOM } else { RENEWAL }
+    /// How many IPv6 addresses are held.
+    fn six(&self) -> usize {
+        self.held.keys().filter(|(address, _)| address.is_ipv6()).count()
     }
 
     /// Begins the leases of all addresses anew, where it is time and we are fed.
     async fn renew(&mut self, desired: &BTreeMap<IpAddr, InterfaceIndex>) {
         let asked = clock::now();
-        let (begun, succeeded) = self.round;
-        let due = !succeeded || asked >= begun + self.period();
+        let due = self.round.is_over(asked, self.six());
         if self.held.is_empty() || !due || !self.shared.is_fed(asked) {
             return;
         }
@@ -215,7 +193,7 @@ impl Worker {
         let leases: Vec<Place> = self.held.iter().filter_map(may).collect();
         let answer = self.renewals.renew(&leases);
         let told = clock::now();
-        self.round = (asked, answer.is_ok());
+        self.round = Round { begun: asked, succeeded: answer.is_ok() };
         let unsure: BTreeSet<Place> = match answer {
             Ok(refused) => refused.into_iter().collect(),
             Err(error) => {

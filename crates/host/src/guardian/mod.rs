@@ -12,16 +12,15 @@
 //!    address any more, no request of its is under way, and no heartbeat of its will claim anything. (The daemon's
 //!    addresses answer meanwhile, and no peer takes them before the detection time.)
 //! 2. Remove the addresses that the page lists and all that carry our mark, until a dump shows none of them.
-//! 3. Only then the farewell, at which peers take at once. Where the kernel did not confirm the removal there is none:
+//! 3. Only then the farewell, by UDP and as an Ethernet broadcast, at which peers take at once. Where the kernel did not confirm the removal there is none:
 //!    peers wait for silence, as if there were no guardian, and the kernel lease bounds what remains.
 //! 4. End the connections through those addresses, and start it again, after a pause.
 //!
 //! A child that survives SIGKILL because it hangs inside the kernel has its addresses removed, but no farewell is sent
 //! until it is gone: the call that it hangs in might still add one.
 //!
-//! *A hang* is a pulse older than 60 % of the detection time, by CLOCK_MONOTONIC, so that a suspended machine hangs
-//! nobody. A guardian that finds itself late, because the whole machine stood still, gives the daemon a little time to
-//! show that it lives. A child that has not begun to beat, or is ending as planned, is not judged.
+//! *A hang* is judged by [`model::pulse`], by CLOCK_MONOTONIC, so that a suspended machine hangs nobody. A child that has not
+//! begun to beat, or is ending as planned, is not judged.
 //!
 //! Deliberately not here: decisions about addresses, keys, the farewell's content (`cluster` seals it); announcing.
 

@@ -66,6 +66,8 @@ pub(super) struct Farewell {
     pub(super) datagrams: Vec<Vec<u8>>,
     /// The peers' heartbeat addresses.
     pub(super) peers: Vec<SocketAddr>,
+    /// Where it goes as an Ethernet broadcast, too.
+    pub(super) interfaces: Vec<InterfaceIndex>,
 }
 
 /// The mapping.
@@ -186,6 +188,9 @@ impl Page {
             bytes.extend_from_slice(datagram);
         }
         bytes.extend_from_slice(&[0, 0]);
+        let Ok(interfaces) = u16::try_from(farewell.interfaces.len()) else { return };
+        bytes.extend_from_slice(&interfaces.to_be_bytes());
+        bytes.extend(farewell.interfaces.iter().flat_map(|interface| interface.0.to_be_bytes()));
         for peer in &farewell.peers {
             let scope = match peer {
                 SocketAddr::V4(_) => 0,
@@ -202,7 +207,7 @@ impl Page {
     pub(super) fn farewell(&self) -> Farewell {
         let decode = |bytes: &[u8]| -> Option<Farewell> {
             let (mut rest, mut datagrams) = (bytes, Vec::new());
-            let peers = loop {
+            let places = loop {
                 let (length, after) = rest.split_first_chunk()?;
                 let (datagram, after) = after.split_at_checked(u16::from_be_bytes(*length).into())?;
                 if datagram.is_empty() {
@@ -211,6 +216,10 @@ impl Page {
                 datagrams.push(datagram.to_vec());
                 rest = after;
             };
+            let (count, places) = places.split_first_chunk()?;
+            let (interfaces, peers) = places.split_at_checked(usize::from(u16::from_be_bytes(*count)) * 4)?;
+            let index = |entry: &[u8]| entry.first_chunk().copied().map(u32::from_be_bytes).map(InterfaceIndex);
+            let interfaces = interfaces.chunks_exact(4).filter_map(index).collect();
             let peers = peers.chunks_exact(23).filter_map(|entry| {
                 let port = u16::from_be_bytes(*entry[17..].first_chunk()?);
                 let scope = u32::from_be_bytes(*entry[19..].first_chunk()?);
@@ -219,7 +228,7 @@ impl Page {
                     IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
                 })
             });
-            Some(Farewell { datagrams, peers: peers.collect() })
+            Some(Farewell { datagrams, peers: peers.collect(), interfaces })
         };
         decode(&self.read(FAREWELL)).unwrap_or_default()
     }
@@ -317,7 +326,11 @@ mod tests {
         let guardian = other(&daemon);
         assert_eq!((guardian.pulse(), guardian.addresses(), guardian.farewell()), (None, vec![], Farewell::default()));
         let peers = vec!["10.77.0.12:7946".parse().unwrap(), "[fe80::1%3]:7946".parse().unwrap()];
-        let farewell = Farewell { datagrams: vec![(0..=255).cycle().take(1_200).collect(), vec![7]], peers };
+        let farewell = Farewell {
+            datagrams: vec![(0..=255).cycle().take(1_200).collect(), vec![7]],
+            peers,
+            interfaces: vec![InterfaceIndex(2), InterfaceIndex(70_000)],
+        };
         for last in [&[1, 2, 3][..], &[9], &[]] {
             daemon.set_addresses(&addresses(last));
             assert_eq!(guardian.addresses(), Vec::from_iter(addresses(last)));

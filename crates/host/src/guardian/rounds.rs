@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use model::pulse::{Finding, PulseWatch};
+
 use super::{
     child::{Daemon, Signals},
     kernel::Kernel,
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     clock,
     connections::Connections,
+    ether::Voice,
     schedule,
     wake::{pidfd, poll, readable},
 };
@@ -54,6 +57,8 @@ struct Guardian<'a> {
     /// None where the kernel does not offer it.
     connections: Option<Connections>,
     farewell: Vec<UdpSocket>,
+    /// None without the right to send frames.
+    voice: Option<Voice>,
     /// Somebody has asked for the end.
     stopping: bool,
     /// A daemon has once begun to work.
@@ -84,6 +89,7 @@ pub fn watch(mut arguments: Vec<OsString>, flag: &str, waiting: &mut dyn FnMut()
         kernel: Kernel::open()?,
         connections: Connections::open().ok(),
         farewell,
+        voice: Voice::open().ok(),
         stopping: false,
         worked: false,
         waiting,
@@ -139,21 +145,13 @@ impl Guardian<'_> {
 
     /// Waits until the daemon has ended, or hangs. Returns whether it hangs.
     fn attend(&mut self, daemon: &Daemon) -> bool {
-        let mut pardon = None;
+        let mut watch = PulseWatch::default();
         loop {
             let mut timeout = GLANCE / 10;
             if let Some((beat, detection)) = self.page.pulse() {
-                let (now, due) = (clock::awake(), beat + detection * 3 / 5);
-                let pardoned = pardon.filter(|(pardoned, _)| *pardoned == beat).map(|(_, until)| until);
-                let deadline = pardoned.unwrap_or(due);
-                if now < deadline {
-                    timeout = deadline - now;
-                } else if pardoned.is_some() || now < due + detection / 10 {
-                    return true;
-                } else {
-                    // Late ourselves: then the daemon may have stood still with everything else.
-                    timeout = detection / 5;
-                    pardon = Some((beat, now + timeout));
+                match watch.look(clock::awake(), beat, detection) {
+                    Finding::LookAgain(after) => timeout = after,
+                    Finding::Hangs => return true,
                 }
             }
             let mut fds = [readable(daemon.pidfd.as_raw_fd()), readable(self.signals.0.as_raw_fd())];
@@ -183,19 +181,29 @@ impl Guardian<'_> {
         }
         let listed = self.page.addresses();
         self.kernel.release(&listed)?;
+        self.say_farewell();
+        self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
+        Ok(())
+    }
+
+    /// By both paths: a packet filter may stand in the way of one. What the kernel does not take is lost, and silence tells
+    /// the rest.
+    fn say_farewell(&self) {
         let farewell = self.page.farewell();
         for peer in &farewell.peers {
             for socket in &self.farewell {
                 if socket.local_addr().is_ok_and(|own| own.is_ipv4() == peer.is_ipv4()) {
                     for datagram in &farewell.datagrams {
-                        // What the kernel does not take is lost, and silence tells the rest.
                         let _ = socket.send_to(datagram, peer);
                     }
                 }
             }
         }
-        self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
-        Ok(())
+        for (interface, voice) in farewell.interfaces.iter().zip(self.voice.iter().cycle()) {
+            for datagram in &farewell.datagrams {
+                let _ = voice.broadcast(*interface, datagram);
+            }
+        }
     }
 
     /// What is left of connections through addresses that are gone. Peers have been told already.

@@ -103,9 +103,9 @@ impl Ward {
         }
     }
 
-    /// What the guardian sends to `peers` when this process is gone.
-    pub fn farewell(&self, datagrams: Vec<Vec<u8>>, peers: Vec<SocketAddr>) {
-        self.0.page.set_farewell(&Farewell { datagrams, peers });
+    /// What the guardian sends to `peers`, and as a broadcast on `interfaces`, when this process is gone.
+    pub fn farewell(&self, datagrams: Vec<Vec<u8>>, peers: Vec<SocketAddr>, interfaces: Vec<InterfaceIndex>) {
+        self.0.page.set_farewell(&Farewell { datagrams, peers, interfaces });
     }
 
     /// Whether the guardian lives.

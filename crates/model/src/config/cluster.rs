@@ -97,7 +97,9 @@ pub enum PartitionPolicy {
     /// A server that hears no peer must reach a witness: these addresses, else the default gateway of the link; where
     /// there is neither it behaves as `Availability`. The default.
     Gateway {
-        /// Addresses that answer ARP or neighbour discovery on the virtual addresses' links.
+        /// Asked by ARP or neighbour discovery where they are on a link of the server, however they treat pings. Those
+        /// beyond a router are asked by ICMP echo, from the server's own address; they must answer within three eighths
+        /// of the heartbeat interval. One answer of any of them is enough.
         witness: Vec<IpAddr>,
     },
     /// A server must hear, itself included, more than half of the configured servers.

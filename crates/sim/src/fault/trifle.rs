@@ -11,6 +11,12 @@ use crate::{trace::What, world::World};
 pub(crate) fn trifle(world: &mut World<'_>) {
     let machine = world.random.below(world.machines.len());
     let heartbeat = world.plan.config.heartbeat;
+    if world.plan.hangs > 0 && world.added.percent(30) {
+        world.trace.note(world.now, None, What::Phase("trifle: a guardian hangs for a while"));
+        let guardian = world.added.below(world.machines.len());
+        world.hang_guardian(guardian);
+        world.schedule_over(heartbeat.detection() * 2, Fault::GuardianHangs(guardian));
+    }
     match world.random.below(5) {
         0 => {
             // The same text with another comment.

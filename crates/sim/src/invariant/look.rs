@@ -10,7 +10,10 @@ use model::{
 use super::{Broken, Invariant};
 use crate::{
     host::{BATCHING, LEASE},
-    world::World,
+    world::{
+        World,
+        guard::{CLEANING, State},
+    },
 };
 
 impl World<'_> {
@@ -121,11 +124,18 @@ impl World<'_> {
         }
     }
 
-    /// *self-release* where no daemon runs: the kernel sees to it.
+    /// *self-release* where no daemon runs: its guardian sees to it, or else the kernel.
     fn unattended(&self) -> Option<Broken> {
-        let bound = LEASE + BATCHING;
+        // Pardon for looking late until nine tenths of the detection time, the last look, and the work.
+        let guarded = self.watch.bounds.detection * 9 / 10 + self.plan.latency * 2 + CLEANING;
         self.machines.iter().find_map(|machine| {
-            let span = self.now.since(machine.lease.unattended?);
+            let unattended = machine.lease.unattended?;
+            let frozen_together = machine.process.as_ref().is_some_and(|process| process.hangs.is_none());
+            let (since, bound) = match machine.guardian.state {
+                State::Watches(since) if !frozen_together => (unattended.max(since), guarded),
+                State::Watches(_) | State::Hangs | State::Gone => (unattended, LEASE + BATCHING),
+            };
+            let span = self.now.since(since);
             (span > bound && !machine.kernel.is_empty()).then(|| {
                 let detail = format!(
                     "{}, whose daemon has not run for {span:?}, has {:?}; bound {bound:?}",

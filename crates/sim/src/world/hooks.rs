@@ -12,7 +12,7 @@ const KILLING: Duration = Duration::from_millis(3);
 
 impl World<'_> {
     pub(super) fn run_hook(&mut self, machine: usize, order: HookOrder) {
-        let (random, limit) = (&mut self.hook_random, order.hook.timeout);
+        let (random, limit) = (&mut self.added, order.hook.timeout);
         let (after, outcome) = match random.below(100) {
             0..50 => (random.span(Duration::ZERO, limit), HookOutcome::Succeeded),
             50..65 => (random.span(Duration::ZERO, limit / 4), HookOutcome::Failed),

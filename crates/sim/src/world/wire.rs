@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use cluster::Input;
-use model::{net::InterfaceIndex, report::DuplicateCheck};
+use model::{
+    net::{InterfaceIndex, WitnessWay},
+    report::DuplicateCheck,
+};
 
 use super::World;
-use crate::{host::Machine, plan::GATEWAY};
+use crate::{
+    host::Machine,
+    plan::{BEYOND, GATEWAY},
+};
 
 impl World<'_> {
     /// Whose kernel answers on the wire for an address.
@@ -62,11 +68,18 @@ impl World<'_> {
     pub(super) fn ask_witnesses(
         &mut self,
         machine: usize,
-        witnesses: BTreeMap<IpAddr, InterfaceIndex>,
+        witnesses: BTreeMap<IpAddr, WitnessWay>,
         patience: Duration,
     ) {
-        for address in witnesses.into_keys() {
-            let reachable = address == GATEWAY && self.has_gateway(machine);
+        for (address, way) in witnesses {
+            // Asked in the wrong way neither answers.
+            let right = match way {
+                WitnessWay::OnLink(_) => address == GATEWAY,
+                WitnessWay::Routed { from } => {
+                    address == BEYOND && from == Some(self.plan.config.servers[&self.machines[machine].name].address)
+                }
+            };
+            let reachable = right && self.has_gateway(machine);
             let soon = self.random.span(Duration::from_micros(100), Duration::from_millis(1));
             self.report(machine, if reachable { soon } else { patience }, Input::Witness { address, reachable });
         }

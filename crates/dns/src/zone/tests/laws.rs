@@ -54,6 +54,11 @@ fn piece() -> impl Strategy<Value = String> {
         "TLSA",
         "NAPTR",
         "CSYNC",
+        "LOC",
+        "52",
+        "N",
+        "E",
+        "30m",
         "POOL",
         "NAMESERVERS",
         "TYPE1",
@@ -101,6 +106,15 @@ fn record() -> impl Strategy<Value = String> {
             data_encoding::HEXUPPER.encode(&b)
         )),
         (1..9u16, text).prop_map(|(p, v)| format!("HTTPS {p} . alpn=\"h2,h\\\\\\\\,3\" key667=\"{v}\" port={p}")),
+        (0..=90u8, 0..60u8, 0..=180u8, any::<u32>(), 0..10u64, 0..=7u32).prop_map(|(a, b, c, height, digit, power)| {
+            let height = f64::from(height) / 100.0 - 100_000.0;
+            format!(
+                "LOC {} {b} 0.001 S {} 59 E {height:.2}m {}m 0.0{digit}",
+                a.min(89),
+                c.min(179),
+                digit * 10_u64.pow(power)
+            )
+        }),
         Just("POOL www".to_owned()),
     ];
     (label, data).prop_map(|(owner, data)| {
