@@ -300,18 +300,7 @@ impl World<'_> {
 
     fn disturb_wire(&mut self, fault: &Fault, on: bool) {
         match fault {
-            Fault::Split(side) => {
-                for one in 0..self.machines.len() {
-                    for other in 0..self.machines.len() {
-                        if side.contains(&one) != side.contains(&other) {
-                            self.network.cut(one, other, on);
-                        }
-                    }
-                    if side.contains(&one) {
-                        self.network.cut_gateway(one, on);
-                    }
-                }
-            }
+            Fault::Split(side) => self.split(side, on),
             Fault::OneWay(from, to) => self.network.cut(*from, *to, on),
             Fault::Pair(one, other) => {
                 self.network.cut(*one, *other, on);

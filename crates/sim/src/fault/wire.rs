@@ -1,4 +1,4 @@
-//! What holds up one path's datagrams.
+//! The wire in two, and what holds up one path's datagrams.
 
 use model::net::Path;
 
@@ -21,5 +21,19 @@ impl World<'_> {
         let orderly = self.plan.style == Style::Orderly;
         let harmless = self.has_two_paths() && !self.network.holds_up(path.other());
         (harmless || !orderly).then_some(Fault::Filter { path, ways, refuses })
+    }
+
+    /// The wire breaks into two, or is one again; the router is on the other side.
+    pub(super) fn split(&mut self, side: &[usize], on: bool) {
+        for one in 0..self.machines.len() {
+            for other in 0..self.machines.len() {
+                if side.contains(&one) != side.contains(&other) {
+                    self.network.cut(one, other, on);
+                }
+            }
+            if side.contains(&one) {
+                self.network.cut_gateway(one, on);
+            }
+        }
     }
 }
