@@ -21,6 +21,7 @@ mod peer;
 mod refusals;
 mod run;
 mod sent;
+mod told;
 mod window;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -40,6 +41,7 @@ use self::{
     incoming::{Accepted, Context, Incoming},
     refusals::Refusals,
     sent::Sent,
+    told::Told,
 };
 use crate::{
     Effect, Effects,
@@ -64,6 +66,7 @@ pub struct Membership {
     sent: Sent,
     /// The number of our newest statement.
     number: u64,
+    told: Told,
     peers: BTreeMap<ServerName, Peer>,
     by_key: BTreeMap<u64, ServerName>,
     /// Who receives at which address.
@@ -105,6 +108,7 @@ impl Membership {
             sealer,
             sent: Sent::new(horizon(config.heartbeat)),
             number: 0,
+            told: Told::nothing(),
             peers: BTreeMap::new(),
             by_key: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -251,7 +255,10 @@ impl Membership {
     ) -> u64 {
         self.number += 1;
         let statement = Statement { heard: self.echoes(now), ..statement.clone() };
-        let parts = wire::encode(self.key, self.number, &statement);
+        let given = self
+            .told
+            .give(self.number, &statement.account, |account| self.peers.values().any(|peer| peer.lacks(account)));
+        let parts = wire::encode(self.key, self.number, &statement, given);
         let datagrams: Vec<_> = parts.iter().map(|plain| self.sealer.seal(plain)).collect();
         let last = self.sealer.sequence();
         if !statement.goodbye {
@@ -276,7 +283,7 @@ impl Membership {
         self.number += 1;
         let goodbye =
             Statement { goodbye: true, configuration: last.configuration, serial: last.serial, ..Statement::default() };
-        let plain = wire::encode(self.key, self.number, &goodbye);
+        let plain = wire::encode(self.key, self.number, &goodbye, wire::Given::Whole(self.number));
         // The second one under another number, or it would pass for a replay.
         let datagrams = plain.iter().chain(&plain).map(|plain| self.sealer.seal(plain));
         effects.push(Effect::Farewell(datagrams.collect()));

@@ -1,8 +1,9 @@
 //! What a server says of itself in each heartbeat.
 //!
-//! A statement is the whole truth of its sender at one instant: whoever hears the newest one needs no earlier one.
+//! A statement is the whole truth of its sender at one instant. Its long part, the account, seldom changes: on the wire a
+//! statement may name an account that all who listen have heard already (`wire`, `membership::told`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{BootId, Term, health::Judgement};
 
@@ -23,6 +24,13 @@ pub struct Statement {
     pub serial: u32,
     /// Whom it hears, by server key.
     pub heard: BTreeMap<u64, Vec<Heard>>,
+    /// What it says of virtual hosts, monitors and pools.
+    pub account: Arc<Account>,
+}
+
+/// The part of a statement that grows with the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Account {
     /// Its part in each virtual host whose list it is on, by virtual host key.
     pub stances: BTreeMap<u64, Stance>,
     /// Its monitors' verdicts, by monitor key.
@@ -34,13 +42,10 @@ pub struct Statement {
 impl Statement {
     /// Whether both say the same, but for whom they hear.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
-        let Self { standby, resigning, goodbye, listening, configuration, serial, heard: _, stances, verdicts, calm } =
-            self;
+        let Self { standby, resigning, goodbye, listening, configuration, serial, heard: _, account } = self;
         (*standby, *resigning, *goodbye, *listening) == (other.standby, other.resigning, other.goodbye, other.listening)
             && (*configuration, *serial) == (other.configuration, other.serial)
-            && *stances == other.stances
-            && *verdicts == other.verdicts
-            && *calm == other.calm
+            && *account == other.account
     }
 }
 
@@ -54,6 +59,9 @@ pub struct Heard {
     pub sequence: u64,
     /// Milliseconds since a datagram came straight from it, not relayed by another member; `u16::MAX`: longer, or never.
     pub direct_age_ms: u16,
+    /// The number of the newest account of it that is known, 0: none yet. `None`: said by an early version, which knows no
+    /// numbers and needs every account whole.
+    pub learned: Option<u64>,
 }
 
 /// A server's part in one virtual host.

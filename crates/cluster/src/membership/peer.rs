@@ -182,10 +182,11 @@ impl Peer {
         if let Some(ours) = ours {
             run.echoed = run.echoed.max(Some(ours.sequence));
             if ahead {
-                run.hears_us = Some(Duration::from_millis(ours.direct_age_ms.into()));
+                run.note_echo(ours);
             }
         }
-        accepted.changed = run.learn(part);
+        accepted.changed = run.learn(part, ahead);
+        let (answers, understood) = (run.echoed > Some(self.not_before), run.understood);
         if goodbye {
             run.left = true;
             self.deaf = false;
@@ -194,11 +195,12 @@ impl Peer {
             effects.record(Event::PeerLeft { server: self.name.clone() });
             accepted.changed = true;
         } else if ahead {
-            let answers = ours.is_some_and(|ours| ours.sequence > self.not_before);
             if !self.state.is_alive() {
                 self.ask_for_prompt(context.now, context.heartbeat);
             }
-            if self.state.is_alive() || answers || self.persists(context, gap) {
+            // Who comes back may hold other addresses than when it went: what it says now has to be known first.
+            let proven = answers || self.persists(context, gap);
+            if self.state.is_alive() || proven && understood {
                 accepted.changed |= self.revive(context, boot, effects);
                 self.judge_hearing(context, effects);
             }
@@ -253,9 +255,9 @@ impl Peer {
         let run = self.candidate.as_mut().expect("there before, or just made");
         run.echoed = run.echoed.max(proof);
         if let Some(ours) = ours {
-            run.hears_us = Some(Duration::from_millis(ours.direct_age_ms.into()));
+            run.note_echo(ours);
         }
-        run.learn(part);
+        run.learn(part, true);
         let proven = run.echoed.is_some() && run.statement.is_some();
         self.ask_for_prompt(context.now, context.heartbeat);
         if proven {
@@ -371,6 +373,13 @@ impl Peer {
             .filter(|heard| Some(heard.boot) == other.boot())
             .all(|heard| heard.sequence < *sequence && Duration::from_millis(heard.direct_age_ms.into()) > overdue);
         missed.then_some(bytes)
+    }
+
+    /// Whether it lacks our account of that number, as far as we know.
+    pub(super) fn lacks(&self, account: u64) -> bool {
+        let lacks = |run: &Run| run.has_learned != Some(account);
+        let session_lacks = self.state != ServerState::Left && self.session.as_ref().is_none_or(lacks);
+        session_lacks || self.candidate.as_ref().is_some_and(lacks)
     }
 
     /// Silence counts from now at the earliest.

@@ -14,7 +14,7 @@ use model::{
 use super::window::{Place, Window};
 use crate::{
     statement::{Heard, Statement},
-    wire::{Assembly, Part},
+    wire::{Assembly, Given, Part},
 };
 
 /// A copy that others have overtaken is told from a recording only so far back: four seconds of heartbeats, each of which
@@ -49,6 +49,11 @@ pub(super) struct Run {
     pub(super) echoed: Option<u64>,
     /// How long before its newest word about us it had heard us straight.
     pub(super) hears_us: Option<Duration>,
+    /// Which account of ours it has learned, as it says; none where it has not said it of our present run, or speaks an early
+    /// version.
+    pub(super) has_learned: Option<u64>,
+    /// Its newest word was understood: its account is known, so `statement` is the truth, unless a part is on its way.
+    pub(super) understood: bool,
     /// It has said goodbye.
     pub(super) left: bool,
 }
@@ -92,6 +97,8 @@ impl Run {
             statement: None,
             echoed: None,
             hears_us: None,
+            has_learned: None,
+            understood: false,
             left: false,
         }
     }
@@ -143,22 +150,33 @@ impl Run {
         self.lanes.entry(lane).or_insert_with(|| empty_lane(began))
     }
 
-    /// Takes what a datagram says. Returns whether that completed a newer statement.
-    pub(super) fn learn(&mut self, part: Part) -> bool {
-        match self.assembly.add(part) {
-            Some(statement) => {
-                self.statement = Some(statement);
-                true
-            }
-            None => false,
+    /// Takes what a datagram says; `ahead` where it is the newest. Returns whether that completed a newer statement.
+    pub(super) fn learn(&mut self, part: Part, ahead: bool) -> bool {
+        let given = part.given;
+        let statement = self.assembly.add(part);
+        if ahead {
+            self.understood = match given {
+                Given::Unnumbered => true,
+                Given::Whole(number) | Given::Same(number) => self.assembly.learned() == number,
+            };
         }
+        let complete = statement.is_some();
+        self.statement = statement.or(self.statement.take());
+        complete
+    }
+
+    /// What it says of hearing us.
+    pub(super) fn note_echo(&mut self, ours: Heard) {
+        self.hears_us = Some(Duration::from_millis(ours.direct_age_ms.into()));
+        self.has_learned = ours.learned;
     }
 
     /// What we say about it in our own statements.
     pub(super) fn echo(&self, now: Instant) -> Heard {
         let age = self.direct.map_or(u128::MAX, |(_, at)| now.since(at).as_millis());
         let direct_age_ms = u16::try_from(age).unwrap_or(u16::MAX);
-        Heard { boot: self.boot, sequence: self.window.highest(), direct_age_ms }
+        let learned = Some(self.assembly.learned());
+        Heard { boot: self.boot, sequence: self.window.highest(), direct_age_ms, learned }
     }
 }
 

@@ -7,12 +7,16 @@ use model::{
 };
 
 use super::*;
-use crate::{statement::Stance, wire::Key};
+use crate::{
+    statement::{Account, Stance},
+    wire::Key,
+};
 
 mod liveness;
 mod paths;
 mod refusal;
 mod relay;
+mod told;
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -53,6 +57,12 @@ fn config(names: &[&str]) -> Arc<ClusterConfig> {
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
     })
+}
+
+/// Says something of so many virtual hosts.
+fn about(hosts: u64) -> Statement {
+    let stances = (0..hosts).map(|key| (key << 40, Stance::default())).collect();
+    Statement { account: Arc::new(Account { stances, ..Account::default() }), ..Statement::default() }
 }
 
 /// Servers on a link that loses what `cut` says, in time that stands still unless told to pass.

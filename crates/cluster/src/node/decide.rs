@@ -143,7 +143,7 @@ impl Node {
                 continue;
             };
             let living = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
-            let said = living.filter_map(|(server, peer)| Some((server, &peer.statement()?.verdicts)));
+            let said = living.filter_map(|(server, peer)| Some((server, &peer.statement()?.account.verdicts)));
             let outlook = Outlook::of(&keys, &self.me, &self.config, &self.said.held_by_peers, said);
             let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
             let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
@@ -223,7 +223,7 @@ impl Node {
         criteria: &[Criterion],
     ) -> Member<'a> {
         let statement = peer.statement();
-        let judgement = |key| statement.and_then(|said| said.verdicts.get(&key).copied()).unwrap_or_default();
+        let judgement = |key| statement.and_then(|said| said.account.verdicts.get(&key).copied()).unwrap_or_default();
         let verdict = |_: &MonitorId, key| judgement(key).verdict();
         Member {
             name: server,
@@ -231,7 +231,7 @@ impl Node {
             standby: statement.is_some_and(|said| said.standby || said.resigning),
             listening: statement.is_some_and(|said| said.listening),
             configuration: statement.map_or(0, |said| said.configuration),
-            stance: statement.and_then(|said| said.stances.get(&name.key()).copied()).unwrap_or_default(),
+            stance: statement.and_then(|said| said.account.stances.get(&name.key()).copied()).unwrap_or_default(),
             health: criteria.iter().map(|line| line.verdict(verdict)).collect(),
             deaf: self.is_deaf(peer),
         }

@@ -15,7 +15,7 @@ use crate::{
     election::view::{Member, View},
     endpoint::{self, Votes},
     partition::Standing,
-    statement::{Claim, Statement},
+    statement::{Account, Claim, Statement},
 };
 
 impl Node {
@@ -51,6 +51,12 @@ impl Node {
             .elections
             .iter()
             .filter(|(_, election)| election.holds() || election.spec().servers.contains(&self.me));
+        let account = Account {
+            stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
+            verdicts: self.monitors.judgements(),
+            calm: self.calm.steps().map(|(pool, step)| (pool.key(), step)).collect(),
+        };
+        let said = &self.said.statement.account;
         Statement {
             standby: self.duty.standby,
             resigning: self.duty.resigning.is_some(),
@@ -59,9 +65,7 @@ impl Node {
             configuration: self.config.digest,
             serial: self.serial,
             heard: BTreeMap::new(),
-            stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
-            verdicts: self.monitors.judgements(),
-            calm: self.calm.steps().map(|(pool, step)| (pool.key(), step)).collect(),
+            account: if account == **said { said.clone() } else { Arc::new(account) },
         }
     }
 
@@ -165,7 +169,7 @@ impl Node {
         let said: Vec<&Statement> = living.filter_map(|(_, peer)| peer.statement()).collect();
         let lowest = |(pool, own): (&PoolName, u32)| {
             let key = pool.key();
-            let others = said.iter().filter_map(|statement| statement.calm.get(&key).copied());
+            let others = said.iter().filter_map(|statement| statement.account.calm.get(&key).copied());
             (pool.clone(), others.fold(own, u32::min))
         };
         self.calm.steps().map(lowest).collect()
@@ -196,7 +200,7 @@ impl Node {
             return self.monitors.said(id);
         }
         let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
-        peer.statement()?.verdicts.get(&id.key()).copied()
+        peer.statement()?.account.verdicts.get(&id.key()).copied()
     }
 
     /// A peer began, or ceased, to hold a virtual host. Our own holdings have events of their own.

@@ -1,6 +1,6 @@
 //! Statements to bytes and back, in parts where one datagram is too small.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     BootId, Term,
@@ -9,7 +9,7 @@ use model::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{MAX_SECTIONS, SENDER};
-use crate::statement::{Claim, Heard, Stance, Statement};
+use crate::statement::{Account, Claim, Heard, Stance, Statement};
 
 /// Sections' tags. A content may change only by a new tag or, in `PART` and `FLAGS`, by fields added at its end.
 const PART: u8 = 1;
@@ -18,6 +18,15 @@ const HEARD: u8 = 3;
 const STANCES: u8 = 4;
 const VERDICTS: u8 = 5;
 const CALM: u8 = 6;
+/// Which account the datagram belongs to: its number, and [`WHOLE`] or [`SAME`].
+const ACCOUNT: u8 = 7;
+/// For each entry of `HEARD` in the same datagram, in its order: the number of the account learned.
+const LEARNED: u8 = 8;
+
+/// The account is in the statement's datagrams.
+const WHOLE: u8 = 0;
+/// The account is the one that an earlier statement gave under that number.
+const SAME: u8 = 1;
 
 /// Tag and length before each content.
 const SECTION_HEAD: usize = 3;
@@ -51,8 +60,21 @@ pub(crate) struct Part {
     pub(crate) index: u8,
     /// Of how many.
     pub(crate) count: u8,
+    /// Where the statement's account is.
+    pub(crate) given: Given,
     /// This part's share of the maps; the rest is complete in every part.
     pub(crate) share: Statement,
+}
+
+/// Where a statement's account is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Given {
+    /// In its datagrams; nobody can refer to it (an early version's).
+    Unnumbered,
+    /// In its datagrams, under that number.
+    Whole(u64),
+    /// It is the one that was given under that number before.
+    Same(u64),
 }
 
 /// The bytes are authentic and yet not a statement.
@@ -60,29 +82,32 @@ pub(crate) struct Part {
 pub(crate) struct Malformed;
 
 /// The plain contents of the datagrams that make up statement `number` of `sender`. The first ones say who is heard.
-pub(crate) fn encode(sender: u64, number: u64, statement: &Statement) -> Vec<Vec<u8>> {
-    let Statement { standby, resigning, goodbye, listening, configuration, serial, heard, stances, verdicts, calm } =
-        statement;
+pub(crate) fn encode(sender: u64, number: u64, statement: &Statement, given: Given) -> Vec<Vec<u8>> {
+    let Statement { standby, resigning, goodbye, listening, configuration, serial, heard, account } = statement;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     let flags =
         flag(*standby, STANDBY) | flag(*resigning, RESIGNING) | flag(*goodbye, GOODBYE) | flag(*listening, LISTENING);
-    let mut flags_section = Vec::new();
-    section(FLAGS, &coded(&(flags, configuration, serial)), &mut flags_section);
+    let mut in_each = Vec::new();
+    section(FLAGS, &coded(&(flags, configuration, serial)), &mut in_each);
+    match given {
+        Given::Unnumbered => {}
+        Given::Whole(number) => section(ACCOUNT, &coded(&(number, WHOLE)), &mut in_each),
+        Given::Same(number) => section(ACCOUNT, &coded(&(number, SAME)), &mut in_each),
+    }
 
-    let mut shares = Shares::new(MAX_SECTIONS - flags_section.len() - (SECTION_HEAD + MAX_VARINT + 2));
+    let mut shares = Shares::new(MAX_SECTIONS - in_each.len() - (SECTION_HEAD + MAX_VARINT + 2));
     for (key, runs) in heard {
-        for Heard { boot, sequence, direct_age_ms } in runs {
-            shares.add(HEARD, &coded(&(key.to_be_bytes(), boot.0, sequence, direct_age_ms)));
+        for Heard { boot, sequence, direct_age_ms, learned } in runs {
+            let heard = coded(&(key.to_be_bytes(), boot.0, sequence, direct_age_ms));
+            match given {
+                Given::Unnumbered => shares.add(&[(HEARD, heard)]),
+                Given::Whole(_) | Given::Same(_) => shares.add(&[(HEARD, heard), (LEARNED, coded(learned))]),
+            }
         }
     }
-    for (key, stance) in stances {
-        shares.add(STANCES, &coded(&(key.to_be_bytes(), stance_bits(stance), stance.term.0)));
-    }
-    for (key, verdict) in verdicts {
-        shares.add(VERDICTS, &coded(&(key.to_be_bytes(), judgement_number(*verdict))));
-    }
-    for (key, step) in calm {
-        shares.add(CALM, &coded(&(key.to_be_bytes(), step)));
+    match given {
+        Given::Unnumbered | Given::Whole(_) => add_account(account, &mut shares),
+        Given::Same(_) => {}
     }
 
     let shares = shares.finish();
@@ -92,19 +117,33 @@ pub(crate) fn encode(sender: u64, number: u64, statement: &Statement) -> Vec<Vec
         .map(|(index, share)| {
             let mut plain = sender.to_be_bytes().to_vec();
             section(PART, &coded(&(number, index, count)), &mut plain);
-            plain.extend_from_slice(&flags_section);
+            plain.extend_from_slice(&in_each);
             plain.extend_from_slice(&share);
             plain
         })
         .collect()
 }
 
+fn add_account(account: &Account, shares: &mut Shares) {
+    let Account { stances, verdicts, calm } = account;
+    for (key, stance) in stances {
+        shares.add(&[(STANCES, coded(&(key.to_be_bytes(), stance_bits(stance), stance.term.0)))]);
+    }
+    for (key, verdict) in verdicts {
+        shares.add(&[(VERDICTS, coded(&(key.to_be_bytes(), judgement_number(*verdict))))]);
+    }
+    for (key, step) in calm {
+        shares.add(&[(CALM, coded(&(key.to_be_bytes(), step)))]);
+    }
+}
+
 /// Reads what [`encode`], or a later version of it, wrote.
 pub(crate) fn decode(plain: &[u8]) -> Result<Part, Malformed> {
     let (sender, mut rest) = plain.split_at_checked(SENDER).ok_or(Malformed)?;
     let sender = u64::from_be_bytes(sender.try_into().expect("eight bytes"));
-    let (mut place, mut flags) = (None, None);
-    let mut share = Statement::default();
+    let (mut place, mut flags, mut given) = (None, None, Given::Unnumbered);
+    let (mut heard, mut learned) = (Vec::new(), Vec::new());
+    let mut account = Account::default();
     while !rest.is_empty() {
         let (head, after) = rest.split_at_checked(SECTION_HEAD).ok_or(Malformed)?;
         let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
@@ -113,21 +152,26 @@ pub(crate) fn decode(plain: &[u8]) -> Result<Part, Malformed> {
         match head[0] {
             PART => place = Some(first::<(u64, u8, u8)>(content)?),
             FLAGS => flags = Some(first::<(u8, u64, u32)>(content)?),
+            ACCOUNT => given = account_given(first::<(u64, u8)>(content)?)?,
             HEARD => each(content, |(key, boot, sequence, direct_age_ms): (PlainKey, [u8; 16], u64, u16)| {
-                let heard = Heard { boot: BootId(boot), sequence, direct_age_ms };
-                share.heard.entry(u64::from_be_bytes(key)).or_default().push(heard);
+                let run = Heard { boot: BootId(boot), sequence, direct_age_ms, learned: None };
+                heard.push((u64::from_be_bytes(key), run));
+                Ok(())
+            })?,
+            LEARNED => each(content, |number: Option<u64>| {
+                learned.push(number);
                 Ok(())
             })?,
             STANCES => each(content, |(key, bits, term): (PlainKey, u8, u64)| {
-                share.stances.insert(u64::from_be_bytes(key), stance(bits, term));
+                account.stances.insert(u64::from_be_bytes(key), stance(bits, term));
                 Ok(())
             })?,
             VERDICTS => each(content, |(key, number): (PlainKey, u8)| {
-                share.verdicts.insert(u64::from_be_bytes(key), judgement(number)?);
+                account.verdicts.insert(u64::from_be_bytes(key), judgement(number)?);
                 Ok(())
             })?,
             CALM => each(content, |(key, step): (PlainKey, u32)| {
-                share.calm.insert(u64::from_be_bytes(key), step);
+                account.calm.insert(u64::from_be_bytes(key), step);
                 Ok(())
             })?,
             _ => {} // of a later version
@@ -138,13 +182,41 @@ pub(crate) fn decode(plain: &[u8]) -> Result<Part, Malformed> {
         return Err(Malformed);
     }
     let on = |bit: u8| flags & bit != 0;
-    share.standby = on(STANDBY);
-    share.resigning = on(RESIGNING);
-    share.goodbye = on(GOODBYE);
-    share.listening = on(LISTENING);
-    share.configuration = configuration;
-    share.serial = serial;
-    Ok(Part { sender, number, index, count, share })
+    let share = Statement {
+        standby: on(STANDBY),
+        resigning: on(RESIGNING),
+        goodbye: on(GOODBYE),
+        listening: on(LISTENING),
+        configuration,
+        serial,
+        heard: with_learned(heard, learned)?,
+        account: Arc::new(account),
+    };
+    Ok(Part { sender, number, index, count, given, share })
+}
+
+fn account_given((number, how): (u64, u8)) -> Result<Given, Malformed> {
+    match how {
+        WHOLE => Ok(Given::Whole(number)),
+        SAME => Ok(Given::Same(number)),
+        _ => Err(Malformed),
+    }
+}
+
+/// Puts `LEARNED`, which an early version does not say, to its entries of `HEARD`.
+fn with_learned(
+    mut heard: Vec<(u64, Heard)>,
+    learned: Vec<Option<u64>>,
+) -> Result<BTreeMap<u64, Vec<Heard>>, Malformed> {
+    if !learned.is_empty() && learned.len() != heard.len() {
+        return Err(Malformed);
+    }
+    heard.iter_mut().zip(learned).for_each(|((_, heard), learned)| heard.learned = learned);
+    let mut by_key = BTreeMap::<u64, Vec<Heard>>::new();
+    for (key, heard) in heard {
+        by_key.entry(key).or_default().push(heard);
+    }
+    Ok(by_key)
 }
 
 /// Entries on their way into parts: each part holds as many as fit, grouped in sections.
@@ -159,13 +231,17 @@ impl Shares {
         Self { room, done: Vec::new(), sections: BTreeMap::new() }
     }
 
-    fn add(&mut self, tag: u8, entry: &[u8]) {
+    /// Adds entries, each with its section's tag, that belong into the same part.
+    fn add(&mut self, entries: &[(u8, Vec<u8>)]) {
         let used: usize = self.sections.values().map(|content| SECTION_HEAD + content.len()).sum();
-        let head = if self.sections.contains_key(&tag) { 0 } else { SECTION_HEAD };
-        if used + head + entry.len() > self.room {
+        let head = |tag| if self.sections.contains_key(tag) { 0 } else { SECTION_HEAD };
+        let more: usize = entries.iter().map(|(tag, entry)| head(tag) + entry.len()).sum();
+        if used + more > self.room {
             self.close();
         }
-        self.sections.entry(tag).or_default().extend_from_slice(entry);
+        for (tag, entry) in entries {
+            self.sections.entry(*tag).or_default().extend_from_slice(entry);
+        }
     }
 
     fn close(&mut self) {

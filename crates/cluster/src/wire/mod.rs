@@ -8,6 +8,10 @@
 //! forwards, untouched, to a peer that the sender does not reach. A section is a tag, a length (2) and its content;
 //! who does not know a tag skips the section. Integers of the frame are big-endian; contents are postcard.
 //!
+//! A statement's account, its long part, is in its datagrams, or only named by the number under which an earlier statement
+//! gave it. Who has not got that one learns nothing from such a statement but that its sender lives, and says in its own
+//! which account it has.
+//!
 //! Invariants: a datagram is at most [`MAX_DATAGRAM`] bytes, the mark included. No pair of key and nonce is used twice:
 //! the key depends on the sender's boot id, which is random at each start, and the nonce is the sequence number.
 //! Whatever the bytes, decoding ends without a panic and within memory bounded by the datagram's size.
@@ -22,7 +26,7 @@ mod seal;
 pub use key::{Key, KeyError, Keys};
 
 pub(crate) use assembly::Assembly;
-pub(crate) use codec::{Malformed, Part, decode, encode};
+pub(crate) use codec::{Given, Malformed, Part, decode, encode};
 pub(crate) use seal::{Opener, Sealer, relayed};
 
 /// Largest datagram, in bytes: with IPv6 and UDP headers still below the smallest MTU that IPv6 allows (RFC 8200

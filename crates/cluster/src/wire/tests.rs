@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     BootId, Term,
@@ -8,7 +8,7 @@ use model::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::statement::{Claim, Heard, Stance, Statement};
+use crate::statement::{Account, Claim, Heard, Stance, Statement};
 
 const BOOT: BootId = BootId([7; 16]);
 
@@ -24,11 +24,9 @@ fn stance() -> impl Strategy<Value = Stance> {
 }
 
 fn heard() -> impl Strategy<Value = Heard> {
-    (any::<[u8; 16]>(), any::<u64>(), any::<u16>()).prop_map(|(boot, sequence, direct_age_ms)| Heard {
-        boot: BootId(boot),
-        sequence,
-        direct_age_ms,
-    })
+    (any::<[u8; 16]>(), any::<u64>(), any::<u16>(), any::<Option<u64>>()).prop_map(
+        |(boot, sequence, direct_age_ms, learned)| Heard { boot: BootId(boot), sequence, direct_age_ms, learned },
+    )
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
@@ -46,7 +44,8 @@ fn statement() -> impl Strategy<Value = Statement> {
     });
     (any::<[bool; 4]>(), any::<u64>(), any::<u32>(), maps).prop_map(
         |([standby, resigning, goodbye, listening], configuration, serial, (heard, stances, verdicts, calm))| {
-            Statement { standby, resigning, goodbye, listening, configuration, serial, heard, stances, verdicts, calm }
+            let account = Arc::new(Account { stances, verdicts, calm });
+            Statement { standby, resigning, goodbye, listening, configuration, serial, heard, account }
         },
     )
 }
@@ -62,7 +61,8 @@ proptest! {
         order in any::<u64>(),
     ) {
         let (mut sealer, mut opener) = (Sealer::new(&Keys::new(key(1)), BOOT), Opener::new(Keys::new(key(1))));
-        let mut datagrams: Vec<_> = encode(42, number, &said).iter().map(|plain| sealer.seal(plain)).collect();
+        let given = Given::Whole(number);
+        let mut datagrams: Vec<_> = encode(42, number, &said, given).iter().map(|plain| sealer.seal(plain)).collect();
         for datagram in &datagrams {
             prop_assert!(datagram.len() < MAX_DATAGRAM, "one byte is left for the relay's mark");
         }
@@ -74,7 +74,7 @@ proptest! {
             prop_assert_eq!(heard.as_ref(), None, "complete before part {} of {}", index, datagrams.len());
             let opened = opener.open(datagram).unwrap();
             let part = decode(&opened.plain).unwrap();
-            prop_assert_eq!((part.sender, part.number, opened.boot), (42, number, BOOT));
+            prop_assert_eq!((part.sender, part.number, part.given, opened.boot), (42, number, given, BOOT));
             heard = assembly.add(part);
         }
         prop_assert_eq!(heard, Some(said));
@@ -89,7 +89,7 @@ proptest! {
     /// Cutting a plain content short anywhere is noticed, or leaves whole sections.
     #[test]
     fn a_cut_content_is_malformed_or_whole(said in statement(), cut in any::<prop::sample::Index>()) {
-        let plain = encode(42, 1, &said).swap_remove(0);
+        let plain = encode(42, 1, &said, Given::Whole(1)).swap_remove(0);
         let short = &plain[..cut.index(plain.len())];
         if let Ok(part) = decode(short) {
             prop_assert_eq!((part.sender, part.share.configuration), (42, said.configuration));
@@ -102,12 +102,15 @@ fn sample() -> Statement {
         standby: true,
         configuration: 0x0102,
         serial: 7,
-        heard: BTreeMap::from([(9, vec![Heard { boot: BOOT, sequence: 300, direct_age_ms: 5 }])]),
-        stances: BTreeMap::from([(
-            10,
-            Stance { claim: Claim::Active, term: Term(3), able: true, ..Stance::default() },
-        )]),
-        verdicts: BTreeMap::from([(11, Judgement { found: Verdict::Up, hold: Some(Hold::Latched) })]),
+        heard: BTreeMap::from([(9, vec![Heard { boot: BOOT, sequence: 300, direct_age_ms: 5, learned: Some(4) }])]),
+        account: Arc::new(Account {
+            stances: BTreeMap::from([(
+                10,
+                Stance { claim: Claim::Active, term: Term(3), able: true, ..Stance::default() },
+            )]),
+            verdicts: BTreeMap::from([(11, Judgement { found: Verdict::Up, hold: None })]),
+            calm: BTreeMap::new(),
+        }),
         ..Statement::default()
     }
 }
@@ -118,7 +121,36 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_format_is_what_other_versions_expect() {
-    let plain = encode(0xabcd, 5, &sample()).swap_remove(0);
+    let plain = encode(0xabcd, 5, &sample(), Given::Whole(3)).swap_remove(0);
+    assert_eq!(
+        hex(&plain),
+        concat!(
+            "000000000000abcd",
+            "010003",
+            "050001",
+            "020004",
+            "01820207",
+            "070002",
+            "0300",
+            "03001b",
+            "000000000000000907070707070707070707070707070707ac0205",
+            "04000a",
+            "000000000000000a0603",
+            "050009",
+            "000000000000000b02",
+            "080002",
+            "0104",
+        )
+    );
+    let sealed = Sealer::new(&Keys::new(key(1)), BOOT).seal(&plain);
+    assert_eq!(hex(&sealed[..HEADER]), format!("5354444e01{:02x}{}0000000000000001", key(1).id(), "07".repeat(16)));
+    // Key derivation and cipher: a server of another version must come to the same tag.
+    assert_eq!(hex(&sealed[sealed.len() - TAG..]), "093df49878d0dc8da1cceb1b17ea58d7");
+}
+
+#[test]
+fn an_account_without_a_number_is_what_the_first_version_said() {
+    let plain = encode(0xabcd, 5, &sample(), Given::Unnumbered).swap_remove(0);
     assert_eq!(
         hex(&plain),
         concat!(
@@ -132,18 +164,57 @@ fn the_format_is_what_other_versions_expect() {
             "04000a",
             "000000000000000a0603",
             "050009",
-            "000000000000000b0a",
+            "000000000000000b02",
         )
     );
-    let sealed = Sealer::new(&Keys::new(key(1)), BOOT).seal(&plain);
-    assert_eq!(hex(&sealed[..HEADER]), format!("5354444e01{:02x}{}0000000000000001", key(1).id(), "07".repeat(16)));
-    // Key derivation and cipher: a server of another version must come to the same tag.
-    assert_eq!(hex(&sealed[sealed.len() - TAG..]), "4c246dceecfdf7b7a6e9c6b0dc8a22d2");
+    let part = decode(&plain).unwrap();
+    assert_eq!((part.given, part.share.heard[&9][0].learned), (Given::Unnumbered, None));
+    let mut assembly = Assembly::default();
+    assert_eq!(assembly.add(part).map(|said| said.account), Some(sample().account));
+    assert_eq!(assembly.learned(), 0);
+}
+
+#[test]
+fn an_account_that_was_given_before_is_named_by_its_number() {
+    let plain = encode(0xabcd, 5, &sample(), Given::Same(3)).swap_remove(0);
+    assert_eq!(
+        hex(&plain),
+        concat!(
+            "000000000000abcd",
+            "010003",
+            "050001",
+            "020004",
+            "01820207",
+            "070002",
+            "0301",
+            "03001b",
+            "000000000000000907070707070707070707070707070707ac0205",
+            "080002",
+            "0104",
+        )
+    );
+    let mut assembly = Assembly::default();
+    let mut hear = |number, statement: &Statement, given| {
+        let plain = encode(0xabcd, number, statement, given).swap_remove(0);
+        let said = assembly.add(decode(&plain).unwrap());
+        (said, assembly.learned())
+    };
+    let later = Statement { standby: false, serial: 8, ..sample() };
+    let other = Statement { account: Arc::default(), ..sample() };
+    assert_eq!(hear(5, &sample(), Given::Same(3)), (None, 0), "nobody has told it");
+    assert_eq!(hear(4, &sample(), Given::Whole(3)), (Some(sample()), 3), "overtaken by one that told nothing");
+    assert_eq!(hear(5, &later, Given::Same(3)), (Some(later.clone()), 3));
+    assert_eq!(hear(7, &later, Given::Same(6)), (None, 3), "it was missed");
+    assert_eq!(hear(8, &other, Given::Whole(6)), (Some(other.clone()), 6));
+    assert_eq!(hear(9, &sample(), Given::Same(3)), (None, 6), "replaced long ago");
+    let (said, learned) = hear(10, &other, Given::Unnumbered);
+    assert_eq!((said.map(|said| said.account), learned), (Some(Arc::default()), 0));
+    assert_eq!(hear(11, &sample(), Given::Same(6)), (None, 0));
 }
 
 #[test]
 fn sections_and_fields_of_later_versions_are_skipped() {
-    let mut plain = encode(42, 5, &sample()).swap_remove(0);
+    let mut plain = encode(42, 5, &sample(), Given::Whole(5)).swap_remove(0);
     let before = decode(&plain).unwrap();
     section(200, b"from the future", &mut plain);
     assert_eq!(decode(&plain).unwrap(), before);
@@ -164,7 +235,7 @@ fn section(tag: u8, content: &[u8], out: &mut Vec<u8>) {
 #[test]
 fn every_kind_of_foreign_datagram_has_its_reason() {
     let mut opener = Opener::new(Keys::new(key(1)));
-    let plain = encode(42, 1, &sample()).swap_remove(0);
+    let plain = encode(42, 1, &sample(), Given::Whole(1)).swap_remove(0);
     let good = Sealer::new(&Keys::new(key(1)), BOOT).seal(&plain);
     let mut refusal = |bytes: &[u8]| opener.open(bytes).map(|_| ()).unwrap_err();
 
@@ -186,7 +257,7 @@ fn every_kind_of_foreign_datagram_has_its_reason() {
 #[test]
 fn every_bit_is_authenticated() {
     let mut opener = Opener::new(Keys::new(key(1)));
-    let good = Sealer::new(&Keys::new(key(1)), BOOT).seal(&encode(42, 1, &sample())[0]);
+    let good = Sealer::new(&Keys::new(key(1)), BOOT).seal(&encode(42, 1, &sample(), Given::Whole(1))[0]);
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
@@ -196,7 +267,7 @@ fn every_bit_is_authenticated() {
 
 #[test]
 fn both_keys_are_accepted_during_a_rotation() {
-    let plain = &encode(42, 1, &sample())[0];
+    let plain = &encode(42, 1, &sample(), Given::Whole(1))[0];
     let old = Sealer::new(&Keys::new(key(1)), BOOT).seal(plain);
     let new = Sealer::new(&Keys::new(key(2)), BOOT).seal(plain);
     let mut rotating = Opener::new(Keys::new(key(2)).also_accept(key(1)));
@@ -216,7 +287,7 @@ fn keys_that_share_an_id_are_both_tried() {
         })
         .find(|twin| twin.id() == key(1).id())
         .unwrap();
-    let plain = &encode(42, 1, &sample())[0];
+    let plain = &encode(42, 1, &sample(), Given::Whole(1))[0];
     let mut opener = Opener::new(Keys::new(key(1)).also_accept(twin.clone()));
     for _ in 0..2 {
         assert!(opener.open(&Sealer::new(&Keys::new(twin.clone()), BOOT).seal(plain)).is_ok());
@@ -247,7 +318,7 @@ fn nothing_prints_a_secret() {
 #[test]
 fn many_runs_do_not_fill_the_memory() {
     let mut opener = Opener::new(Keys::new(key(1)));
-    let plain = &encode(42, 1, &sample())[0];
+    let plain = &encode(42, 1, &sample(), Given::Whole(1))[0];
     for run in 0u32..1_000 {
         let mut boot = [0; 16];
         boot[..4].copy_from_slice(&run.to_be_bytes());
@@ -259,7 +330,14 @@ fn many_runs_do_not_fill_the_memory() {
 
 #[test]
 fn an_incomplete_statement_gives_way_to_newer_ones() {
-    let part = |number, index, count| Part { sender: 42, number, index, count, share: Statement::default() };
+    let part = |number, index, count| Part {
+        sender: 42,
+        number,
+        index,
+        count,
+        given: Given::Unnumbered,
+        share: Statement::default(),
+    };
     let mut assembly = Assembly::default();
     for number in 1..=1_000 {
         assert_eq!(assembly.add(part(number, 0, 2)), None);

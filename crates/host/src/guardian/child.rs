@@ -10,6 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
+use super::threads;
 use crate::wake::{pidfd, poll, readable};
 
 /// Signals that the guardian passes on.
@@ -68,10 +69,10 @@ impl Daemon {
         unsafe { libc::kill(-pid, libc::SIGKILL) };
     }
 
-    /// Whether its last thread ends within `timeout` milliseconds; -1 waits for ever.
+    /// Whether it can do nothing any more, now or within `timeout` milliseconds. It must have been killed.
     pub(super) fn ends_within(&self, timeout: libc::c_int) -> bool {
         let mut fds = [readable(self.pidfd.as_raw_fd())];
-        poll(&mut fds, timeout).is_ok() && fds[0].revents != 0
+        threads::are_ending(self.child.id()) || poll(&mut fds, timeout).is_ok() && fds[0].revents != 0
     }
 
     /// How it ended.

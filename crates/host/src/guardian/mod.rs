@@ -8,9 +8,9 @@
 //! *No second owner.* Whatever ended the daemon, a crash or a hang, the order is the same, and each step waits for the
 //! one before:
 //!
-//! 1. SIGKILL, where it still lives, and wait until the kernel says that no thread of it is left. Nobody can add an
-//!    address any more, no request of its is under way, and no heartbeat of its will claim anything. (The daemon's
-//!    addresses answer meanwhile, and no peer takes them before the detection time.)
+//! 1. SIGKILL, where it still lives, and wait until the kernel says that no thread of it is left, or that all are ending
+//!    (`threads`). Nobody can add an address any more, no request of its is under way, and no heartbeat of its will claim
+//!    anything. (The daemon's addresses answer meanwhile, and no peer takes them before the detection time.)
 //! 2. Remove the addresses that the page lists and all that carry our mark, until a dump shows none of them.
 //! 3. Only then the farewell, by UDP and as an Ethernet broadcast, at which peers take at once. Where the kernel did not confirm the removal there is none:
 //!    peers wait for silence, as if there were no guardian, and the kernel lease bounds what remains.
@@ -28,6 +28,7 @@ mod child;
 mod kernel;
 mod page;
 mod rounds;
+mod threads;
 mod ward;
 
 pub use self::{

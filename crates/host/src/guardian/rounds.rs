@@ -35,6 +35,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(60);
 /// How often [`watch`] tells that it waits.
 const GLANCE: Duration = Duration::from_millis(500);
+/// How often it is looked whether a killed daemon can still act, in milliseconds.
+const LOOK: libc::c_int = 1;
 /// The configuration has mistakes, says the daemon's exit code.
 const BAD_CONFIGURATION: i32 = 2;
 
@@ -175,9 +177,13 @@ impl Guardian<'_> {
         // A large process takes milliseconds to die, and its addresses answer meanwhile; but after a hang peers take by
         // themselves once the whole detection time is over.
         let patience = self.page.pulse().map_or(GLANCE, |(_, detection)| detection * 2 / 5);
-        while !daemon.ends_within(millis(patience)) {
-            // Inside the kernel, where no signal reaches it: at least what it has now goes.
-            let _ = self.kernel.release(&self.page.addresses());
+        let mut until = clock::awake() + patience;
+        while !daemon.ends_within(LOOK) {
+            if clock::awake() >= until {
+                // Inside the kernel, where no signal reaches it: at least what it has now goes.
+                let _ = self.kernel.release(&self.page.addresses());
+                until = clock::awake() + patience;
+            }
         }
         let listed = self.page.addresses();
         self.kernel.release(&listed)?;

@@ -242,20 +242,21 @@ fn who_overslept_gives_everybody_a_fresh_detection_time() {
 #[test]
 fn statements_in_parts_arrive_and_every_part_keeps_alive() {
     let mut link = Link::new(&["a", "b"]);
-    let stances = (0..400u64).map(|key| (key << 40, Stance::default())).collect();
-    let large = Statement { stances, ..Statement::default() };
+    let large = about(400);
     link.says.insert(name("b"), large.clone());
     link.beat("a");
     assert_eq!(link.state("b", "a"), ServerState::Alive);
     let heard = link.node("a").peer(&name("b")).unwrap().statement().unwrap().clone();
-    assert_eq!(heard.stances, large.stances);
+    assert_eq!(heard.account, large.account);
 
     // From now on the last part of each statement is lost.
+    let larger = about(401);
     for _ in 0..10 {
         link.pass(INTERVAL);
+        link.beat("a");
         let mut effects = Effects::new();
         let now = link.now;
-        link.node("b").send(now, &large, &mut effects);
+        link.node("b").send(now, &larger, &mut effects);
         let mut parts: Vec<_> = effects.drain().collect();
         assert!(parts.len() > 3, "{}", parts.len());
         parts.pop();
@@ -265,6 +266,11 @@ fn statements_in_parts_arrive_and_every_part_keeps_alive() {
         link.carry(&name("b"), effects);
     }
     assert_eq!(link.state("b", "a"), ServerState::Alive);
+    let heard = |link: &mut Link| link.node("a").peer(&name("b")).unwrap().statement().unwrap().account.clone();
+    assert_eq!(heard(&mut link), large.account, "the last that came whole");
+    link.says.insert(name("b"), larger.clone());
+    link.beat("b");
+    assert_eq!(heard(&mut link), larger.account);
 }
 
 #[test]

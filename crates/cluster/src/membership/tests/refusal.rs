@@ -295,7 +295,8 @@ fn authentic_nonsense_is_malformed() {
     let mut sealer = Sealer::new(&keys(), boot(1));
     let mut random = Random(2);
     let before = link.beliefs("a");
-    let plain = wire::encode(name("b").key(), u64::MAX, &Statement::default()).swap_remove(0);
+    let plain =
+        wire::encode(name("b").key(), u64::MAX, &Statement::default(), wire::Given::Whole(u64::MAX)).swap_remove(0);
     let mut refused = 0;
     for _ in 0..2_000 {
         let mut bad = plain.clone();
