@@ -272,7 +272,7 @@ fn check_refuses_a_hook_that_others_could_change_and_warns_of_one_that_is_not_th
     99 | command = ["PLACE/mount-data", "--now"]
        |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
-       = help: a hook runs only if root or the daemon's user alone can change it and every directory above it
+       = help: a program is run only if root or the daemon's user alone can change it and every directory above it
 
     1 mistake in 1 file
     "#);

@@ -283,7 +283,14 @@ fn metrics_are_prometheus_text_and_count_what_happened() {
     let _daemon = server.start();
     server.dns("www.lb.example.test", A);
     server.dns("nothing.lb.example.test", A);
-    let page = server.get(9853, "GET /metrics");
+    let begun = Instant::now();
+    // The first deadline is the first heartbeat's, an interval after the start.
+    let page = loop {
+        let page = server.get(9853, "GET /metrics");
+        if !page.contains("standin_driver_lateness_seconds_count 0\n") || begun.elapsed() > PATIENCE {
+            break page;
+        }
+    };
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("text/plain; version=0.0.4"), "{page}");
     let (_, body) = page.split_once("\r\n\r\n").unwrap();
     for line in body.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {

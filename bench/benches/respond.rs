@@ -50,6 +50,15 @@ fn static_a(bencher: Bencher<'_, '_>, names: usize) {
     respond(bencher, names, &queries, 2);
 }
 
+/// The same, asked at random from all names of a large zone: each one waits for memory.
+#[divan::bench(args = [1_000, 1_000_000], sample_size = 65_536)]
+fn static_a_at_random(bencher: Bencher<'_, '_>, names: usize) {
+    // Steps of a prime visit every name in no order that memory could guess.
+    let name = |n: usize| format!("h{}.lb.example.test", n * 7_368_787 % names);
+    let queries: Vec<_> = (0..65_536).map(|n| standin_bench::query(&name(n), 1)).collect();
+    respond(bencher, names, &queries, 2);
+}
+
 /// Another name each time, as in a flood of random names.
 #[divan::bench(args = SIZES, sample_size = 4096)]
 fn nxdomain(bencher: Bencher<'_, '_>, names: usize) {

@@ -45,7 +45,8 @@ fn check(text: &str, included: &str) {
             let printed = zone.render(&|_| vec![address], 7);
             let again = load(&name, "p", &printed, &BTreeMap::new(), &config, &mut |_| Err(String::new()));
             let again = again.map_err(|mistakes| format!("{}\n{printed}", mistakes[0]));
-            assert_eq!(again.expect("what is printed is valid").render(&|_| Vec::new(), 7), printed);
+            let again = again.expect("what is printed is valid").render(&|_| Vec::new(), 7);
+            assert_eq!(records(&again), records(&printed));
         }
         Err(mistakes) => {
             assert!((1..=100).contains(&mistakes.len()));
@@ -56,6 +57,13 @@ fn check(text: &str, included: &str) {
             }
         }
     }
+}
+
+/// A zone's lines without their order: what follows a pool is printed last, and once read in it stands among the others.
+fn records(printed: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = printed.lines().collect();
+    lines.sort_unstable();
+    lines
 }
 
 fn config() -> ClusterConfig {

@@ -88,6 +88,23 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: MonitorCommand,
     },
+    /// Report how a service on this server is, to its monitor of type "push".
+    #[command(
+        after_help = "Exit codes: 0 the report was taken; 1 the daemon cannot be reached, or refused: there is no \
+                            such monitor here."
+    )]
+    Push {
+        /// The monitor, as `VIRTUAL-HOST/MONITOR`.
+        monitor: String,
+        /// How the service is.
+        #[arg(value_enum)]
+        state: Reported,
+        /// Why, in a few words.
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Show what it does: three servers, a client and some faults, in namespaces on this machine.
     #[command(after_help = "Needs user namespaces, or root. Nothing outside the namespaces is touched.\n\
                             Exit codes: 0 all went as it should; 1 not, or namespaces are not allowed.")]
@@ -235,6 +252,28 @@ pub(crate) struct Reach {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+/// How a service is, by its own report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Reported {
+    /// Well.
+    Up,
+    /// It works, and not as it should.
+    Degraded,
+    /// It does not work.
+    Down,
+}
+
+impl Reported {
+    /// The API's word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// How the log looks.

@@ -58,6 +58,12 @@ fn main() -> ExitCode {
         Command::Monitor { command: MonitorCommand::Reset { monitor, server, reach } } => {
             command_monitor("/v1/monitor/reset", json!({ "monitor": monitor }), server, &reach)
         }
+        Command::Push { monitor, state, message, reach } => {
+            let report = json!({ "monitor": monitor, "state": state.word(), "message": message }).to_string();
+            client::socket(&reach)
+                .and_then(|socket| client::request(&socket, Method::POST, "/v1/push", Some(report)))
+                .map(|_| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("standin: {error:#}"));

@@ -68,7 +68,10 @@ pub(crate) fn important_first<'s>(name: &VirtualHostName, spec: &'s VirtualHost)
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use model::config::{Failback, Handling, ProbeKind};
+    use model::config::{
+        Failback, Handling,
+        probe::{ProbeKind, TcpProbe},
+    };
 
     use super::*;
 
@@ -80,8 +83,8 @@ mod tests {
             let severity = if word.starts_with('!') { Severity::Record } else { Severity::Failover };
             Monitor {
                 name: name.into(),
-                kind: ProbeKind::Tcp,
-                port: 80,
+                kind: ProbeKind::Tcp(TcpProbe::default()),
+                port: Some(80),
                 interval: Duration::from_secs(1),
                 recheck: Duration::from_millis(100),
                 timeout: Duration::from_secs(1),

@@ -149,7 +149,7 @@ struct Said {
 }
 
 impl Node {
-    /// Begins to listen, and says so.
+    /// Begins to listen, and says so. Where no other server is configured that is over at once.
     pub fn new(now: Instant, settings: Settings, effects: &mut Effects) -> Self {
         let Settings { name, boot, keys, serial, config, ethernet } = settings;
         let mut node = Self {
@@ -180,6 +180,11 @@ impl Node {
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
         node.listen_as_newcomer(now);
+        if node.membership.peers().next().is_none() {
+            // Alone there is nobody to hear.
+            node.duty.listening = Some(now);
+            node.duty.young = None;
+        }
         let patience = node.monitors.longest_timeout() + Duration::from_secs(1);
         node.duty.settling = Some(now + patience);
         node.decide(now, effects);

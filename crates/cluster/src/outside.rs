@@ -2,7 +2,7 @@
 //!
 //! A server's own probes, against its own address, say whether its service works. They cannot say whether clients reach it
 //! through the virtual address: a filter, a switch or a stale neighbour may be in the way. So up to three of the others on a
-//! virtual host's list try each of its addresses on whoever holds it, by its most important monitor, and say what they find.
+//! virtual host's list try each of its addresses on whoever holds it, by its most important monitor of a port, and say what they find.
 //!
 //! What follows is the holder's to decide, and told by it, so that nobody has to agree about it: where some do not reach it
 //! the path is down, which is told. Where most of those who know do not, two at least, for a while, and somebody else is as
@@ -52,7 +52,8 @@ pub(crate) fn probes(
     spec: &VirtualHost,
     holder: &ServerName,
 ) -> Vec<(MonitorId, IpAddr, Monitor)> {
-    let counts = |monitor: &&Monitor| monitor.handling.severity != Severity::Record;
+    // What has no port looks at the machine, not at the way to it.
+    let counts = |monitor: &&Monitor| monitor.handling.severity != Severity::Record && monitor.port.is_some();
     let Some(monitor) = spec.monitors.iter().filter(counts).min_by_key(|monitor| monitor.priority) else {
         return Vec::new();
     };

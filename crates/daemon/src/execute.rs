@@ -48,7 +48,7 @@ pub(crate) struct Hands {
     /// Witnesses beyond the link.
     pub echo: Echo,
     /// Monitors' probes.
-    pub probes: Probes,
+    pub probes: Arc<Probes>,
     /// Tells when a monitored port closes; none where the kernel does not.
     pub listeners: Option<Listeners>,
     /// DNS answers.
@@ -126,7 +126,7 @@ impl Execute for Hands {
             }
             Effect::Probes(desired) => {
                 // Monitors try this very server, so the ports are local ones.
-                self.watch_ports(desired.values().map(|order| order.port).collect());
+                self.watch_ports(desired.values().filter_map(|order| order.port).collect());
                 self.probes.set(desired);
             }
             Effect::ProbeNow(monitor) => self.probes.now(&monitor),

@@ -124,12 +124,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     loaded.complain();
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("standin-io")
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::new("start the threads for input and output", error))?;
+    let runtime = runtime()?;
     let metrics = Arc::new(Metrics::new());
     let history = History::default();
     let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.key.cookie_secret()));
@@ -151,6 +146,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
+    let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -160,8 +156,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ether,
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
+        probes: probes.clone(),
         echo: Echo::start(queue.sink()).map_err(thread)?,
-        probes: Probes::start(runtime.handle(), queue.sink()),
         listeners: listeners(&queue),
         publisher: publisher.clone(),
         journal,
@@ -183,12 +179,20 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
+        probes: Arc::downgrade(&probes),
         ethernet,
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
     let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
     let socket = loaded.node.socket.clone();
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, threads, runtime, stop })
+}
+
+/// The threads for input and output.
+fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(2).thread_name("standin-io").enable_all().build();
+    built.map_err(|error| StartError::new("start the threads for input and output", error))
 }
 
 /// What the core begins with: a run of its own.

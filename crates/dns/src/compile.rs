@@ -11,6 +11,7 @@
 
 pub(crate) mod block;
 mod build;
+mod table;
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +19,15 @@ use std::{
 };
 
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 use model::{
     ZoneName,
     config::{ClusterConfig, RateLimit, Ttl},
 };
 
-use self::block::{Block, Fix};
+use self::{
+    block::{Block, Fix},
+    table::Table,
+};
 use crate::{
     cookie::Secret,
     pool::Pools,
@@ -40,7 +43,7 @@ pub struct Zones {
     fixes: Vec<Fix>,
     nodes: Vec<Node>,
     sets: Vec<Set>,
-    table: HashTable<u32>,
+    table: Table,
     zones: Vec<ZoneInfo>,
     aliases: Vec<Alias>,
     referrals: Vec<Referral>,
@@ -66,20 +69,22 @@ pub struct Zones {
 /// Stands for "there is none" in an index.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// A name.
+/// A name. All of it, and its records' place, in one line of the processor's cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(crate) struct Node {
     name: u32,
     name_length: u8,
     pub(crate) zone: u16,
-    set_count: u16,
-    first_set: u32,
+    sets: Sets,
     /// The node of `*` below this name.
     wildcard: u32,
     /// Index into [`Zones::uses`]: this name's A and AAAA records are a pool's.
     pub(crate) pool: u32,
     pub(crate) link: Link,
 }
+
+const _: () = assert!(size_of::<Node>() == 64);
 
 /// Whether a name leads elsewhere. The numbers are indices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +97,14 @@ pub(crate) enum Link {
     Tree(u32),
     /// Delegation: to other name servers.
     Referral(u32),
+}
+
+/// A name's record sets. Most names have one, which stands here so that nothing else need be looked at.
+#[derive(Clone, Copy, Debug)]
+enum Sets {
+    One(Set),
+    /// So many from this index on.
+    Many(u32, u16),
 }
 
 /// The records of one type at a name.
@@ -182,7 +195,7 @@ impl Zones {
             fixes: Vec::new(),
             nodes: Vec::new(),
             sets: Vec::new(),
-            table: HashTable::new(),
+            table: Table::with_capacity(0),
             zones: Vec::new(),
             aliases: Vec::new(),
             referrals: Vec::new(),
@@ -253,7 +266,31 @@ impl Zones {
 
     /// The node of a lower-cased name.
     fn get(&self, name: &[u8]) -> Option<u32> {
-        self.table.find(hash(name), |index| self.name(&self.nodes[*index as usize]) == name).copied()
+        self.table.find(hash(name), |index| self.name(&self.nodes[index as usize]) == name)
+    }
+
+    /// Where the search for a name with this hash begins.
+    pub(crate) fn slot_address(&self, hash: u64) -> *const u8 {
+        self.table.address(hash)
+    }
+
+    /// The node that a name with this hash most likely has.
+    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
+        self.table.find(hash, |_| true)
+    }
+
+    pub(crate) fn hash_of(&self, name: &NameBuf) -> u64 {
+        hash(name.as_bytes())
+    }
+
+    /// A node's name, and its records where there is one set of them: it usually stands right behind the name.
+    pub(crate) fn entry(&self, node: &Node) -> &[u8] {
+        let start = node.name as usize;
+        let end = match &node.sets {
+            Sets::One(set) => (set.block.start + set.block.length) as usize,
+            Sets::Many(..) => start + usize::from(node.name_length),
+        };
+        self.arena.get(start..end).unwrap_or_default()
     }
 
     /// A node's name, in lower-case wire form.
@@ -270,8 +307,11 @@ impl Zones {
     }
 
     /// A node's record sets, in the order of their types' numbers.
-    pub(crate) fn sets(&self, node: &Node) -> &[Set] {
-        &self.sets[node.first_set as usize..][..usize::from(node.set_count)]
+    pub(crate) fn sets<'a>(&'a self, node: &'a Node) -> &'a [Set] {
+        match &node.sets {
+            Sets::One(set) => std::slice::from_ref(set),
+            Sets::Many(first, count) => &self.sets[*first as usize..][..usize::from(*count)],
+        }
     }
 
     /// The records of that type at a node that follow a pool; of any type, where ANY is asked for.

@@ -10,6 +10,7 @@
 mod compile;
 mod cookie;
 pub mod delegation;
+mod foresight;
 mod limit;
 mod lookup;
 mod name;
@@ -22,6 +23,7 @@ mod wire;
 pub mod zone;
 
 pub use compile::Zones;
+pub use foresight::AHEAD;
 pub use limit::Limiter;
 pub use lookup::{Answer, Transport};
 pub use respond::{Client, Outcome, respond, respond_limited};

@@ -17,7 +17,7 @@ use host::{
 };
 use model::{
     MonitorId, VirtualHostName,
-    config::ProbeKind,
+    config::probe::{ProbeKind, TcpProbe},
     report::{ProbeOrder, ProbeResult},
 };
 use socket2::{Domain, Socket, Type};
@@ -136,7 +136,10 @@ fn a_probe_at_once_tells_a_closed_port_from_one_that_another_still_serves() {
         let (one, other) = (listen(&host, "10.77.0.11:8080"), listen(&host, "10.77.0.11:8080"));
         let monitor = MonitorId::of_host(&VirtualHostName::new("virtual1"), &"tcp".into());
         let (interval, timeout) = (Duration::from_secs(3600), Duration::from_secs(5));
-        let order = ProbeOrder { target: ip("10.77.0.11"), port: 8080, kind: ProbeKind::Tcp, interval, timeout };
+        let order = {
+            let kind = ProbeKind::Tcp(TcpProbe::default());
+            ProbeOrder { target: ip("10.77.0.11"), port: Some(8080), kind, interval, timeout }
+        };
         let (sink, results) = reports();
         host.run(move || {
             // The runtime's thread is on the host, as the one that makes it.

@@ -45,8 +45,8 @@ pub enum ProbeResult {
 pub struct ProbeOrder {
     /// Whom to try.
     pub target: IpAddr,
-    /// At which port.
-    pub port: u16,
+    /// At which port, where the type has one.
+    pub port: Option<u16>,
     /// What to do there.
     pub kind: ProbeKind,
     /// Start-to-start time between two probes: shorter while the verdict is in doubt.

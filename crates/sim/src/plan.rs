@@ -11,8 +11,8 @@ use model::{
     EndpointName, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
         AllDown, ClusterConfig, Damping, DnsSettings, Endpoint, Failback, Handling, HeartbeatSettings, Hook, Monitor,
-        PartitionPolicy, Policy, Pool, PoolMember, ProbeKind, Server, Severity, Ttl, UnknownPolicy, VirtualHost,
-        ZoneSettings,
+        PartitionPolicy, Policy, Pool, PoolMember, Server, Severity, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
+        probe::{ProbeKind, TcpProbe},
     },
     hook::HookMoment,
 };
@@ -263,8 +263,8 @@ fn monitor(random: &mut Random, port: u16) -> Monitor {
     let interval = random.span(Duration::from_millis(100), Duration::from_millis(500));
     Monitor {
         name: format!("tcp-{port}").into(),
-        kind: ProbeKind::Tcp,
-        port,
+        kind: ProbeKind::Tcp(TcpProbe::default()),
+        port: Some(port),
         interval,
         recheck: Duration::from_millis(50),
         timeout: Duration::from_millis(200),

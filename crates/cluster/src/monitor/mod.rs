@@ -106,7 +106,7 @@ impl Monitors {
     /// already is not, nor is what runs elsewhere.
     pub(crate) fn suspect(&mut self, now: Instant, port: u16) -> Vec<MonitorId> {
         let here = |id: &MonitorId| matches!(id.subject, Subject::VirtualHost(_));
-        let about = |watch: &Watch| watch.settings().port == port && watch.judgement().found != Verdict::Down;
+        let about = |watch: &Watch| watch.settings().port == Some(port) && watch.judgement().found != Verdict::Down;
         let concerned = self.watches.iter_mut().filter(|(id, watch)| here(id) && about(watch));
         concerned
             .map(|(id, watch)| {

@@ -88,7 +88,7 @@ fn changed_thresholds_keep_the_verdicts_and_a_changed_probe_until_its_first_resu
     let mut changed = monitored(config("a b", &["v1: a b"]), "v1");
     let monitor = &mut changed.virtual_hosts.get_mut(&host("v1")).unwrap().monitors[0];
     monitor.rise = 5;
-    monitor.port = 81;
+    monitor.port = Some(81);
     reload_all(&mut stage, changed);
     assert_eq!(stage.node("a").health().virtual_hosts[&host("v1")].verdict, Verdict::Up);
     stage.run(ms(3_000));

@@ -11,8 +11,9 @@ use cluster::{Command, Effect, Effects, Input, Key, Keys, Node, Settings};
 use model::{
     BootId, Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::{
-        ClusterConfig, DnsSettings, Failback, Handling, HeartbeatSettings, Monitor, PartitionPolicy, ProbeKind, Server,
+        ClusterConfig, DnsSettings, Failback, Handling, HeartbeatSettings, Monitor, PartitionPolicy, Server,
         VirtualHost,
+        probe::{ProbeKind, TcpProbe},
     },
     event::Event,
     hook::{HookOrder, HookOutcome, HookReport},
@@ -81,8 +82,8 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
 pub fn monitored(mut config: ClusterConfig, virtual_host: &str) -> ClusterConfig {
     config.virtual_hosts.get_mut(&host(virtual_host)).unwrap().monitors.push(Monitor {
         name: "tcp-80".into(),
-        kind: ProbeKind::Tcp,
-        port: 80,
+        kind: ProbeKind::Tcp(TcpProbe::default()),
+        port: Some(80),
         interval: ms(1_000),
         recheck: ms(100),
         timeout: ms(1_000),

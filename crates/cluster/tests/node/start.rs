@@ -42,6 +42,29 @@ fn one_server_alone_works() {
 }
 
 #[test]
+fn who_is_alone_has_nobody_to_listen_to() {
+    let mut stage = Stage::new(config("a", &["v1: a"]));
+    stage.start("a");
+    assert!(stage.node("a").health().settled, "there is nothing to probe either");
+    stage.run(ms(10));
+    assert!(stage.log.iter().any(|(_, _, it)| matches!(it, Happening::Asked)), "the wire is asked all the same");
+    assert_eq!(stage.holders("v1"), "");
+    let taken = stage.until(|stage| stage.holders("v1") == "a");
+    assert!(taken <= ms(400), "{taken:?}");
+}
+
+#[test]
+fn alone_and_with_something_to_probe_the_first_verdict_settles() {
+    let mut stage = Stage::new(monitored(config("a", &["v1: a"]), "v1"));
+    stage.machine("a").service = None;
+    stage.start("a");
+    stage.run(ms(50));
+    assert!(!stage.node("a").health().settled);
+    stage.machine("a").service = Some(true);
+    stage.until(|stage| stage.node("a").health().settled);
+}
+
+#[test]
 fn a_newcomer_leaves_a_held_address_where_it_is() {
     let mut stage = Stage::new(config("a b", &["v1: a b"]));
     stage.start("b");

@@ -8,6 +8,7 @@
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
 //! | `POST /v1/monitor/force` with `{"monitor": NAME, "up": BOOL}`, optionally `"for_ms"`, `"server"` | socket | 204 |
 //! | `POST /v1/monitor/reset` with `{"monitor": NAME}`, optionally `"server"` | socket | 204 |
+//! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | socket | 204: a service's own report |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
 //!
@@ -17,9 +18,13 @@
 
 mod monitors;
 mod page;
+mod push;
 pub(crate) mod socket;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -31,7 +36,7 @@ use axum::{
 };
 use cluster::Command;
 use dns::View;
-use host::guardian::Ward;
+use host::{guardian::Ward, probe::Probes};
 use model::{
     ServerName,
     api::{Status, Why},
@@ -70,6 +75,8 @@ pub(crate) struct Admin {
     pub name_service: Arc<NameService>,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// Monitors' probes; gone once the driver has ended.
+    pub probes: Weak<Probes>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
 }
@@ -84,6 +91,7 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
         .route("/v1/resume", post(post_resume))
         .route("/v1/monitor/force", post(monitors::force))
         .route("/v1/monitor/reset", post(monitors::reset))
+        .route("/v1/push", post(push::post))
         .route("/metrics", get(get_metrics))
         .with_state(admin)
 }
@@ -118,6 +126,12 @@ pub(crate) enum Failure {
     /// 400: the body is not `{"name": NAME, "type": TYPE}`, or these are none.
     #[error("{0}")]
     Question(String),
+    /// 400: the body is no report.
+    #[error("{0}")]
+    Report(String),
+    /// 404: the report is about a monitor that takes none, or is not here.
+    #[error("{0}")]
+    NoSuchMonitor(String),
     /// 421: the command is for another server.
     #[error("this is {this}, not {asked}: give the command on {asked} itself")]
     Elsewhere {
@@ -138,7 +152,8 @@ impl IntoResponse for Failure {
         let code = match &self {
             Self::Driver(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Question(_) | Self::Report(_) => StatusCode::BAD_REQUEST,
+            Self::NoSuchMonitor(_) => StatusCode::NOT_FOUND,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
         };
         (code, Json(ErrorBody { error: self.to_string() })).into_response()

@@ -17,6 +17,8 @@ name = \"test\"
 partition = { policy = \"availability\" }
 [server.web1]
 address = \"10.77.0.11\"
+[server.web2]
+address = \"10.77.0.12\"
 [virtual-host.v1]
 addresses = [\"10.77.0.101\"]
 servers = [\"web1\"]
@@ -208,7 +210,7 @@ fn a_sample_is_of_one_instant_and_knows_what_was_refused() {
     let rig = rig(Duration::ZERO, vec![refused, Message::Sample(reply)]);
     let sample = answer.blocking_recv().unwrap();
     assert_eq!(sample.applied.refused.as_deref(), Some("cluster.toml:1:1: no"));
-    assert_eq!((sample.applied.version, sample.cluster.servers.len()), (1, 1));
+    assert_eq!((sample.applied.version, sample.cluster.servers.len()), (1, 2));
     rig.await_event(|event| matches!(event, Event::ConfigurationRefused { .. }));
     rig.end();
 }

@@ -1,4 +1,5 @@
-//! What only this machine can say of its hooks: whether each program is there, and who could have changed it.
+//! What only this machine can say of its hooks and of the programs of its monitors: whether each is there, and who could have
+//! changed it.
 //!
 //! The cluster file is the same on every server, and what is amiss with a program is so on one of them, and may be mended
 //! without a word to the daemon. So none of it keeps a daemon from starting or a configuration from coming into force: an
@@ -9,7 +10,11 @@
 use std::path::Path;
 
 use host::hook::{Distrust, examine};
-use model::{ServerName, config::ClusterConfig, diagnostic::Diagnostic};
+use model::{
+    ServerName,
+    config::{ClusterConfig, Monitor, ProbeKind},
+    diagnostic::Diagnostic,
+};
 
 use super::Text;
 
@@ -27,20 +32,42 @@ pub(super) fn look(cluster: &ClusterConfig, text: &Text, this: &ServerName) -> F
     let mut found = Found::default();
     for (name, host) in cluster.virtual_hosts.iter().filter(|(_, host)| host.servers.contains(this)) {
         for (moment, hook) in &host.hooks {
-            let Err(distrust) = examine(Path::new(&*hook.program)) else { continue };
-            let message = format!("{} hook of virtual host `{name}`: {distrust}", moment.word());
+            let what = format!("{} hook of virtual host `{name}`", moment.word());
             let position = hook.position.to_string();
             let path = ["virtual-host", name.as_str(), "hook", &position, "command", "0"];
-            let help = "a hook runs only if root or the daemon's user alone can change it and every directory above it";
-            let mistake = text.mistake(&path, message.clone(), help);
-            match distrust {
-                Distrust::Unsafe(_) => found.mistakes.push(mistake),
-                Distrust::Missing(_) => {
-                    found.warnings.push(format!("{}:{}:{}: {message}", mistake.file, mistake.line, mistake.column));
-                }
-            }
+            found.program(text, &hook.program, &what, &path);
         }
+        found.monitors(text, ("virtual-host", name.as_str()), &host.monitors);
+    }
+    for (name, endpoint) in cluster.endpoints.iter().filter(|(_, endpoint)| endpoint.probed_by.contains(this)) {
+        found.monitors(text, ("endpoint", name.as_str()), &endpoint.monitors);
     }
     found.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     found
+}
+
+impl Found {
+    /// Those of monitors, which stand in the order of the file.
+    fn monitors(&mut self, text: &Text, (section, name): (&str, &str), monitors: &[Monitor]) {
+        for (position, monitor) in monitors.iter().enumerate() {
+            let ProbeKind::Exec(probe) = &monitor.kind else { continue };
+            let what = format!("monitor `{}` of {} `{name}`", monitor.name, section.replace('-', " "));
+            let position = position.to_string();
+            self.program(text, &probe.program, &what, &[section, name, "monitor", &position, "command", "0"]);
+        }
+    }
+
+    fn program(&mut self, text: &Text, program: &str, what: &str, path: &[&str]) {
+        let Err(distrust) = examine(Path::new(program)) else { return };
+        let message = format!("{what}: {distrust}");
+        let help =
+            "a program is run only if root or the daemon's user alone can change it and every directory above it";
+        let mistake = text.mistake(path, message.clone(), help);
+        match distrust {
+            Distrust::Unsafe(_) => self.mistakes.push(mistake),
+            Distrust::Missing(_) => {
+                self.warnings.push(format!("{}:{}:{}: {message}", mistake.file, mistake.line, mistake.column));
+            }
+        }
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashTable;
 use hickory_proto::rr::RecordType;
 use model::config::{ClusterConfig, Ttl};
 
 use super::{
-    Alias, Followed, Link, NONE, Node, Referral, Set, Use, ZoneInfo, Zones,
+    Alias, Followed, Link, NONE, Node, Referral, Set, Sets, Use, ZoneInfo, Zones,
     block::{Block, Frame, Writer},
     hash,
+    table::Table,
 };
 use crate::{
     name::{ancestors, is_below, is_wildcard, lower},
@@ -28,9 +28,8 @@ pub(super) fn build(zones: Vec<Zone>, config: &ClusterConfig) -> Zones {
         builder.apexes.insert(lower(&zone.origin), index);
     }
     let names: usize = zones.iter().map(|zone| zone.owners.len()).sum();
-    builder.zones.table = HashTable::with_capacity(names);
+    builder.zones.table = Table::with_capacity(names);
     builder.zones.nodes.reserve(names);
-    builder.zones.sets.reserve(names);
     for zone in &zones {
         builder.apex(zone);
     }
@@ -125,10 +124,10 @@ impl Builder {
         };
         let cut = matches!(link, Link::Referral(_));
         let sets = owner.sets().filter(|set| !cut || set.code() == rtype::DS);
-        let (first_set, set_count) = self.sets(sets, Frame { owner: name, apex: apex_length, owner_known: !wildcard });
+        let sets = self.sets(sets, Frame { owner: name, apex: apex_length, owner_known: !wildcard });
         let pool = owner.pool().filter(|_| !cut).map_or(NONE, |pool| self.pool(pool));
         let node = &mut self.zones.nodes[node as usize];
-        *node = Node { first_set, set_count, pool, link, ..*node };
+        *node = Node { sets, pool, link, ..*node };
         matches!(link, Link::Referral(_) | Link::Tree(_))
     }
 
@@ -138,9 +137,9 @@ impl Builder {
         let frame = Frame { owner: name, apex, owner_known: true };
         let is_cut = owner.is_some_and(|owner| owner.set(RecordType::NS).is_some());
         let sets = owner.into_iter().flat_map(Owner::sets).filter(|set| !is_cut || set.code() == rtype::DS);
-        let (first_set, set_count) = self.sets(sets, frame);
+        let sets = self.sets(sets, frame);
         let link = owner.filter(|_| !is_cut).map_or(Link::Nowhere, |owner| self.link(owner, name, apex, false));
-        let node = Node { first_set, set_count, link, ..self.blank(name, index) };
+        let node = Node { sets, link, ..self.blank(name, index) };
         self.zones.zones[usize::from(child)].parent_side = self.push(node);
     }
 
@@ -156,7 +155,7 @@ impl Builder {
         }
     }
 
-    fn sets<'z>(&mut self, sets: impl Iterator<Item = RecordSet<'z>>, frame: Frame<'_>) -> (u32, u16) {
+    fn sets<'z>(&mut self, sets: impl Iterator<Item = RecordSet<'z>>, frame: Frame<'_>) -> Sets {
         let first = self.zones.sets.len();
         for set in sets {
             let rtype = set.code();
@@ -165,7 +164,11 @@ impl Builder {
             self.zones.sets.push(Set { rtype, block });
         }
         let count = u16::try_from(self.zones.sets.len() - first).expect("there are 65,535 types");
-        (narrow(first), count)
+        if count == 1 {
+            Sets::One(self.zones.sets.pop().expect("it was just pushed"))
+        } else {
+            Sets::Many(narrow(first), count)
+        }
     }
 
     fn block<'d>(&mut self, frame: Frame<'_>, rtype: u16, ttl: u32, data: impl Iterator<Item = &'d [u8]>) -> Block {
@@ -284,11 +287,11 @@ impl Builder {
         let node = self.blank(name, zone);
         let index = self.push(node);
         let Zones { table, nodes, arena, .. } = &mut self.zones;
-        let rehash = |index: &u32| {
-            let node = &nodes[*index as usize];
+        let hash_of = |index: u32| {
+            let node = &nodes[index as usize];
             hash(&arena[node.name as usize..][..usize::from(node.name_length)])
         };
-        table.insert_unique(hash(name), index, rehash);
+        table.insert(hash(name), index, hash_of);
         self.zones.deepest = self.zones.deepest.max(ancestors(name).count());
         if let Some(above) = name.strip_prefix(b"\x01*").and_then(|above| self.zones.get(above)) {
             self.zones.nodes[above as usize].wildcard = index;
@@ -300,16 +303,7 @@ impl Builder {
         let at = narrow(self.zones.arena.len());
         self.zones.arena.extend_from_slice(name);
         let name_length = u8::try_from(name.len()).expect("a name of at most 255 bytes");
-        Node {
-            name: at,
-            name_length,
-            zone,
-            set_count: 0,
-            first_set: 0,
-            wildcard: NONE,
-            pool: NONE,
-            link: Link::Nowhere,
-        }
+        Node { name: at, name_length, zone, sets: Sets::Many(0, 0), wildcard: NONE, pool: NONE, link: Link::Nowhere }
     }
 
     fn push(&mut self, node: Node) -> u32 {

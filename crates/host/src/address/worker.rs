@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// An address that the kernel has of ours.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
-    /// Just before the kernel was asked for what it has acknowledged: it runs out no sooner than [`LEASE`] later.
+    /// Just before the kernel was asked for what it has acknowledged: it runs out no sooner than `LEASE` later.
     since: Instant,
     /// It has been renewed since it was added.
     renewed: bool,

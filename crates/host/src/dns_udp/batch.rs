@@ -128,6 +128,17 @@ impl Batch {
         }
     }
 
+    /// The bytes of all datagrams received.
+    pub(super) fn queries(&self) -> impl Iterator<Item = &[u8]> {
+        let m = self.memory.as_ptr();
+        // SAFETY: `i` is in bounds; the kernel wrote `msg_len` bytes of the query at most; nothing else is borrowed while
+        // the result lives.
+        (0..self.filled).map(move |i| unsafe {
+            let length = ((*m).received[i].msg_len as usize).min(QUERY);
+            &(&(*m).queries[i])[..length]
+        })
+    }
+
     /// Who sent datagram `i`. Anything but an Internet address, which no Internet socket gives, is port 0.
     fn peer(&self, i: usize) -> (IpAddr, u16) {
         let m = self.memory.as_ptr();

@@ -8,7 +8,7 @@
 //! is silence, which means unreachable. It is sent three times, so that one lost packet is not taken for an outage. A reply
 //! counts only from the address that was asked, with the identifier of this run, a sequence number that was sent and is still
 //! waited for, and the question's random token. The mailbox is bounded by the witnesses that are configured: one who is
-//! asked for twice before the thread gets to it is asked once. Open questions are bounded by [`OPEN`], the oldest of which
+//! asked for twice before the thread gets to it is asked once. Open questions are bounded by `OPEN`, the oldest of which
 //! end as silence. A filter in the kernel lets nothing but replies with our identifier through.
 //!
 //! Deliberately not here: which witness is asked so, and what its silence means (`cluster`); witnesses on the link (`wire`).

@@ -41,6 +41,7 @@ use model::{
     hook::{HookId, HookMoment, HookOutcome, HookReport},
 };
 
+pub(crate) use self::run::{Call, Done, run};
 pub use self::trust::{Distrust, examine};
 use crate::{Report, Sink, wake::Wake};
 
@@ -222,15 +223,21 @@ impl Dispatcher {
     fn begin(&mut self, Waiting { task, since, .. }: Waiting) {
         let (sink, queue, end) = (self.sink.clone(), self.queue.clone(), self.end.clone());
         let id = task.id.clone();
-        let run = move || {
+        let whole = move || {
             let from = if task.id.moment == HookMoment::BeforeTake { since } else { Instant::now() };
-            let id = task.id.clone();
-            run::run(&task, from + task.hook.timeout, &end, |report| {
-                sink(Report::Hook { id: id.clone(), report });
+            let call = Call {
+                program: &task.hook.program,
+                arguments: &task.hook.arguments,
+                user: task.hook.user.as_deref(),
+                environment: &task.environment,
+                document: &task.document,
+            };
+            run(&call, from + task.hook.timeout, &end, |done| {
+                sink(Report::Hook { id: task.id.clone(), report: done.report });
             });
-            let _ended = queue.send(Message::Over(id.virtual_host));
+            let _ended = queue.send(Message::Over(task.id.virtual_host));
         };
-        if let Err(error) = thread::Builder::new().name("standin-hook".into()).spawn(run) {
+        if let Err(error) = thread::Builder::new().name("standin-hook".into()).spawn(whole) {
             let report = HookReport::without_run(HookOutcome::NotRun, format!("not run: no thread: {error}"));
             self.over(&id.virtual_host);
             (self.sink)(Report::Hook { id, report });

@@ -8,12 +8,13 @@ use std::{
     },
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use model::hook::{HookOutcome, HookReport};
 
-use super::{Task, trust, user};
+use super::{trust, user};
 use crate::wake::{Wake, pidfd, poll, readable};
 
 /// So much of standard output, and of standard error, is kept; the rest is read and forgotten.
@@ -24,25 +25,53 @@ const PIECE: usize = 4096;
 const REMAINDER: usize = 16;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'c> {
+    /// An absolute path.
+    pub(crate) program: &'c str,
+    pub(crate) arguments: &'c [Arc<str>],
+    /// None: the one who may do least.
+    pub(crate) user: Option<&'c str>,
+    /// Whole but for `PATH`.
+    pub(crate) environment: &'c [(&'static str, String)],
+    /// Its standard input.
+    pub(crate) document: &'c [u8],
+}
+
+/// How it ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Done {
+    pub(crate) report: HookReport,
+    /// None where it did not run to an end of its own.
+    pub(crate) code: Option<i32>,
+}
+
+impl From<HookReport> for Done {
+    fn from(report: HookReport) -> Self {
+        Self { report, code: None }
+    }
+}
+
 /// Runs it until `until` at most, or until `end` rings. `report` is called once, before a program that does not die even when
 /// killed is waited for.
-pub(super) fn run(task: &Task, until: Instant, end: &Wake, report: impl Fn(HookReport)) {
-    match begin(task, until) {
+pub(crate) fn run(call: &Call<'_>, until: Instant, end: &Wake, report: impl Fn(Done)) {
+    match begin(call, until) {
         Ok(mut run) => {
             report(run.watch(until, end));
             run.reap();
         }
-        Err(refused) => report(refused),
+        Err(refused) => report(refused.into()),
     }
 }
 
 /// Starts it, if it may be.
-fn begin(task: &Task, until: Instant) -> Result<Run, HookReport> {
+fn begin(call: &Call<'_>, until: Instant) -> Result<Run, HookReport> {
     let refuse = |outcome, why: String| Err(HookReport::without_run(outcome, why));
-    if let Err(distrust) = trust::examine(Path::new(&*task.hook.program)) {
+    if let Err(distrust) = trust::examine(Path::new(call.program)) {
         return refuse(HookOutcome::Refused, format!("not run: {distrust}"));
     }
-    let identity = match user::resolve(task.hook.user.as_deref()) {
+    let identity = match user::resolve(call.user) {
         Ok(identity) => identity,
         Err(why) => return refuse(HookOutcome::Refused, format!("not run: {why}")),
     };
@@ -50,13 +79,13 @@ fn begin(task: &Task, until: Instant) -> Result<Run, HookReport> {
         let why = "not run: its time limit was over before its turn came";
         return refuse(HookOutcome::NotRun, why.to_owned());
     }
-    start(task, identity).or_else(|error| refuse(HookOutcome::NotRun, format!("could not be started: {error}")))
+    start(call, identity).or_else(|error| refuse(HookOutcome::NotRun, format!("could not be started: {error}")))
 }
 
-fn start(task: &Task, identity: Option<user::Identity>) -> io::Result<Run> {
-    let mut command = Command::new(&*task.hook.program);
-    command.args(task.hook.arguments.iter().map(|argument| &**argument));
-    command.env_clear().env("PATH", PATH).envs(task.environment.iter().map(|(name, value)| (name, value)));
+fn start(call: &Call<'_>, identity: Option<user::Identity>) -> io::Result<Run> {
+    let mut command = Command::new(call.program);
+    command.args(call.arguments.iter().map(|argument| &**argument));
+    command.env_clear().env("PATH", PATH).envs(call.environment.iter().map(|(name, value)| (name, value)));
     command.current_dir("/").process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(identity) = identity {
@@ -72,7 +101,7 @@ fn start(task: &Task, identity: Option<user::Identity>) -> io::Result<Run> {
     let mut run = Run {
         pidfd: None,
         begun,
-        input: input.map(|pipe| Input { pipe, document: task.document.clone(), written: 0 }),
+        input: input.map(|pipe| Input { pipe, document: call.document.to_vec(), written: 0 }),
         output: output.map(Output::new),
         error: error.map(Output::new),
         child,
@@ -127,12 +156,12 @@ struct Run {
 
 impl Run {
     /// Feeds and reads it until it has ended, or has to.
-    fn watch(&mut self, until: Instant, end: &Wake) -> HookReport {
+    fn watch(&mut self, until: Instant, end: &Wake) -> Done {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let killed = self.kill();
-                return self.report(HookOutcome::TimedOut, format!("{killed} at its time limit"));
+                return self.report(HookOutcome::TimedOut, format!("{killed} at its time limit")).into();
             }
             let mut fds = [
                 readable(self.pidfd.as_ref().map_or(-1, AsRawFd::as_raw_fd)),
@@ -145,7 +174,7 @@ impl Run {
             let ready = fds.map(|fd| fd.revents != 0);
             if polled.is_err() || ready[1] {
                 let killed = self.kill();
-                return self.report(HookOutcome::Failed, format!("{killed}: the daemon ends"));
+                return self.report(HookOutcome::Failed, format!("{killed}: the daemon ends")).into();
             }
             if ready[4] {
                 self.input = self.input.take().and_then(Input::write);
@@ -167,7 +196,7 @@ impl Run {
     }
 
     /// It has ended by itself.
-    fn ended(&mut self) -> HookReport {
+    fn ended(&mut self) -> Done {
         // Before it is waited for: as long as it is not, no other process group has its number.
         self.kill();
         for _ in 0..REMAINDER {
@@ -180,12 +209,14 @@ impl Run {
             self.read(ready[0], ready[1]);
         }
         match self.child.wait() {
-            Ok(status) if status.success() => self.report(HookOutcome::Succeeded, "succeeded".to_owned()),
             Ok(status) => {
-                let reason = format!("{}{}", how(status), self.first_complaint());
-                self.report(HookOutcome::Failed, reason)
+                let report = match status.success() {
+                    true => self.report(HookOutcome::Succeeded, "succeeded".to_owned()),
+                    false => self.report(HookOutcome::Failed, format!("{}{}", how(status), self.first_complaint())),
+                };
+                Done { report, code: status.code() }
             }
-            Err(error) => self.report(HookOutcome::Failed, format!("it cannot be told how it ended: {error}")),
+            Err(error) => self.report(HookOutcome::Failed, format!("it cannot be told how it ended: {error}")).into(),
         }
     }
 

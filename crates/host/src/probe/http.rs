@@ -1,111 +1,205 @@
-//! The HTTP probe: one GET over HTTP/1.1, and what its answer must be.
+//! The HTTP probe: one request over HTTP/1.1, with or without TLS, and what its answer must be.
 //!
-//! Deliberately not here: redirects (a 3xx is an answer like any other), TLS, compression.
+//! Deliberately not here: compression; redirections to other services, which other monitors watch.
 
 use std::net::SocketAddr;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{
-    Request,
+    Method, Request, StatusCode, Uri,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::{CONNECTION, HOST, USER_AGENT},
+    header::{CONNECTION, HOST, LOCATION, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use model::config::HttpProbe;
-use tokio::{net::TcpStream, task::JoinSet};
+use model::{
+    config::probe::{HttpMethod, HttpProbe, Redirects},
+    report::ProbeOrder,
+};
+use tokio::task::{JoinError, JoinSet};
 
-use super::{Failed, Leftover};
+use super::{
+    attempt::{Deadline, Ended, Failed, Farewell, Warning, quoted},
+    wire::Wire,
+};
 
 /// How much of the body is looked at.
 const BODY: usize = 64 * 1024;
-
 /// How much of a response's head is read before it is refused.
 const HEAD: usize = 64 * 1024;
+/// Redirections that are followed.
+const HOPS: usize = 5;
 
 /// A response whose body is not read to its end, and the task that drives the connection: both end together.
-pub(super) struct Exchange {
+struct Exchange {
+    status: StatusCode,
+    /// Where a redirection leads.
+    location: Option<String>,
     body: Incoming,
-    _driver: JoinSet<()>,
+    warning: Option<Warning>,
+    _driver: JoinSet<hyper::Result<()>>,
+}
+
+pub(super) async fn run(order: &ProbeOrder, probe: &HttpProbe, deadline: Deadline) -> Ended {
+    let mut path = probe.path.to_string();
+    for _ in 0..=HOPS {
+        let mut exchange = match ask(order, probe, &path, deadline).await {
+            Ok(exchange) => exchange,
+            Err(failed) => return Ended::now(Err(failed)),
+        };
+        if probe.redirects == Redirects::Follow && exchange.status.is_redirection() {
+            match next(probe, exchange.location.as_deref(), order, &path) {
+                Ok(there) => path = there,
+                Err(failed) => return Ended::with(Err(failed), exchange.farewell()),
+            }
+            continue;
+        }
+        let result = check(&mut exchange, probe, deadline).await;
+        return Ended::with(result, exchange.farewell());
+    }
+    Ended::now(Err(Failed::said(format!("more than {HOPS} redirections"))))
+}
+
+/// Makes one request. `Host` says the target unless the probe has its own.
+async fn ask(order: &ProbeOrder, probe: &HttpProbe, path: &str, deadline: Deadline) -> Result<Exchange, Failed> {
+    let wire = Wire::open_with(order, probe.tls.as_ref(), deadline, &[b"http/1.1"]).await?;
+    let (peer, warning) = (wire.peer(), wire.warning());
+    let asked = async {
+        let builder = &mut http1::Builder::new();
+        let shaken = builder.max_buf_size(HEAD).handshake::<_, Empty<Bytes>>(TokioIo::new(wire.into_stream()));
+        let (mut sender, connection) = shaken.await.map_err(|error| plain(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let response = match sender.send_request(request(probe, path, peer)?).await {
+            Ok(response) => response,
+            Err(error) if error.is_canceled() => return Err(unasked(&error, driver.join_next().await)),
+            Err(error) => return Err(plain(&error)),
+        };
+        let location = response.headers().get(LOCATION).and_then(|there| there.to_str().ok()).map(str::to_owned);
+        Ok(Exchange { status: response.status(), location, body: response.into_body(), warning, _driver: driver })
+    };
+    deadline.hold("answer", asked).await?
+}
+
+async fn check(exchange: &mut Exchange, probe: &HttpProbe, deadline: Deadline) -> Result<Option<Warning>, Failed> {
+    let status = exchange.status.as_u16();
+    if !probe.status.iter().any(|(first, last)| (*first..=*last).contains(&status)) {
+        return Err(Failed::said(format!("status {status}, expected {}", ranges(&probe.status))));
+    }
+    let mut seen = Vec::new();
+    if let Some(text) = &probe.body
+        && !deadline.hold("body", contains(&mut exchange.body, &mut seen, text.as_bytes())).await??
+    {
+        return Err(Failed::said(format!("body lacks {text:?}")));
+    }
+    if let Some(pattern) = &probe.body_matches {
+        let rest = async {
+            while more(&mut exchange.body, &mut seen).await? {}
+            Ok::<_, Failed>(())
+        };
+        deadline.hold("body", rest).await??;
+        let text = String::from_utf8_lossy(&seen);
+        if !pattern.is_found_in(&text) {
+            return Err(Failed::said(format!("body lacks {:?}: {:?}", pattern.as_str(), quoted(&text))));
+        }
+    }
+    Ok(exchange.warning.clone())
+}
+
+/// The path that a redirection within the service leads to (RFC 9110 section 10.2.2).
+fn next(probe: &HttpProbe, location: Option<&str>, order: &ProbeOrder, path: &str) -> Result<String, Failed> {
+    let location = location.ok_or_else(|| Failed::said("a redirection that does not say where to"))?;
+    let elsewhere = || Failed::said(format!("redirected to {:?}, another service", quoted(location)));
+    let uri: Uri = location.parse().map_err(|_| Failed::said(format!("redirected to {:?}", quoted(location))))?;
+    if let Some(host) = uri.host() {
+        let (scheme, usual) = if probe.tls.is_some() { ("https", 443) } else { ("http", 80) };
+        let own = [probe.host.as_deref().map(without_port).map(str::to_owned), Some(order.target.to_string())];
+        let same_host = own.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(host.trim_matches(['[', ']'])));
+        let port = uri.port_u16().unwrap_or(usual);
+        if !same_host || uri.scheme_str().is_some_and(|other| other != scheme) || Some(port) != order.port {
+            return Err(elsewhere());
+        }
+    }
+    let there = uri.path_and_query().map_or("/", |there| there.as_str());
+    if there.starts_with('/') {
+        return Ok(there.to_owned());
+    }
+    let folder = path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
+    Ok(format!("{folder}/{there}"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
+fn request(probe: &HttpProbe, path: &str, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Failed> {
+    // RFC 9110 sections 4.2.1, 4.2.2: the default port goes without saying.
+    let usual = if probe.tls.is_some() { 443 } else { 80 };
+    let own = target.to_string();
+    let own = if target.port() == usual { own.rsplit_once(':').map_or(&*own, |(host, _)| host) } else { &own };
+    let method = match probe.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Head => Method::HEAD,
+        HttpMethod::Options => Method::OPTIONS,
+    };
+    let mut request = Request::builder().method(method).uri(path).header(HOST, probe.host.as_deref().unwrap_or(own));
+    if !probe.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+        request = request.header(USER_AGENT, "standin");
+    }
+    for (name, value) in &probe.headers {
+        request = request.header(&**name, &**value);
+    }
+    let request = request.header(CONNECTION, "close").body(Empty::new());
+    request.map_err(|error| Failed::said(format!("cannot ask: {error}")))
+}
+
+/// Whether the first 64 KiB of the body contain `text`. Reads no further than it must.
+async fn contains(body: &mut Incoming, seen: &mut Vec<u8>, text: &[u8]) -> Result<bool, Failed> {
+    let mut from = 0;
+    loop {
+        // Only what is new, and as much before it as the text could begin in.
+        if seen[from..].windows(text.len().max(1)).any(|window| window == text) {
+            return Ok(true);
+        }
+        from = seen.len().saturating_sub(text.len());
+        if !more(body, seen).await? {
+            return Ok(false);
+        }
+    }
+}
+
+/// Reads a piece of the body; false at its end, and when enough was seen.
+async fn more(body: &mut Incoming, seen: &mut Vec<u8>) -> Result<bool, Failed> {
+    if seen.len() == BODY {
+        return Ok(false);
+    }
+    match body.frame().await {
+        Some(Ok(frame)) => {
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            seen.extend_from_slice(&data[..data.len().min(BODY - seen.len())]);
+            Ok(true)
+        }
+        Some(Err(error)) => Err(plain(&error)),
+        None => Ok(false),
+    }
 }
 
 impl Exchange {
     /// Hears the server out, so that it is not cut off in the middle of a short page.
-    pub(super) async fn end(mut self) {
-        let mut heard = 0;
-        while heard < BODY {
-            match self.body.frame().await {
-                Some(Ok(frame)) => heard += frame.data_ref().map_or(0, Bytes::len),
-                Some(Err(_)) | None => return,
-            }
-        }
-    }
-}
-
-/// Asks, and checks the answer. `target` is what the `Host` header says unless the probe has its own.
-pub(super) async fn exchange(stream: TcpStream, probe: &HttpProbe, target: SocketAddr) -> Result<Exchange, Failed> {
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD)
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(|error| plain(&error))?;
-    let mut driver = JoinSet::new();
-    driver.spawn(async move {
-        // Its errors come out at the request or the body.
-        let _ = connection.await;
-    });
-    let response = sender.send_request(request(probe, target)?).await.map_err(|error| plain(&error))?;
-    let status = response.status().as_u16();
-    let mut exchange = Exchange { body: response.into_body(), _driver: driver };
-    let wrong = if !probe.status.iter().any(|(first, last)| (*first..=*last).contains(&status)) {
-        Some(format!("status {status}, expected {}", ranges(&probe.status)))
-    } else if let Some(text) = &probe.body
-        && !contains(&mut exchange.body, text.as_bytes()).await?
-    {
-        Some(format!("body lacks {text:?}"))
-    } else {
-        None
-    };
-    match wrong {
-        None => Ok(exchange),
-        Some(reason) => Err(Failed { reason, leftover: Some(Leftover::Http(exchange)) }),
-    }
-}
-
-fn request(probe: &HttpProbe, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Failed> {
-    let own = match target.port() {
-        // RFC 9110 section 4.2.3: the default port goes without saying.
-        80 => target.to_string().trim_end_matches(":80").to_owned(),
-        _ => target.to_string(),
-    };
-    Request::get(&*probe.path)
-        .header(HOST, probe.host.as_deref().unwrap_or(&own))
-        .header(USER_AGENT, "standin")
-        .header(CONNECTION, "close")
-        .body(Empty::new())
-        .map_err(|error| format!("cannot ask: {error}").into())
-}
-
-/// Whether the first 64 KiB of the body contain `text`. Reads no further than it must.
-async fn contains(body: &mut Incoming, text: &[u8]) -> Result<bool, Failed> {
-    let mut seen = Vec::new();
-    loop {
-        // Only what is new, and as much before it as the text could begin in.
-        match body.frame().await {
-            Some(Ok(frame)) => {
-                let Some(data) = frame.data_ref() else { continue };
-                let from = seen.len().saturating_sub(text.len());
-                seen.extend_from_slice(&data[..data.len().min(BODY - seen.len())]);
-                if seen[from..].windows(text.len().max(1)).any(|window| window == text) {
-                    return Ok(true);
-                }
-                if seen.len() == BODY {
-                    return Ok(false);
+    fn farewell(self) -> Farewell {
+        let Self { mut body, _driver: driver, .. } = self;
+        Box::pin(async move {
+            let (_driver, mut heard) = (driver, 0);
+            while heard < BODY {
+                match body.frame().await {
+                    Some(Ok(frame)) => heard += frame.data_ref().map_or(0, Bytes::len),
+                    Some(Err(_)) | None => return,
                 }
             }
-            Some(Err(error)) => return Err(plain(&error).into()),
-            None => return Ok(text.is_empty()),
-        }
+        })
     }
 }
 
@@ -114,13 +208,26 @@ fn ranges(status: &[(u16, u16)]) -> String {
     status.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
-/// hyper's error in plain words.
-fn plain(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+/// Why a connection ended before it had carried the request, as the request or the connection itself knows: whoever speaks
+/// before it is asked does not speak HTTP.
+fn unasked(error: &hyper::Error, end: Option<Result<hyper::Result<()>, JoinError>>) -> Failed {
+    let end = end.and_then(Result::ok).and_then(Result::err);
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>()).or(end.as_ref());
     match cause {
-        Some(cause) => super::reason(cause),
+        Some(cause) if std::error::Error::source(cause).is_some() => plain(cause),
+        Some(cause) if !cause.is_closed() && !cause.is_incomplete_message() => Failed::lost("the answer is not HTTP"),
+        Some(_) | None => Failed::lost("connection closed before the answer was complete"),
+    }
+}
+
+/// hyper's error in plain words.
+fn plain(error: &hyper::Error) -> Failed {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    Failed::lost(match cause {
+        Some(cause) => super::attempt::reason(cause),
         None if error.is_incomplete_message() => "connection closed before the answer was complete".to_owned(),
         None if error.is_parse() => "the answer is not HTTP".to_owned(),
         None => error.to_string(),
-    }
+    })
 }

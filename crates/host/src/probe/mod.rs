@@ -1,4 +1,4 @@
-//! Probes of service monitors: tokio tasks, one for each monitor.
+//! Probes of service monitors: tokio tasks, one for each monitor; a file for each protocol.
 //!
 //! [`Probes::set`] takes the whole set of orders; what is unchanged goes on undisturbed. The first probe starts at once
 //! (spread a little, so that a hundred monitors don't all knock together), the next one an interval after the *start* of
@@ -7,14 +7,46 @@
 //! Invariants: one probe at a time for each monitor, so a slow service is not asked more often than it answers. Every probe
 //! that began ends in one report, unless its order is withdrawn or it is begun anew by [`Probes::now`].
 //!
+//! Bounds: each attempt has one deadline for all that it does, each conversation a limit to what is read (`wire`), and what
+//! no deadline reaches, files and programs, a thread of its own for each monitor (`kept`).
+//!
 //! Deliberately not here: thresholds and verdicts; names (targets are addresses, so no resolver is in the way).
 
+mod attempt;
+mod datagram;
+mod der;
+mod disk;
+mod dns;
+mod exec;
+mod file;
+mod ftp;
+mod greeting;
+mod grpc;
 mod http;
+mod icmp;
+mod imap;
+mod kept;
+mod ldap;
+mod mysql;
+mod nfs;
+mod nntp;
+mod ntp;
+mod pop3;
+mod postgresql;
+mod process;
+mod push;
+mod redis;
+mod smb;
+mod smtp;
+mod ssh;
+mod systemd;
 mod tcp;
+mod telnet;
+mod tls;
+mod wire;
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -25,16 +57,21 @@ use model::{
     report::{ProbeOrder, ProbeResult},
 };
 use tokio::{
-    net::TcpStream,
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
+use self::{
+    attempt::{Ended, Farewell, attempt},
+    kept::Kept,
+};
 use crate::{Report, Sink, entropy};
 
-/// The first probe starts within this time, or within a tenth of the interval if that is less.
+/// First probes start within this time for each that begins, at most within [`FIRST_WITHIN`], or a tenth of the interval if
+/// that is less: nobody is answered with confidence before all are back.
+const EACH_WITHIN: Duration = Duration::from_micros(200);
 const FIRST_WITHIN: Duration = Duration::from_millis(20);
 
 /// Intervals vary by one part in so many, either way.
@@ -53,6 +90,8 @@ pub struct Probes {
 struct Running {
     order: watch::Sender<ProbeOrder>,
     now: Arc<Notify>,
+    /// What the service reports by itself, where it does.
+    reports: Option<mpsc::Sender<ProbeResult>>,
     task: JoinHandle<()>,
 }
 
@@ -75,6 +114,8 @@ impl Probes {
         running.retain(|monitor, probe| {
             orders.get(monitor).is_some_and(|order| same_target(&probe.order.borrow(), order))
         });
+        let begin = orders.keys().filter(|monitor| !running.contains_key(monitor)).count();
+        let within = FIRST_WITHIN.min(EACH_WITHIN * u32::try_from(begin).unwrap_or(u32::MAX));
         for (monitor, order) in orders {
             match running.get(&monitor) {
                 Some(probe) => {
@@ -85,7 +126,7 @@ impl Probes {
                     });
                 }
                 None => {
-                    let probe = self.begin(monitor.clone(), order);
+                    let probe = self.begin(monitor.clone(), order, within);
                     running.insert(monitor, probe);
                 }
             }
@@ -101,16 +142,33 @@ impl Probes {
         }
     }
 
+    /// A service reports how it is.
+    ///
+    /// # Errors
+    /// There is no such monitor here, none that waits for reports, or too many wait already.
+    pub fn push(&self, monitor: &MonitorId, result: ProbeResult) -> Result<(), PushError> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let reports = running.get(monitor).ok_or(PushError::Unknown)?.reports.as_ref().ok_or(PushError::NotPushed)?;
+        reports.try_send(result).map_err(|_| PushError::Full)
+    }
+
     /// Aborts all. A result that is just being reported may still arrive.
     pub fn stop(&self) {
         self.set(BTreeMap::new());
     }
 
-    fn begin(&self, monitor: MonitorId, order: ProbeOrder) -> Running {
+    fn begin(&self, monitor: MonitorId, order: ProbeOrder, within: Duration) -> Running {
+        let wait = spread(within.min(order.interval / 10));
+        let (now, sink, pushed) = (Arc::new(Notify::new()), self.sink.clone(), pushed_within(&order));
         let (sender, receiver) = watch::channel(order);
-        let now = Arc::new(Notify::new());
-        let task = self.runtime.spawn(probe(monitor, receiver, now.clone(), self.sink.clone()));
-        Running { order: sender, now, task }
+        let (reports, task) = match pushed {
+            Some(within) => {
+                let (reports, waiting) = mpsc::channel(push::DEPTH);
+                (Some(reports), self.runtime.spawn(push::run(monitor, within, waiting, sink)))
+            }
+            None => (None, self.runtime.spawn(probe(monitor, wait, receiver, now.clone(), sink))),
+        };
+        Running { order: sender, now, reports, task }
     }
 }
 
@@ -120,23 +178,50 @@ impl std::fmt::Debug for Probes {
     }
 }
 
+/// Why a service's report was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PushError {
+    /// There is no such monitor on this server.
+    #[error("no such monitor runs on this server")]
+    Unknown,
+    /// The monitor tries the service itself.
+    #[error("this monitor is not of type \"push\"")]
+    NotPushed,
+    /// Reports come faster than they are dealt with.
+    #[error("too many reports wait")]
+    Full,
+}
+
+fn pushed_within(order: &ProbeOrder) -> Option<Duration> {
+    match &order.kind {
+        ProbeKind::Push(probe) => Some(probe.within),
+        _ => None,
+    }
+}
+
 fn same_target(a: &ProbeOrder, b: &ProbeOrder) -> bool {
     (a.target, a.port, &a.kind) == (b.target, b.port, &b.kind)
 }
 
 /// One monitor's task. Ends when the order is withdrawn.
-async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news: Arc<Notify>, sink: Sink) {
-    let first = FIRST_WITHIN.min(order.borrow().interval / 10);
-    sleep_until(Instant::now() + spread(first)).await;
+async fn probe(
+    monitor: MonitorId,
+    wait: Duration,
+    mut order: watch::Receiver<ProbeOrder>,
+    news: Arc<Notify>,
+    sink: Sink,
+) {
+    sleep_until(Instant::now() + wait).await;
+    let mut kept = Kept::default();
     loop {
         let mut began = Instant::now();
         let now = order.borrow_and_update().clone();
-        let (result, leftover) = tokio::select! {
-            ended = attempt(&now) => ended,
+        let Ended { result, farewell: leftover } = tokio::select! {
+            ended = attempt(&now, &mut kept) => ended,
             // Begun anew only once, so that a flood of news cannot keep it from its end.
             () = news.notified() => {
                 began = Instant::now();
-                attempt(&now).await
+                attempt(&now, &mut kept).await
             }
         };
         sink(Report::Probe { monitor: monitor.clone(), result });
@@ -144,6 +229,7 @@ async fn probe(monitor: MonitorId, mut order: watch::Receiver<ProbeOrder>, news:
             tokio::select! {
                 goes_on = wait_for_next(began, &mut order) => goes_on,
                 () = news.notified() => true,
+                () = kept.news() => true,
             }
         };
         tokio::pin!(waiting);
@@ -184,71 +270,19 @@ fn fraction(span: Duration, random: u64) -> Duration {
     span / PARTS * part
 }
 
-/// What a probe leaves behind.
-enum Leftover {
-    Tcp(TcpStream),
-    Http(http::Exchange),
-}
-
 /// Ends a connection as clients end theirs. Whoever talks on for longer is cut off.
-async fn farewell(leftover: Option<Leftover>) {
-    let _ = match leftover {
-        Some(Leftover::Tcp(stream)) => timeout(FAREWELL, tcp::end(stream)).await,
-        Some(Leftover::Http(exchange)) => timeout(FAREWELL, exchange.end()).await,
-        None => Ok(()),
-    };
-}
-
-/// Tries once, within the order's timeout.
-async fn attempt(order: &ProbeOrder) -> (ProbeResult, Option<Leftover>) {
-    let tried = async {
-        let stream = tcp::connect((order.target, order.port).into()).await?;
-        match &order.kind {
-            ProbeKind::Tcp => Ok(Leftover::Tcp(stream)),
-            ProbeKind::Http(probe) => {
-                http::exchange(stream, probe, (order.target, order.port).into()).await.map(Leftover::Http)
-            }
-        }
-    };
-    match timeout(order.timeout, tried).await {
-        Ok(Ok(leftover)) => (ProbeResult::Success, Some(leftover)),
-        Ok(Err(Failed { reason, leftover })) => (ProbeResult::Failure(reason.into()), leftover),
-        Err(_) => (ProbeResult::Failure(format!("no answer within {:?}", order.timeout).into()), None),
+async fn farewell(leftover: Option<Farewell>) {
+    if let Some(leftover) = leftover {
+        // Who does not let go in time is let go.
+        let _cut_off = timeout(FAREWELL, leftover).await;
     }
 }
 
-/// Why a probe failed, in words for people, and what remains to be ended.
-struct Failed {
-    reason: String,
-    leftover: Option<Leftover>,
-}
-
-impl From<String> for Failed {
-    fn from(reason: String) -> Self {
-        Self { reason, leftover: None }
-    }
-}
-
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        reason(&error).into()
-    }
-}
-
-/// An error in plain words.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
-        io::ErrorKind::UnexpectedEof => "connection closed before the answer was complete".to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
-        }
-    }
+/// Tries once, out of any turn, and reports to nobody.
+pub async fn once(order: &ProbeOrder) -> ProbeResult {
+    let ended = attempt(order, &mut Kept::default()).await;
+    farewell(ended.farewell).await;
+    ended.result
 }
 
 #[cfg(test)]

@@ -1,38 +1,37 @@
-//! The TCP probe: connects, and closes in peace.
+//! The TCP probe: connects, may say something and wait for an answer, and closes in peace.
 
-use std::{io, net::SocketAddr};
+use model::config::probe::TcpProbe;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+use super::{
+    attempt::{Failed, quoted},
+    wire::Wire,
 };
 
-/// What a server may say to us before we close for good, in bytes.
-const PATIENCE: usize = 4096;
-
-/// Connects.
-pub(super) async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(target).await?;
-    // Connecting to a free port of our own machine can, once in ten thousands of times, meet itself: the kernel picks that
-    // port as the source, and both ends are ours (RFC 9293 section 3.5, simultaneous open).
-    if stream.local_addr()? == stream.peer_addr()? {
-        return Err(io::ErrorKind::ConnectionRefused.into());
+pub(super) async fn converse(wire: &mut Wire, probe: &TcpProbe) -> Result<(), Failed> {
+    if let Some(send) = &probe.send {
+        wire.say(send.as_bytes()).await?;
     }
-    Ok(stream)
-}
-
-/// Says that we are done (FIN) and hears the server out, for unread words, such as a mail server's greeting, would have the
-/// kernel send a reset, which fills servers' logs.
-pub(super) async fn end(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut heard = 0;
-    let mut buffer = [0; 512];
-    while heard < PATIENCE {
-        match stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(length) => heard += length,
+    let Some(expect) = &probe.expect else { return Ok(()) };
+    let what = if probe.send.is_some() { "answer" } else { "greeting" };
+    let mut heard = Vec::new();
+    loop {
+        let more = wire.some(what).await;
+        if let Ok(piece) = &more {
+            heard.extend_from_slice(piece);
+        }
+        let text = String::from_utf8_lossy(&heard);
+        match more {
+            Ok(_) if expect.is_found_in(&text) => return Ok(()),
+            Ok(_) => {}
+            Err(failed) if heard.is_empty() => return Err(failed),
+            Err(failed) => {
+                return Err(Failed::lost(format!(
+                    "{}; no {:?} in {:?}",
+                    failed.reason,
+                    expect.as_str(),
+                    quoted(&text)
+                )));
+            }
         }
     }
 }

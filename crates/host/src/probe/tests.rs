@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use model::{VirtualHostName, config::HttpProbe};
+use model::{
+    VirtualHostName,
+    config::probe::{ExecProbe, HttpProbe, ProbeKind, ProcessProbe, PushProbe, TcpProbe},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -24,7 +27,7 @@ fn runtime() -> Runtime {
 
 fn order(to: SocketAddr, kind: ProbeKind) -> ProbeOrder {
     let (interval, timeout) = (Duration::from_millis(50), Duration::from_secs(5));
-    ProbeOrder { target: to.ip(), port: to.port(), kind, interval, timeout }
+    ProbeOrder { target: to.ip(), port: Some(to.port()), kind, interval, timeout }
 }
 
 fn monitor(name: &str) -> MonitorId {
@@ -32,7 +35,11 @@ fn monitor(name: &str) -> MonitorId {
 }
 
 fn http(body: Option<&str>) -> HttpProbe {
-    HttpProbe { path: "/health?full".into(), host: None, status: vec![(200, 399)], body: body.map(Into::into) }
+    HttpProbe { path: "/health?full".into(), body: body.map(Into::into), ..HttpProbe::default() }
+}
+
+fn tcp() -> ProbeKind {
+    ProbeKind::Tcp(TcpProbe::default())
 }
 
 fn channel() -> (Sink, mpsc::Receiver<(MonitorId, ProbeResult)>) {
@@ -63,7 +70,7 @@ fn ask(probe: HttpProbe, answer: impl AsRef<[u8]> + Send + 'static) -> (ProbeRes
             let _ = stream.write_all(answer.as_ref()).await;
             String::from_utf8(request).unwrap()
         });
-        let (result, leftover) = attempt(&order).await;
+        let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
         farewell(leftover).await;
         (result, server.await.unwrap())
     })
@@ -115,12 +122,29 @@ fn broken_answers_are_named() {
 }
 
 #[test]
+fn who_speaks_before_it_is_asked_does_not_speak_http() {
+    let result = runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let order = order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)));
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+            let _gone = stream.read(&mut [0; 4096]).await;
+        });
+        let result = attempt(&order, &mut Kept::default()).await.result;
+        server.await.unwrap();
+        result
+    });
+    assert_eq!(result, failure("the answer is not HTTP"));
+}
+
+#[test]
 fn a_closed_port_is_refused() {
     let result = runtime().block_on(async {
         // Bound and not listening: nobody else can get the port meanwhile.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        attempt(&order(socket.local_addr().unwrap(), ProbeKind::Tcp)).await.0
+        attempt(&order(socket.local_addr().unwrap(), tcp()), &mut Kept::default()).await.result
     });
     assert_eq!(result, failure("connection refused"));
 }
@@ -131,9 +155,9 @@ fn a_service_that_hangs_fails_after_the_timeout() {
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let mut order = order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)));
         order.timeout = Duration::from_millis(150);
-        attempt(&order).await.0
+        attempt(&order, &mut Kept::default()).await.result
     });
-    assert_eq!(result, failure("no answer within 150ms"));
+    assert_eq!(result, failure("answer took longer than 150ms"));
 }
 
 #[test]
@@ -142,12 +166,12 @@ fn a_full_accept_queue_fails_after_the_timeout() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
-        let mut order = order(listener.local_addr().unwrap(), ProbeKind::Tcp);
+        let mut order = order(listener.local_addr().unwrap(), tcp());
         order.timeout = Duration::from_millis(150);
         let mut held = Vec::new();
         // A backlog of one takes two connections; what comes then waits.
         for _ in 0..8 {
-            let (result, leftover) = attempt(&order).await;
+            let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
             held.push(leftover);
             if result != ProbeResult::Success {
                 return result;
@@ -155,21 +179,21 @@ fn a_full_accept_queue_fails_after_the_timeout() {
         }
         ProbeResult::Success
     });
-    assert_eq!(result, failure("no answer within 150ms"));
+    assert_eq!(result, failure("connecting took longer than 150ms"));
 }
 
 #[test]
 fn a_tcp_probe_ends_with_a_fin_even_if_the_server_speaks_first() {
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let order = order(listener.local_addr().unwrap(), ProbeKind::Tcp);
+        let order = order(listener.local_addr().unwrap(), tcp());
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"220 mail.example.test ESMTP\r\n").await.unwrap();
             // The end of the stream, not a reset.
             stream.read(&mut [0; 16]).await.unwrap()
         });
-        let (result, leftover) = attempt(&order).await;
+        let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
         assert_eq!(result, ProbeResult::Success);
         farewell(leftover).await;
         assert_eq!(server.await.unwrap(), 0);
@@ -183,7 +207,7 @@ fn results_follow_the_service() {
     let probes = Probes::start(runtime.handle(), sink);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
-    probes.set(BTreeMap::from([(monitor("tcp"), order(to, ProbeKind::Tcp))]));
+    probes.set(BTreeMap::from([(monitor("tcp"), order(to, tcp()))]));
     assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("tcp"), ProbeResult::Success));
     drop(listener);
     let until = |wanted: ProbeResult| {
@@ -206,7 +230,7 @@ fn orders_begin_change_and_end() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
     // Only the first probe of each comes within any test's life.
-    let rare = ProbeOrder { interval: Duration::from_secs(3600), ..order(to, ProbeKind::Tcp) };
+    let rare = ProbeOrder { interval: Duration::from_secs(3600), ..order(to, tcp()) };
     let two = BTreeMap::from([(monitor("a"), rare.clone()), (monitor("b"), rare.clone())]);
     probes.set(two.clone());
     let mut first: Vec<MonitorId> = (0..2).map(|_| results.recv_timeout(LONG).unwrap().0).collect();
@@ -221,7 +245,7 @@ fn orders_begin_change_and_end() {
     }
     // Another target begins anew, at once; `a` ends.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port: other.local_addr().unwrap().port(), ..rare })]));
+    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port: Some(other.local_addr().unwrap().port()), ..rare })]));
     let mut rest = std::iter::from_fn(|| results.recv_timeout(LONG).ok()).take(1000);
     assert!(rest.any(|(monitor, _)| &*monitor.monitor == "b"));
     other.accept().unwrap();
@@ -233,7 +257,7 @@ fn a_server_that_never_closes_does_not_delay_the_next_probe() {
     let (sink, results) = channel();
     let probes = Probes::start(runtime.handle(), sink);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), ProbeKind::Tcp))]));
+    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), tcp()))]));
     let began = std::time::Instant::now();
     for _ in 0..10 {
         assert_eq!(results.recv_timeout(LONG).unwrap().1, ProbeResult::Success);
@@ -253,7 +277,7 @@ fn one_probe_at_a_time() {
         ..order(listener.local_addr().unwrap(), ProbeKind::Http(http(None)))
     };
     probes.set(BTreeMap::from([(monitor("http"), slow)]));
-    assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("no answer within 200ms"));
+    assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("answer took longer than 200ms"));
     drop(probes);
     drop(runtime);
     listener.set_nonblocking(true).unwrap();
@@ -295,4 +319,70 @@ fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
     drop(probes);
     drop(runtime);
     assert_eq!(results.try_iter().count(), 0, "one result for each, none for the one that was broken off");
+}
+
+#[test]
+fn a_process_end_is_seen_without_waiting_for_the_interval() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    std::fs::write(&file, format!("{}\n", child.id())).unwrap();
+    let kind = ProbeKind::Process(ProcessProbe { pid_file: Some(file.as_path().into()), name: Some("sleep".into()) });
+    let rare =
+        ProbeOrder { interval: Duration::from_secs(3600), port: None, ..order(([127, 0, 0, 1], 1).into(), kind) };
+    probes.set(BTreeMap::from([(monitor("process"), rare)]));
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("process"), ProbeResult::Success));
+    child.kill().unwrap();
+    // It has ended although nobody has waited for it yet.
+    let reason = format!("process {} of {} has ended", child.id(), file.display());
+    assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("process"), failure(&reason)));
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_service_reports_by_itself_or_is_missed() {
+    let runtime = runtime();
+    let (sink, results) = channel();
+    let probes = Probes::start(runtime.handle(), sink);
+    let pushed = |within| ProbeKind::Push(PushProbe { within });
+    let here = ([127, 0, 0, 1], 1).into();
+    let orders =
+        |within| BTreeMap::from([(monitor("push"), order(here, pushed(within))), (monitor("tcp"), order(here, tcp()))]);
+    probes.set(orders(LONG * 10));
+    let next = || loop {
+        let (id, result) = results.recv_timeout(LONG).unwrap();
+        if id == monitor("push") {
+            return result;
+        }
+    };
+    for result in [ProbeResult::Success, ProbeResult::Degraded("tape full".into()), failure("no tape")] {
+        assert_eq!(probes.push(&monitor("push"), result.clone()), Ok(()));
+        assert_eq!(next(), result);
+    }
+    assert_eq!(probes.push(&monitor("none"), ProbeResult::Success), Err(PushError::Unknown));
+    assert_eq!(probes.push(&monitor("tcp"), ProbeResult::Success), Err(PushError::NotPushed));
+    probes.set(orders(Duration::from_millis(50)));
+    assert_eq!(next(), failure("nothing was reported within 50ms"));
+    assert_eq!(probes.push(&monitor("push"), ProbeResult::Success), Ok(()));
+    assert!((0..100).any(|_| next() == ProbeResult::Success));
+}
+
+#[test]
+fn a_program_is_killed_at_its_limit_and_runs_once_at_a_time() {
+    let runtime = runtime();
+    let shell = |text: &str| {
+        let arguments = vec!["-c".into(), text.into()];
+        let kind = ProbeKind::Exec(ExecProbe { program: "/bin/sh".into(), arguments, user: None });
+        ProbeOrder { port: None, timeout: Duration::from_millis(200), ..order(([127, 0, 0, 1], 1).into(), kind) }
+    };
+    let result = runtime.block_on(async { attempt(&shell("sleep 600"), &mut Kept::default()).await.result });
+    assert_eq!(result, failure("killed at its time limit"));
+    let well = ProbeOrder { timeout: LONG, ..shell("echo fine") };
+    let mut kept = Kept::default();
+    let results =
+        runtime.block_on(async { [attempt(&well, &mut kept).await.result, attempt(&well, &mut kept).await.result] });
+    assert_eq!(results, [ProbeResult::Success, ProbeResult::Success]);
 }

@@ -18,6 +18,8 @@ use crate::{
     net::Prefix,
 };
 
+use super::probe::ProbeKind;
+
 /// The cluster's configuration, checked: every reference resolves, every address is used once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterConfig {
@@ -186,8 +188,8 @@ pub struct Monitor {
     pub name: Arc<str>,
     /// What is tried.
     pub kind: ProbeKind,
-    /// The port tried on each listed server's own address, or on each address of the endpoint.
-    pub port: u16,
+    /// The port tried on each listed server's own address, or on each address of the endpoint; none where the type has none.
+    pub port: Option<u16>,
     /// Time between probes, 50 ms to 1 h. Default 1 s.
     pub interval: Duration,
     /// Time between probes while the verdict is in doubt, 50 ms to `interval`. Default: a tenth of `interval`, at
@@ -219,38 +221,6 @@ pub struct Hook {
     /// After so long it is killed, and whoever waits for it goes on: 10 ms to 10 s, default 500 ms, for `before-take`; 10 ms to
     /// 60 s, default 5 s, for the others.
     pub timeout: Duration,
-}
-
-/// What a probe does.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum ProbeKind {
-    /// Connects, and closes.
-    Tcp,
-    /// Makes a request and reads the answer.
-    Http(HttpProbe),
-}
-
-impl ProbeKind {
-    /// The word of the configuration's `type`.
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Http(_) => "http",
-        }
-    }
-}
-
-/// An HTTP request and what its answer must be.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct HttpProbe {
-    /// Path and query, begins with `/`. Default `/`.
-    pub path: Arc<str>,
-    /// The `Host` header. Default: the server's address.
-    pub host: Option<Arc<str>>,
-    /// Inclusive ranges of status codes that count as success. Default 200–399.
-    pub status: Vec<(u16, u16)>,
-    /// Text that the first 64 KiB of the body must contain.
-    pub body: Option<Arc<str>>,
 }
 
 /// `[pool.NAME]`.

@@ -9,15 +9,16 @@ pub mod cluster;
 pub mod handling;
 pub mod key;
 pub mod node;
+pub mod probe;
 mod read;
 
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
-    AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, HttpProbe, Monitor,
-    PartitionPolicy, Policy, Pool, PoolMember, ProbeKind, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost,
-    ZoneSettings,
+    AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Policy,
+    Pool, PoolMember, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
 };
 pub use handling::{Damping, Handling, Severity};
 pub use key::decode_key;
 pub use node::NodeConfig;
+pub use probe::ProbeKind;
 pub use read::{locate, parse_duration, text_at};

@@ -94,7 +94,7 @@ impl World<'_> {
     /// while on a busy machine.
     pub(crate) fn close_port(&mut self, machine: usize, monitor: &MonitorId) {
         let settings = self.machines[machine].config.monitors().find(|(id, _)| id == monitor);
-        let Some(port) = settings.map(|(_, settings)| settings.port) else { return };
+        let Some(port) = settings.and_then(|(_, settings)| settings.port) else { return };
         let soon = Duration::from_micros(200) + self.random.span(Duration::ZERO, self.plan.latency);
         self.report(machine, soon, Input::ListenerClosed { port });
     }

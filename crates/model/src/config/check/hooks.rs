@@ -46,7 +46,7 @@ pub(super) fn hooks(source: &Source<'_>, value: &Value<'_>) -> BTreeMap<HookMome
 }
 
 fn hook(fields: &Fields<'_>, position: usize, moment: Option<HookMoment>) -> Option<Hook> {
-    let command = fields.require("command", EXAMPLE).and_then(|value| command(&value));
+    let command = fields.require("command", EXAMPLE).and_then(|value| command(&value, EXAMPLE));
     let user = fields.get("user").map_or(Some(None), |value| user(&value).map(Some));
     // Where the moment is wrong the wider limits are right.
     let (default, longest) = match moment {
@@ -60,15 +60,15 @@ fn hook(fields: &Fields<'_>, position: usize, moment: Option<HookMoment>) -> Opt
     Some(Hook { position, program, arguments, user: user?, timeout: timeout? })
 }
 
-/// A program by its absolute path, and its arguments.
-fn command(value: &Value<'_>) -> Option<(Arc<str>, Vec<Arc<str>>)> {
+/// A program by its absolute path, and its arguments; `example` is the whole field.
+pub(super) fn command(value: &Value<'_>, example: &str) -> Option<(Arc<str>, Vec<Arc<str>>)> {
     if value.is_text() {
-        value.refuse("`command` must be a list: no shell takes it apart", format!("write `{EXAMPLE}`"));
+        value.refuse("`command` must be a list: no shell takes it apart", format!("write `{example}`"));
         return None;
     }
     let words = value.list("\"/usr/local/libexec/standin/mount-data\"")?;
     let Some((first, rest)) = words.split_first() else {
-        value.refuse("`command` is empty", format!("write `{EXAMPLE}`"));
+        value.refuse("`command` is empty", format!("write `{example}`"));
         return None;
     };
     let program = first.text("/usr/local/libexec/standin/mount-data")?;
@@ -87,7 +87,7 @@ fn command(value: &Value<'_>) -> Option<(Arc<str>, Vec<Arc<str>>)> {
 }
 
 /// A user's name as useradd(8) accepts it.
-fn user(value: &Value<'_>) -> Option<Arc<str>> {
+pub(super) fn user(value: &Value<'_>) -> Option<Arc<str>> {
     let name = value.text("nobody")?;
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));

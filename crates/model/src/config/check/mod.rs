@@ -10,6 +10,7 @@ mod hooks;
 mod monitors;
 mod node;
 mod pools;
+mod probes;
 mod servers;
 mod virtual_hosts;
 mod zones;

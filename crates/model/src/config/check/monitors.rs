@@ -1,50 +1,23 @@
 //! `[[virtual-host.NAME.monitor]]` and `[[endpoint.NAME.monitor]]`.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     super::{
-        cluster::{HttpProbe, Monitor, ProbeKind},
+        cluster::Monitor,
         handling::Handling,
+        probe::{ProbeKind, TcpProbe},
         read::{Fields, Firsts, Value, check_name, spell},
     },
     cluster::Draft,
     handling::{Owner, handling},
+    probes,
 };
-use crate::nearest::nearest;
 
+/// What every type has.
 const KNOWN: &[&str] = &[
-    "name", "type", "port", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "disabled",
-    "group", "damping", "path", "host", "status", "body",
-];
-const HTTP_ONLY: [&str; 4] = ["path", "host", "status", "body"];
-const BUILT: [&str; 2] = ["tcp", "http"];
-/// Types that operators of such programs expect, and that a later version brings.
-const PLANNED: &[&str] = &[
-    "https",
-    "smtp",
-    "ftp",
-    "telnet",
-    "imap",
-    "pop3",
-    "nntp",
-    "ssh",
-    "dns",
-    "ldap",
-    "mysql",
-    "postgresql",
-    "redis",
-    "grpc",
-    "icmp",
-    "ntp",
-    "smb",
-    "nfs",
-    "exec",
-    "process",
-    "systemd",
-    "disk",
-    "file",
-    "push",
+    "name", "type", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "disabled", "group",
+    "damping",
 ];
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -59,7 +32,17 @@ pub(super) fn monitors(draft: &Draft<'_>, value: &Value<'_>, owner: &Owner<'_, '
         return monitors;
     }
     for element in value.list("{ type = \"tcp\", port = 80 }").unwrap_or_default() {
-        let Some(fields) = element.fields("the monitor", KNOWN) else { continue };
+        let Some(fields) = fields(&element) else { continue };
+        let word = element.text_of("type").unwrap_or_default();
+        if section == "endpoint" && probes::find(word).is_some_and(probes::ProbeType::is_local) {
+            fields.refuse(
+                "type",
+                format!(
+                    "a monitor of type \"{word}\" looks at the server that it runs on, and an endpoint is elsewhere"
+                ),
+                "monitor the endpoint over the network, or by a program (`type = \"exec\"`)",
+            );
+        }
         let handling = handling(draft, &fields, owner);
         let Some(monitor) = monitor(&fields, handling) else { continue };
         let name = fields.get("name");
@@ -78,13 +61,14 @@ pub(super) fn monitors(draft: &Draft<'_>, value: &Value<'_>, owner: &Owner<'_, '
 }
 
 fn monitor(fields: &Fields<'_>, handling: Handling) -> Option<Monitor> {
-    let kind = fields.require("type", "type = \"tcp\"").and_then(|value| kind(&value, fields));
-    let port = match (&kind, fields.get("port")) {
-        (_, Some(port)) => port.integer(1..=u16::MAX),
-        (Some(ProbeKind::Http(_)), None) => Some(80),
-        (Some(ProbeKind::Tcp), None) => fields.require("port", "port = 80").and(None),
-        (None, None) => None,
-    };
+    let found = fields.require("type", "type = \"tcp\"").and_then(|value| probes::of(&value));
+    if found.is_none()
+        && let Some(port) = fields.get("port")
+    {
+        port.integer(1..=u16::MAX);
+    }
+    let target = found.and_then(|found| found.read(fields));
+    let usual = found.map_or(2, probes::ProbeType::usual_count);
     let interval = duration(fields, "interval", SHORTEST..=LONGEST, Duration::from_secs(1));
     let least = interval.unwrap_or(LONGEST);
     let recheck = duration(fields, "recheck", SHORTEST..=LONGEST, (least / 10).max(SHORTEST));
@@ -97,18 +81,22 @@ fn monitor(fields: &Fields<'_>, handling: Handling) -> Option<Monitor> {
             "shorten `recheck` or lengthen `interval`: in doubt a monitor probes more often, not less",
         );
     }
-    let count = |name| fields.get(name).map_or(Some(2), |value| value.integer(1..=100));
+    let count = |name| fields.get(name).map_or(Some(usual), |value| value.integer(1..=100));
     let (rise, fall) = (count("rise"), count("fall"));
     let priority = fields.get("priority").map_or(Some(0), |value| value.integer(0..=u8::MAX));
     // Even where another field is wrong, the name is known: it may clash with the next monitor's.
     let name = match fields.get("name") {
         Some(name) => name.text("web")?.into(),
-        None => format!("{}-{}", kind.as_ref()?.word(), port?).into(),
+        None => target.as_ref()?.name().into(),
+    };
+    let (kind, port) = match target {
+        Some(target) => (target.kind, target.port),
+        None => (ProbeKind::Tcp(TcpProbe::default()), None),
     };
     Some(Monitor {
         name,
-        kind: kind.unwrap_or(ProbeKind::Tcp),
-        port: port.unwrap_or_default(),
+        kind,
+        port,
         interval: least,
         recheck: recheck.unwrap_or_default(),
         timeout: timeout.unwrap_or_default(),
@@ -129,92 +117,16 @@ fn duration(
     fields.get(name).map_or(Some(default), |value| value.duration(limits))
 }
 
-fn kind(value: &Value<'_>, fields: &Fields<'_>) -> Option<ProbeKind> {
-    let word = value.text("tcp")?;
-    match word {
-        "http" => return Some(ProbeKind::Http(http(fields))),
-        "tcp" => {}
-        _ if PLANNED.contains(&word) => {
-            value.refuse(
-                format!("monitors of type \"{word}\" are not supported yet"),
-                "use \"tcp\" with the service's port until then",
-            );
-            return None;
+/// The fields of one monitor: those that every type has, and those of its own.
+fn fields<'s>(element: &Value<'s>) -> Option<Fields<'s>> {
+    let word = element.text_of("type").unwrap_or_default();
+    match probes::find(word) {
+        Some(found) => {
+            let known = [KNOWN, &found.keys()[..]].concat();
+            let what = format!("the monitor of type \"{word}\"");
+            element.fields_or(what, &known, |key| probes::belongs_elsewhere(key, word))
         }
-        _ => {
-            let built = "possible here: \"tcp\", \"http\"";
-            let help = match nearest(word, BUILT).or_else(|| nearest(word, PLANNED.iter().copied())) {
-                Some(near) => format!("did you mean \"{near}\"? {built}"),
-                None => built.to_owned(),
-            };
-            value.refuse(format!("there is no monitor type \"{word}\""), help);
-            return None;
-        }
+        // Then the type is what is wrong.
+        None => element.fields("the monitor", &[KNOWN, &probes::all_keys()[..]].concat()),
     }
-    for name in HTTP_ONLY {
-        if let Some(value) = fields.get(name) {
-            value.refuse(
-                format!("`{name}` means nothing to a monitor of type \"tcp\""),
-                "remove it, or write `type = \"http\"`",
-            );
-        }
-    }
-    Some(ProbeKind::Tcp)
-}
-
-fn http(fields: &Fields<'_>) -> HttpProbe {
-    let mut probe = HttpProbe { path: "/".into(), host: None, status: vec![(200, 399)], body: None };
-    if let Some(value) = fields.get("path")
-        && let Some(path) = value.text("/health")
-    {
-        if !path.starts_with('/') || !path.chars().all(|c| c.is_ascii_graphic() && c != '#') {
-            value.refuse(
-                format!("\"{path}\" is not the path of a request"),
-                "write a path from `/` on, such as \"/health\"; other than plain ASCII is written %XX",
-            );
-        }
-        probe.path = path.into();
-    }
-    if let Some(value) = fields.get("host")
-        && let Some(host) = value.text("www.example.org")
-    {
-        if !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c)) {
-            value.refuse(format!("\"{host}\" is not a host name"), "write a name such as \"www.example.org\"");
-        }
-        probe.host = Some(host.into());
-    }
-    if let Some(value) = fields.get("status") {
-        probe.status = status(&value);
-    }
-    probe.body = fields.get("body").and_then(|value| value.text("ok")).map(Arc::from);
-    probe
-}
-
-/// `200`, `"200-299"`, or a list of such.
-fn status(value: &Value<'_>) -> Vec<(u16, u16)> {
-    if !value.is_list() {
-        return Vec::from_iter(status_range(value));
-    }
-    let values = value.list("200").unwrap_or_default();
-    if values.is_empty() {
-        value.refuse("no status would be a success", "write the codes that are, such as `[200, \"300-399\"]`");
-    }
-    values.iter().filter_map(status_range).collect()
-}
-
-fn status_range(value: &Value<'_>) -> Option<(u16, u16)> {
-    const CODES: RangeInclusive<u16> = 100..=599;
-    if !value.is_text() {
-        return value.integer(CODES).map(|code| (code, code));
-    }
-    let text = value.text("200-299")?;
-    let range = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
-    let range = range.filter(|(low, high)| low <= high && CODES.contains(low) && CODES.contains(high));
-    if range.is_none() {
-        value.refuse(
-            format!("\"{text}\" is not a range of status codes"),
-            "write codes from 100 to 599: `200`, or `\"200-299\"`",
-        );
-    }
-    range
 }

@@ -7,8 +7,8 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, Hook, HttpProbe, PartitionPolicy, PoolMember, ProbeKind, RateLimit, Ttl,
-        UnknownPolicy, locate,
+        AllDown, ClusterConfig, Failback, Hook, PartitionPolicy, PoolMember, RateLimit, Ttl, UnknownPolicy, locate,
+        probe::{HttpProbe, ProbeKind, TcpProbe},
     },
     diagnostic::Diagnostic,
     digest::digest64,
@@ -160,16 +160,17 @@ fn a_cluster_file_with_every_setting() {
     assert_eq!(names(&host.servers), ["web1", "web2", "web3"]);
     assert_eq!(host.monitors.len(), 2);
     let (web, mail) = (&host.monitors[0], &host.monitors[1]);
-    assert_eq!((&*web.name, web.port, web.rise, web.fall, web.priority), ("http-80", 80, 3, 1, 7));
+    assert_eq!((&*web.name, web.port, web.rise, web.fall, web.priority), ("http-80", Some(80), 3, 1, 7));
     assert_eq!(web.recheck, Duration::from_millis(250));
     let request = HttpProbe {
         path: "/health?full=1".into(),
         host: Some("www.example.org".into()),
         status: vec![(204, 204), (200, 202)],
         body: Some("all is well".into()),
+        ..HttpProbe::default()
     };
     assert_eq!(web.kind, ProbeKind::Http(request));
-    assert_eq!((&*mail.name, &mail.kind, mail.port), ("mail", &ProbeKind::Tcp, 25));
+    assert_eq!((&*mail.name, &mail.kind, mail.port), ("mail", &ProbeKind::Tcp(TcpProbe::default()), Some(25)));
 
     let pool = &config.pools.values().last().unwrap();
     assert_eq!((pool.ttl, pool.max_answers, pool.keep_doubled), (Ttl::fixed(10), Some(2), true));
@@ -323,7 +324,7 @@ ttl = "5s"
     15 | type = "htttp"
        |        ^^^^^^^
        |
-       = help: did you mean "http"? possible here: "tcp", "http"
+       = help: did you mean "http"? possible here: tcp, http, https, smtp, ftp, telnet, imap, pop3, nntp, ssh, dns, ldap, mysql, postgresql, redis, grpc, icmp, ntp, smb, nfs, exec, process, systemd, disk, file, push
 
     cluster.toml:16:8: `port` must be 1 to 65535, not 0
        |
@@ -857,19 +858,12 @@ fn monitors_are_checked() {
        |
        = help: add `type = "tcp"`
 
-    cluster.toml:12:1: the monitor lacks `port`
+    cluster.toml:12:1: the monitor of type "tcp" lacks `port`
        |
     12 | [[virtual-host.v.monitor]]
        | ^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: add `port = 80`
-
-    cluster.toml:15:8: monitors of type "smtp" are not supported yet
-       |
-    15 | type = "smtp"
-       |        ^^^^^^
-       |
-       = help: use "tcp" with the service's port until then
 
     cluster.toml:19:8: `port` must be 1 to 65535, not 70000
        |
@@ -878,12 +872,12 @@ fn monitors_are_checked() {
        |
        = help: write a whole number from 1 to 65535
 
-    cluster.toml:20:8: `path` means nothing to a monitor of type "tcp"
+    cluster.toml:20:1: `path` means nothing to a monitor of type "tcp"
        |
     20 | path = "/"
-       |        ^^^
+       | ^^^^
        |
-       = help: remove it, or write `type = "http"`
+       = help: remove it; it belongs to the types "http", "https", "disk", "file"
 
     cluster.toml:23:8: "health" is not the path of a request
        |
@@ -968,13 +962,6 @@ fn monitors_are_checked() {
        |          ^^
        |
        = help: write the codes that are, such as `[200, "300-399"]`
-
-    cluster.toml:45:1: this virtual host already has a monitor `http-80` (line 41)
-       |
-    45 | [[virtual-host.v.monitor]]
-       | ^^^^^^^^^^^^^^^^^^^^^^^^^^
-       |
-       = help: give one of them another `name`; without one it is called by type and port
 
     cluster.toml:47:8: `body` is empty
        |

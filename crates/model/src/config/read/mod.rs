@@ -100,7 +100,7 @@ pub(super) struct Fields<'s> {
     /// What the table is, for messages: ``server `web1` ``.
     what: String,
     place: Range<usize>,
-    known: &'static [&'static str],
+    known: Vec<&'static str>,
 }
 
 impl<'s> Fields<'s> {
@@ -110,11 +110,28 @@ impl<'s> Fields<'s> {
         table: &'s DeTable<'s>,
         what: String,
         place: Range<usize>,
-        known: &'static [&'static str],
+        known: &[&'static str],
+    ) -> Self {
+        Self::of_or(source, table, what, place, known, |_| None)
+    }
+
+    /// The same; of some unknown names `other` has something better to say: message and help.
+    pub(super) fn of_or(
+        source: &'s Source<'s>,
+        table: &'s DeTable<'s>,
+        what: String,
+        place: Range<usize>,
+        known: &[&'static str],
+        other: impl Fn(&str) -> Option<(String, String)>,
     ) -> Self {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            if !known.contains(&name) {
+            if known.contains(&name) {
+                continue;
+            }
+            if let Some((message, help)) = other(name) {
+                source.refuse(key.span(), message, help);
+            } else {
                 let kind = if value.get_ref().is_table() { "section" } else { "field" };
                 let help = match nearest(name, known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
@@ -123,7 +140,19 @@ impl<'s> Fields<'s> {
                 source.refuse(key.span(), format!("unknown {kind} `{name}` in {what}"), help);
             }
         }
-        Self { source, table, what, place, known }
+        Self { source, table, what, place, known: known.to_vec() }
+    }
+
+    /// Reports a mistake at the field `name`, where it is present.
+    pub(super) fn refuse(&self, name: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        if let Some(value) = self.get(name) {
+            value.refuse(message, help);
+        }
+    }
+
+    /// Reports a mistake in the table as a whole.
+    pub(super) fn refuse_whole(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.source.refuse(self.place.clone(), message, help);
     }
 
     /// The field, where it is present.

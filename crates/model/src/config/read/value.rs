@@ -3,6 +3,8 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::{Range, RangeInclusive},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +14,7 @@ use super::{
     Entry, Fields, Source,
     words::{parse_duration, spell},
 };
-use crate::{id::is_valid_name, nearest::nearest};
+use crate::{config::probe::Pattern, id::is_valid_name, nearest::nearest};
 
 /// A value under a name. Each method either gives what it promises or reports the mistake.
 #[derive(Clone)]
@@ -220,16 +222,73 @@ impl<'s> Value<'s> {
     }
 
     /// A table whose names are ours; `what` says what it is.
-    pub(in crate::config) fn fields(
+    pub(in crate::config) fn fields(&self, what: impl Into<String>, known: &[&'static str]) -> Option<Fields<'s>> {
+        self.fields_or(what, known, |_| None)
+    }
+
+    /// The same; of some unknown names `other` has something better to say: message and help.
+    pub(in crate::config) fn fields_or(
         &self,
         what: impl Into<String>,
-        known: &'static [&'static str],
+        known: &[&'static str],
+        other: impl Fn(&str) -> Option<(String, String)>,
     ) -> Option<Fields<'s>> {
         let DeValue::Table(table) = self.node.get_ref() else {
             return self.refuse_type("a table", &format!("{} = {{ ... }}", self.name));
         };
         let place = if self.key.is_empty() { self.node.span() } else { self.key.clone() };
-        Some(Fields::of(self.source, table, what.into(), place, known))
+        Some(Fields::of_or(self.source, table, what.into(), place, known, other))
+    }
+
+    /// The text of the field `name` of a table, where there is one: before it is known which fields the table may have.
+    pub(in crate::config) fn text_of(&self, name: &str) -> Option<&'s str> {
+        self.node.get_ref().as_table()?.get(name)?.get_ref().as_str()
+    }
+
+    /// The names of a table's fields, with the values.
+    pub(in crate::config) fn named(&self) -> Vec<(&'s str, Self)> {
+        let DeValue::Table(table) = self.node.get_ref() else { return Vec::new() };
+        let value = |key: &'s Spanned<_>, node| Self { source: self.source, name: self.name, key: key.span(), node };
+        table.iter().map(|(key, node)| (key.get_ref().as_ref(), value(key, node))).collect()
+    }
+
+    /// A text that may hold anything, such as the ends of lines that a protocol wants.
+    pub(in crate::config) fn raw_text(&self, example: &str) -> Option<&'s str> {
+        match self.node.get_ref() {
+            DeValue::String(text) if !text.is_empty() => Some(text),
+            DeValue::String(_) => {
+                self.refuse(format!("`{}` is empty", self.name), format!("write `{} = \"{example}\"`", self.name));
+                None
+            }
+            _ => self.refuse_type("a text", &format!("{} = \"{example}\"", self.name)),
+        }
+    }
+
+    /// A regular expression.
+    pub(in crate::config) fn pattern(&self, example: &str) -> Option<Pattern> {
+        match Pattern::new(self.raw_text(example)?) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                self.refuse(
+                    format!("`{}` is not a regular expression: {}", self.name, error.replace('\n', " ")),
+                    format!("write one such as \"{example}\"; `.`, `(`, `[`, `*`, `+`, `?` alone stand after a `\\`"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The plain path of a file: absolute, without `.` and `..`.
+    pub(in crate::config) fn path(&self, example: &str) -> Option<Arc<Path>> {
+        let text = self.text(example)?;
+        let plain = text.starts_with('/') && !text.split('/').any(|part| part == "." || part == "..");
+        if !plain {
+            self.refuse(
+                format!("\"{text}\" is not an absolute path"),
+                "write the whole path from `/` on, without `.` and `..`",
+            );
+        }
+        plain.then(|| Path::new(text).into())
     }
 
     /// The entries of a table whose names the operator chose, in the order of the text.
