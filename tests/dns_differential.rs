@@ -250,7 +250,14 @@ fn zone(random: &mut Random, origin: &str) -> Zone {
         }
     }
     let owners = Owners::from_records(&apex, records, []);
-    Zone { name: ZoneName::new(origin), origin: apex, serial_from_cluster: false, owners, followers: Vec::new() }
+    Zone {
+        name: ZoneName::new(origin),
+        origin: apex,
+        serial_from_cluster: false,
+        owners,
+        followers: Vec::new(),
+        refers: Default::default(),
+    }
 }
 
 /// A record: owner, type, TTL, and data with names spelled out, in lower case, all as texts that can be read.

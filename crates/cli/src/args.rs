@@ -1,8 +1,14 @@
 //! The command line.
 
+mod config;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use config::{
+    Export, How, Init, MonitorEdit, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
+};
 
 /// Where the node file is, unless told otherwise.
 pub(crate) const CONFIG: &str = "/etc/standin/standin.toml";
@@ -82,12 +88,6 @@ pub(crate) enum Command {
     /// End a server's standby.
     #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
     Resume(Target),
-    /// Say what a service monitor counts as, whatever its probes find.
-    Monitor {
-        /// What to do with it.
-        #[command(subcommand)]
-        command: MonitorCommand,
-    },
     /// Report how a service on this server is, to its monitor of type "push".
     #[command(
         after_help = "Exit codes: 0 the report was taken; 1 the daemon cannot be reached, or refused: there is no \
@@ -119,7 +119,71 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DnsCommand,
     },
-    /// Look at the zones that the configuration makes.
+    /// Make the cluster's document from its cluster file: from then on every server can be asked to edit it.
+    #[command(after_help = "No daemon may run with this state directory meanwhile; start or restart it afterwards.\n\
+                            Exit codes: 0 made; 1 not, for instance because there is a document already; 2 bad configuration.")]
+    Init(Init),
+    /// Edit the servers of the document.
+    #[command(subcommand)]
+    Server(ObjectCommand),
+    /// Edit the virtual hosts of the document.
+    #[command(subcommand)]
+    VirtualHost(ObjectCommand),
+    /// Edit the endpoints of the document.
+    #[command(subcommand)]
+    Endpoint(ObjectCommand),
+    /// Edit the pools of the document.
+    #[command(subcommand)]
+    Pool(ObjectCommand),
+    /// Edit monitors of the document, or say what one counts as here, whatever its probes find.
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
+    /// Edit what the document says of the whole cluster: the sections [cluster] and [dns].
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Show what applying a cluster file would change: objects, placement, addresses, answers, shares of the load.
+    #[command(after_help = config::EXIT_CODES)]
+    Plan(PlanOrApply),
+    /// Make the document what a cluster file says; what it lacks is removed. All or nothing; doing it twice changes nothing.
+    #[command(after_help = config::EXIT_CODES)]
+    Apply(PlanOrApply),
+    /// Keep an edit that was made with `--confirm`.
+    #[command(after_help = config::EXIT_CODES)]
+    Confirm(ReadHow),
+    /// Show how a cluster file, or an older version, differs from the document.
+    #[command(after_help = "Exit codes: 0 no difference; 1 the daemon cannot be reached, or is in file mode; 2 bad \
+                            configuration; 3 there are differences.")]
+    Diff {
+        /// A cluster file, or a version of `standin history`.
+        #[arg(value_name = "FILE|VERSION")]
+        other: String,
+        #[command(flatten)]
+        how: ReadHow,
+    },
+    /// Print the document as a cluster file, or write it with its zone templates into a directory.
+    #[command(after_help = config::EXIT_CODES)]
+    Export(Export),
+    /// Show who changed what, when, from where and why.
+    #[command(after_help = config::EXIT_CODES)]
+    History {
+        /// How many changes, the newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        how: ReadHow,
+    },
+    /// Undo the last change; or make the document what it was at a version.
+    #[command(after_help = config::EXIT_CODES)]
+    Rollback(Rollback),
+    /// Show objects with several values, and objects that are not in force as they are.
+    #[command(
+        after_help = "Exit codes: 0 there are none; 1 the daemon cannot be reached, or is in file mode; 3 there are some."
+    )]
+    Conflicts(ReadHow),
+    /// Settle an object that has several values.
+    #[command(after_help = config::EXIT_CODES)]
+    Resolve(Resolve),
+    /// Look at the zones that the configuration makes, and edit those of the document.
     Zone {
         /// What to do with them.
         #[command(subcommand)]
@@ -127,9 +191,20 @@ pub(crate) enum Command {
     },
 }
 
-/// What to do with a monitor.
+/// What to do with monitors.
 #[derive(Subcommand, Debug)]
 pub(crate) enum MonitorCommand {
+    /// In the document.
+    #[command(flatten)]
+    Edit(MonitorEdit),
+    /// On this server.
+    #[command(flatten)]
+    Override(MonitorOverride),
+}
+
+/// What a monitor counts as on this server.
+#[derive(Subcommand, Debug)]
+pub(crate) enum MonitorOverride {
     /// On this server the monitor counts as up or down, until a reset, an expiry, or the daemon's end.
     #[command(after_help = "For an endpoint's monitor one server's word decides for all; that of `down` where two \
                             contradict each other.\n\
@@ -199,6 +274,61 @@ pub(crate) enum DnsCommand {
 /// What to do with a zone.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ZoneCommand {
+    /// Add a zone to the document, with its template.
+    #[command(after_help = config::EXIT_CODES)]
+    Add {
+        /// The zone's name.
+        zone: String,
+        /// The file with its template.
+        #[arg(long, value_name = "FILE")]
+        template: PathBuf,
+        /// Fields, such as `variables.ttl=60`.
+        #[arg(value_name = "NAME=VALUE")]
+        fields: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Change a zone's settings, or replace its template.
+    #[command(after_help = config::EXIT_CODES)]
+    Set {
+        /// The zone's name.
+        zone: String,
+        /// A file with its new template.
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
+        /// Fields, such as `variables.ttl=60`.
+        #[arg(value_name = "NAME=VALUE")]
+        fields: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Remove a zone, and its template where no other zone has it.
+    #[command(after_help = config::EXIT_CODES)]
+    Remove {
+        /// The zone's name.
+        zone: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Print a zone's settings and template; without a name, list the zones.
+    #[command(after_help = config::EXIT_CODES)]
+    Show {
+        /// The zone's name.
+        zone: Option<String>,
+        #[command(flatten)]
+        how: ReadHow,
+    },
+    /// Open a zone's template in $EDITOR, check it, show the difference in answers, and apply it.
+    #[command(after_help = config::EXIT_CODES)]
+    Edit {
+        /// The zone's name.
+        zone: String,
+        /// Do not ask before applying.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        how: How,
+    },
     /// Print a zone as a plain RFC 1035 master file, as if every pool member were up.
     #[command(after_help = "Exit codes: 0 printed; 1 no such zone; 2 bad configuration.")]
     Render {
@@ -244,7 +374,7 @@ pub(crate) struct Target {
 }
 
 /// How to reach the daemon.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Reach {
     /// The node file, which names the daemon's socket. Default: /etc/standin/standin.toml
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]

@@ -17,6 +17,8 @@ use crate::args::{CONFIG, Reach, SOCKET};
 
 /// A daemon that takes longer than this cannot be reached.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for requests that carry something to check.
+const PATIENCE_WITH_EDITS: Duration = Duration::from_secs(30);
 
 /// The socket that the arguments mean: the one named, else that of the node file named, else that of the usual node
 /// file, else the usual socket.
@@ -58,18 +60,33 @@ pub(crate) fn status(socket: &Path) -> Result<Status> {
 /// # Errors
 /// When nobody answers in time, or the answer is not a success; the daemon's own words are in the error.
 pub(crate) fn request(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<Bytes> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exchange = exchange(socket, method, path, body);
-    let (code, body) = runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, exchange).await })
-        .with_context(|| format!("the daemon at {} does not answer", socket.display()))??;
+    let (code, body) = answer(socket, method, path, body)?;
     if code.is_success() {
         return Ok(body);
     }
-    let said: Option<String> = serde_json::from_slice::<serde_json::Value>(&body)
+    bail!("the daemon refused: {}", words(code, &body));
+}
+
+/// Makes one request and returns the answer, be it a success or not.
+///
+/// # Errors
+/// When nobody answers in time.
+pub(crate) fn answer(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes)> {
+    // A whole document with large zones takes longer to check than a status to tell.
+    let patience = if body.is_some() { PATIENCE_WITH_EDITS } else { PATIENCE };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exchange = exchange(socket, method, path, body);
+    runtime
+        .block_on(async { tokio::time::timeout(patience, exchange).await })
+        .with_context(|| format!("the daemon at {} does not answer", socket.display()))?
+}
+
+/// What the daemon says of an answer that is no success.
+pub(crate) fn words(code: StatusCode, body: &[u8]) -> String {
+    let said: Option<String> = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|value| value.get("error").and_then(|error| error.as_str()).map(str::to_owned));
-    bail!("the daemon refused: {}", said.unwrap_or_else(|| code.to_string()));
+    said.unwrap_or_else(|| code.to_string())
 }
 
 async fn exchange(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes)> {

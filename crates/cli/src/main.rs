@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod client;
+mod config;
 mod demo;
 mod print;
 
@@ -16,11 +17,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use document::Kind;
 use hyper::Method;
 use model::api::{Status, Why};
 use serde_json::{Value, json};
 
-use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, Reach, Target, ZoneCommand};
+use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, MonitorOverride, Reach, Target, ZoneCommand};
 use print::Style;
 
 /// The daemon answers, and something is not as it should be.
@@ -40,24 +42,29 @@ fn main() -> ExitCode {
         }
         Command::Check { config, parent } => return check::run(&config, &parent),
         Command::Demo { keep } => return demo::run(keep),
-        Command::Zone { command: ZoneCommand::Render { config, serial, zone } } => render_zone(&config, &zone, serial),
-        Command::Zone { command: ZoneCommand::Query { config, template, down, zone, name, kind } } => {
-            query_zone(&config, template.as_deref(), &zone, (&name, &kind), &down)
-        }
+        Command::Init(init) => config::init(&init),
+        Command::Server(command) => config::end(config::object(Kind::Server, &command)),
+        Command::VirtualHost(command) => config::end(config::object(Kind::VirtualHost, &command)),
+        Command::Endpoint(command) => config::end(config::object(Kind::Endpoint, &command)),
+        Command::Pool(command) => config::end(config::object(Kind::Pool, &command)),
+        Command::Monitor(MonitorCommand::Edit(edit)) => config::end(config::monitor(&edit)),
+        Command::Monitor(MonitorCommand::Override(command)) => override_monitor(command),
+        Command::Settings(command) => config::end(config::settings(&command)),
+        Command::Plan(plan) => config::end(config::plan(&plan)),
+        Command::Apply(apply) => config::end(config::apply(&apply)),
+        Command::Confirm(how) => config::end(config::confirm(&how)),
+        Command::Diff { other, how } => config::end(config::diff(&other, &how)),
+        Command::Export(export) => config::end(config::export(&export)),
+        Command::History { limit, how } => config::end(config::history(limit, &how)),
+        Command::Rollback(rollback) => config::end(config::rollback(&rollback)),
+        Command::Conflicts(how) => config::end(config::conflicts(&how)),
+        Command::Resolve(resolve) => config::end(config::resolve(&resolve)),
+        Command::Zone { command } => zone(command),
         Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
         Command::Status { json, reach } => status(json, &reach),
         Command::Events { json, reach } => events(json, &reach),
         Command::Standby(target) => command("/v1/standby", &target),
         Command::Resume(target) => command("/v1/resume", &target),
-        Command::Monitor { command: MonitorCommand::Force { monitor, verdict, lasts, server, reach } } => {
-            let up = verdict == Forced::Up;
-            let lasts = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
-            let asked = json!({ "monitor": monitor, "up": up, "for_ms": lasts });
-            command_monitor("/v1/monitor/force", asked, server, &reach)
-        }
-        Command::Monitor { command: MonitorCommand::Reset { monitor, server, reach } } => {
-            command_monitor("/v1/monitor/reset", json!({ "monitor": monitor }), server, &reach)
-        }
         Command::Push { monitor, state, message, reach } => {
             let report = json!({ "monitor": monitor, "state": state.word(), "message": message }).to_string();
             client::socket(&reach)
@@ -69,6 +76,24 @@ fn main() -> ExitCode {
         complain(&format!("standin: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+fn zone(command: ZoneCommand) -> Result<ExitCode> {
+    match command {
+        ZoneCommand::Render { config, serial, zone } => render_zone(&config, &zone, serial),
+        ZoneCommand::Query { config, template, down, zone, name, kind } => {
+            query_zone(&config, template.as_deref(), &zone, (&name, &kind), &down)
+        }
+        ZoneCommand::Add { zone, template, fields, how } => {
+            config::end(config::zone_add(&zone, &template, &fields, &how))
+        }
+        ZoneCommand::Set { zone, template, fields, how } => {
+            config::end(config::zone_set(&zone, template.as_deref(), &fields, &how))
+        }
+        ZoneCommand::Remove { zone, how } => config::end(config::zone_remove(&zone, &how)),
+        ZoneCommand::Show { zone, how } => config::end(config::zone_show(zone.as_deref(), &how)),
+        ZoneCommand::Edit { zone, yes, how } => config::end(config::zone_edit(&zone, yes, &how)),
+    }
 }
 
 fn status(json: bool, reach: &Reach) -> Result<ExitCode> {
@@ -106,9 +131,19 @@ fn command(path: &str, target: &Target) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn command_monitor(path: &str, mut asked: Value, server: Option<String>, reach: &Reach) -> Result<ExitCode> {
-    asked["server"] = json!(server);
-    client::request(&client::socket(reach)?, Method::POST, path, Some(asked.to_string()))?;
+fn override_monitor(command: MonitorOverride) -> Result<ExitCode> {
+    let (path, asked, reach) = match command {
+        MonitorOverride::Force { monitor, verdict, lasts, server, reach } => {
+            let up = verdict == Forced::Up;
+            let lasts = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+            let asked = json!({ "monitor": monitor, "up": up, "for_ms": lasts, "server": server });
+            ("/v1/monitor/force", asked, reach)
+        }
+        MonitorOverride::Reset { monitor, server, reach } => {
+            ("/v1/monitor/reset", json!({ "monitor": monitor, "server": server }), reach)
+        }
+    };
+    client::request(&client::socket(&reach)?, Method::POST, path, Some(asked.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: the rules about one virtual host (`election`), who is alive (`membership`).
 
+mod command;
 mod decide;
 mod speak;
 mod status;
@@ -32,7 +33,7 @@ use model::{
 
 pub use self::status::ClusterStatus;
 use crate::{
-    Command, Effect, Effects, Input, Keys, Membership,
+    Effect, Effects, Input, Keys, Membership,
     aliases::{Aliases, News},
     calm::Calm,
     counters::Counters,
@@ -465,35 +466,6 @@ impl Node {
             self.elections.entry(name.clone()).or_insert_with(new);
         }
         self.config = config;
-    }
-
-    /// Commands about other servers are none of ours: the daemon forwards them.
-    fn obey(&mut self, now: Instant, command: &Command, effects: &mut Effects) {
-        match command {
-            Command::Standby(server) | Command::Resume(server) => {
-                let on = matches!(command, Command::Standby(_));
-                if *server == self.me && self.duty.standby != on {
-                    self.duty.standby = on;
-                    effects.record(Event::Standby { server: server.clone(), on });
-                }
-            }
-            Command::Force { monitor, up, lasts } => {
-                self.monitors.command(now, monitor, Some((*up, *lasts)), effects);
-            }
-            Command::Reset { monitor } => {
-                self.monitors.command(now, monitor, None, effects);
-                let host = monitor.split('/').next().map(VirtualHostName::new);
-                if let Some(election) = host.and_then(|host| self.elections.get_mut(&host)) {
-                    election.forgive();
-                }
-            }
-            Command::Resign => {
-                if self.duty.resigning.is_none() {
-                    self.duty.resigning = Some(now);
-                    effects.record(Event::Resigning);
-                }
-            }
-        }
     }
 
     /// How long a planned stop waits: for targets to get ready, and for the kernel.

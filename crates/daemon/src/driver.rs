@@ -56,6 +56,8 @@ pub(crate) enum Message {
     },
     /// A configuration was offered and refused: every error.
     Refused(Arc<str>),
+    /// Something happened that the core does not decide.
+    Record(Event),
     /// Somebody wants to know everything, at one instant.
     Sample(oneshot::Sender<Sample>),
     /// The loop ends.
@@ -278,6 +280,10 @@ impl<E: Execute> Driver<E> {
             Message::Refused(errors) => {
                 self.applied.refused = Some(errors.clone());
                 self.effects.record(Event::ConfigurationRefused { errors });
+                self.execute_all();
+            }
+            Message::Record(event) => {
+                self.effects.record(event);
                 self.execute_all();
             }
             Message::Sample(reply) => {

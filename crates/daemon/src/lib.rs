@@ -9,9 +9,11 @@
 
 mod admin;
 pub mod delegation;
+pub mod desk;
 mod driver;
 mod execute;
 mod hooks;
+mod init;
 mod journal;
 pub mod load;
 mod logging;
@@ -31,6 +33,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 use host::guardian::{self, End, Ward};
 use sd_notify::NotifyState;
 
+pub use init::{Founded, InitError, init};
 pub use journal::sentence;
 pub use logging::LogFormat;
 pub use zone_text::{ZoneTextError, zone_query, zone_text};

@@ -1,10 +1,13 @@
 //! Reads everything that the daemon is told in files: node file, cluster file, zone templates with what they include,
-//! cluster key. `run`, a reload, `check` and `zone render` all come through here.
+//! cluster key. `run`, a reload, `check` and `zone render` all come through here. Where the state directory has a document,
+//! that stands for the cluster file and its templates ([`Mode`]).
 //!
 //! Invariants: all or nothing, and *all* mistakes of all files at once. Nothing of the key file ever appears in a
 //! message. Paths in a file are relative to the directory of that file, `$INCLUDE`s to that of the zone's template.
 
+mod document_mode;
 mod hooks;
+mod import;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +27,18 @@ use model::{
     diagnostic::Diagnostic,
 };
 
+pub(crate) use document_mode::hooks_refused;
+pub use import::import;
+
+/// Where the cluster's configuration comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// From `cluster-file`, the same on every server by the operator's care.
+    File,
+    /// From the document in the state directory, which the servers keep the same.
+    Document,
+}
+
 /// No text that a person keeps in an editor is longer; a device file is.
 const LONGEST_FILE: u64 = 256 << 20;
 /// Where a node file without `cluster-file` looks; [`parse_node`] has the same default.
@@ -35,8 +50,10 @@ pub struct Loaded {
     pub node: NodeConfig,
     /// The cluster's configuration. Its digest covers the zone templates and what they include.
     pub cluster: Arc<ClusterConfig>,
+    /// Where that comes from.
+    pub mode: Mode,
     /// The zones, in the order of their names.
-    pub zones: Vec<Zone>,
+    pub zones: Vec<Arc<Zone>>,
     /// The cluster key.
     pub key: Key,
     /// What works and is probably not meant: for the log and for `check`.
@@ -148,6 +165,11 @@ impl Loader {
             }
         };
         let node = self.keep(parse_node(&node_text.name, &node_text.text)).map(|node| with_paths(node, &node_text));
+        if let Some(node) = &node
+            && let Some(found) = self.document(node, &node_text)
+        {
+            return self.document_mode(node.clone(), &node_text, found);
+        }
         let cluster_text = self.cluster_text(&node_text);
         let key = node.as_ref().and_then(|node| self.key(node, &node_text));
         let cluster_text = cluster_text?;
@@ -161,7 +183,8 @@ impl Loader {
         self.warnings.extend(found.warnings);
         self.refused_hooks = found.mistakes;
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
-        Some(Loaded { node, cluster: Arc::new(cluster), zones, key: key?, warnings, refused_hooks })
+        let (cluster, zones) = (Arc::new(cluster), zones.into_iter().map(Arc::new).collect());
+        Some(Loaded { node, cluster, mode: Mode::File, zones, key: key?, warnings, refused_hooks })
     }
 
     fn keep<T>(&mut self, parsed: Result<T, Vec<Diagnostic>>) -> Option<T> {
@@ -289,9 +312,20 @@ fn load_zone(
     cluster: &ClusterConfig,
     texts: &mut Vec<String>,
 ) -> Result<Zone, Vec<Diagnostic>> {
+    load_zone_with(name, template, variables, cluster, &mut |_, text| texts.push(text.to_owned()))
+}
+
+/// One zone. `included` hears of each included file, as the `$INCLUDE` names it, and its text.
+fn load_zone_with(
+    name: &ZoneName,
+    template: &Text,
+    variables: &BTreeMap<String, String>,
+    cluster: &ClusterConfig,
+    included: &mut dyn FnMut(&str, &str),
+) -> Result<Zone, Vec<Diagnostic>> {
     let mut include = |file: &str| {
         let text = read(&template.resolve(Path::new(file))).map_err(|refusal| refusal.reason())?.text;
-        texts.push(text.clone());
+        included(file, &text);
         Ok(text)
     };
     dns::zone::load(name, &template.name, &template.text, variables, cluster, &mut include)

@@ -2,7 +2,8 @@
 //! told in the log, in the status and by a metric.
 //!
 //! Files are read, and zones compiled, on a thread of their own, however long that takes. Who asks again meanwhile is
-//! served afterwards, once: the files may have changed since.
+//! served afterwards, once: the files may have changed since. In document mode the cluster's part comes from the desk instead,
+//! whenever the document changes ([`adopt`]), and a reload is about the node file alone.
 
 use std::{
     future::pending,
@@ -14,8 +15,9 @@ use dns::Zones;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
+    desk::Force,
     driver::Message,
-    load::{self, Loaded},
+    load::{self, Loaded, Mode},
     roles::Running,
 };
 
@@ -62,13 +64,55 @@ fn read(config: &Path) -> Read {
 /// Brings into force what was read, or records why not.
 pub(crate) async fn apply(running: &mut Running, read: Read) {
     let accepted = match read {
-        Ok((loaded, zones)) => accept(running, loaded, zones).await,
+        Ok((loaded, _)) if loaded.mode != running.loaded.mode => {
+            Err("there is a document in the state directory now: restart the daemon, and it rules".to_owned())
+        }
+        Ok((loaded, zones)) => {
+            let (loaded, zones) = newest(running, loaded, zones);
+            accept(running, loaded, zones).await
+        }
         Err(errors) => Err(errors),
     };
+    tell(running, accepted).await;
+}
+
+/// In document mode an edit may have come in while the files were read: the desk knows the newest.
+fn newest(running: &Running, mut loaded: Loaded, zones: Arc<Zones>) -> (Loaded, Arc<Zones>) {
+    let Some(desk) = &running.desk else { return (loaded, zones) };
+    let force = desk.force.borrow().clone();
+    loaded.cluster = Arc::new(force.settled.checked.config.clone());
+    (loaded, force.zones)
+}
+
+/// Brings into force what the document says, or records why not.
+pub(crate) async fn adopt(running: &mut Running, force: Force) {
+    let old = &running.loaded;
+    let config = &force.settled.checked.config;
+    let accepted = if config.servers.contains_key(&old.node.name) {
+        let loaded = Loaded {
+            node: old.node.clone(),
+            cluster: Arc::new(config.clone()),
+            mode: Mode::Document,
+            zones: Vec::new(),
+            key: old.key.clone(),
+            warnings: Vec::new(),
+            refused_hooks: load::hooks_refused(&force.settled, &old.node.name),
+        };
+        accept(running, loaded, force.zones).await
+    } else {
+        Err(format!("the document has no server `{}` any more: what was in force stays", old.node.name))
+    };
+    tell(running, accepted).await;
+}
+
+async fn tell(running: &Running, accepted: Result<Message, String>) {
     let message = accepted.unwrap_or_else(|errors| Message::Refused(errors.into()));
     let queue = running.queue.clone();
     // Waits for room, and not for long: a driver that takes nothing is the watchdog's business.
     drop(spawn_blocking(move || queue.send(message)).await);
+    if let Some(desk) = &running.desk {
+        desk.applied.send_replace(running.loaded.cluster.digest);
+    }
 }
 
 /// Opens what has to be opened, and returns what the driver is to be told.

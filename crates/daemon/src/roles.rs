@@ -17,6 +17,7 @@
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin` | connections | wait in the listen queue | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
+//! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |
 //! | reading configuration, a blocking thread | `reload` | one under way, one more remembered | merged | with the runtime |
 //!
 //! Start: configuration → bind every socket → spawn → the driver has answered once → ready. Stop: SIGTERM or SIGINT →
@@ -53,10 +54,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin},
+    desk::{self, Desk},
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
     journal::{History, Journal},
-    load::Loaded,
+    load::{Loaded, Mode},
     metrics::Metrics,
     name_service::NameService,
     publish::Publisher,
@@ -83,6 +85,8 @@ pub(crate) struct Running {
     pub pulse: Pulse,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
+    /// The document's; none in file mode.
+    pub desk: Option<desk::Handle>,
     /// DNS sockets.
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
@@ -98,6 +102,7 @@ struct Threads {
     driver: JoinHandle<()>,
     publisher: (Publisher, JoinHandle<()>),
     journal: JoinHandle<()>,
+    desk: Option<JoinHandle<()>>,
 }
 
 /// The sockets of the admin API.
@@ -131,6 +136,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());
+    let desk = desk(&loaded, &queue)?;
 
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
@@ -141,8 +147,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     // Spawn.
     let thread = |error| StartError::new("start a thread", error);
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
-    let (publisher, publisher_thread) =
-        Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
     let (goodbye_sender, goodbye) = watch::channel(false);
@@ -159,15 +164,14 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         probes: probes.clone(),
         echo: Echo::start(queue.sink()).map_err(thread)?,
         listeners: listeners(&queue),
-        publisher: publisher.clone(),
+        publisher: publisher.0.clone(),
         journal,
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
-    let settings = settings(&loaded)?;
     let mut effects = Effects::new();
-    let core = Node::new(host::clock::now(), settings, &mut effects);
+    let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
     let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
     let stop = CancellationToken::new();
@@ -181,11 +185,35 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         ward: ward.clone(),
         probes: Arc::downgrade(&probes),
         ethernet,
+        desk: desk.as_ref().map(|(handle, _)| handle.clone()),
+        cluster_file: node.cluster_file.clone(),
     };
     doors.serve(&runtime, &Arc::new(admin), &stop)?;
-    let threads = Threads { driver, publisher: (publisher, publisher_thread), journal: journal_thread };
+    let (desk, desk_thread) = desk.unzip();
+    let threads = Threads { driver, publisher, journal: journal_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, threads, runtime, stop })
+    Ok(Running { config, socket, loaded, queue, pulse, ward, desk, name_service, goodbye, threads, runtime, stop })
+}
+
+/// The document's desk; none in file mode.
+fn desk(loaded: &Loaded, queue: &Queue) -> Result<Option<(desk::Handle, JoinHandle<()>)>, StartError> {
+    if loaded.mode == Mode::File {
+        return Ok(None);
+    }
+    let node = &loaded.node;
+    let open = |error: desk::OpenError| {
+        StartError::new(
+            &format!("open the document in {}", node.state_dir.display()),
+            io::Error::other(error.to_string()),
+        )
+        .advice("does another standin run with the same `state-dir`?")
+    };
+    let desk = Desk::open(&node.name, &node.state_dir, loaded.key.cookie_secret()).map_err(open)?;
+    let queue = queue.clone();
+    let tell = move |event| {
+        let _ended = queue.send(Message::Record(event));
+    };
+    desk.start(Arc::new(tell)).map(Some).map_err(|error| StartError::new("start a thread", error))
 }
 
 /// The threads for input and output.
@@ -316,7 +344,8 @@ impl Running {
             ("publisher", &self.threads.publisher.1),
             ("journal", &self.threads.journal),
         ];
-        threads.into_iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
+        let desk = self.threads.desk.iter().map(|thread| ("desk", thread));
+        threads.into_iter().chain(desk).find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
     }
 
     /// Stops everything, in order.
@@ -332,6 +361,11 @@ impl Running {
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
+        // The runtime's tasks had the last handles but this one.
+        drop(self.desk);
+        if let Some(thread) = self.threads.desk {
+            join("desk", thread);
+        }
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the admin socket is gone already");
         }

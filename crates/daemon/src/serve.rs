@@ -1,16 +1,17 @@
 //! While the daemon runs: signals, and the service manager's watchdog. Nothing here may keep the watchdog from being fed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{future::pending, path::PathBuf, time::Duration};
 
 use host::guardian::Ward;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Interval, MissedTickBehavior, interval},
 };
 
 use crate::{
+    desk::Force,
     driver::{Message, Sample},
     reload::{self, Reload},
     roles::Running,
@@ -38,12 +39,14 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
         server = %running.loaded.node.name,
         cluster = %running.loaded.cluster.name,
         socket = %running.loaded.node.socket.display(),
+        configuration = if running.desk.is_some() { "document" } else { "file" },
         "ready"
     );
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
     let mut watch = Watch::new();
     let mut goodbye = running.goodbye.clone();
     let mut reload = Reload::default();
+    let mut configurations = running.desk.as_ref().map(|desk| desk.force.clone());
     let end = loop {
         if let Some(thread) = running.broken() {
             break Err(ended(thread));
@@ -51,7 +54,13 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => reload.ask(&running.config),
+            _ = hangup.recv() => {
+                if running.desk.is_some() {
+                    tracing::info!("document mode: SIGHUP reads the node file again; the cluster's configuration is edited");
+                }
+                reload.ask(&running.config);
+            }
+            force = documented(&mut configurations) => reload::adopt(running, force).await,
             read = reload.read() => reload::apply(running, read).await,
             _ = watch.ticks.tick() => watch.tick(running).await,
             // The sender goes with the driver.
@@ -66,6 +75,16 @@ pub(crate) async fn serve(running: &mut Running) -> Result<(), StartError> {
         () = either(&mut terminate, &mut interrupt) => tracing::warn!("asked again: stopping without waiting"),
     }
     end
+}
+
+/// What the document puts in force, when it is something else; never, in file mode. Safe to drop and call again.
+async fn documented(configurations: &mut Option<watch::Receiver<Force>>) -> Force {
+    let Some(configurations) = configurations else { return pending().await };
+    match configurations.changed().await {
+        Ok(()) => configurations.borrow_and_update().clone(),
+        // The desk's thread has ended, which is noticed elsewhere.
+        Err(_) => pending().await,
+    }
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

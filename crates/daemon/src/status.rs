@@ -9,7 +9,7 @@ use model::{
     config::ClusterConfig,
 };
 
-use crate::driver::Sample;
+use crate::{desk::Summary, driver::Sample};
 
 /// The configuration in force, as the driver keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,6 +78,7 @@ pub(crate) fn status(
     listening: &[SocketAddr],
     guarded: Option<bool>,
     ethernet: &Ethernet,
+    document: Option<&Summary>,
 ) -> Status {
     let conflicts = sample.cluster.servers.iter().filter(|server| server.config_agrees == Some(false));
     Status {
@@ -90,6 +91,11 @@ pub(crate) fn status(
             hash: format!("{:016x}", sample.applied.digest),
             conflicts: conflicts.map(|server| server.name.clone()).collect(),
             refused: sample.applied.refused.map(|errors| errors.to_string()),
+            mode: if document.is_some() { "document" } else { "file" }.into(),
+            clashes: document.map(|document| document.clashes.clone()).unwrap_or_default(),
+            held: document.map(|document| document.held.clone()).unwrap_or_default(),
+            unconfirmed: document.is_some_and(|document| document.unconfirmed),
+            disk_failing: document.is_some_and(|document| document.failing),
         },
         guardian: match guarded {
             Some(true) => "up",

@@ -91,9 +91,9 @@ pub fn zone_query(
 }
 
 /// The zone of that name, or whose template is that file.
-fn zone_of<'l>(loaded: &'l Loaded, asked: &str) -> Result<&'l Zone, ZoneTextError> {
+fn zone_of<'l>(loaded: &'l Loaded, asked: &str) -> Result<&'l Arc<Zone>, ZoneTextError> {
     let wanted = asked.trim_end_matches('.').to_ascii_lowercase();
-    let template = |zone: &&Zone| {
+    let template = |zone: &&Arc<Zone>| {
         let settings = loaded.cluster.zones.get(&zone.name);
         settings.is_some_and(|settings| {
             settings.template == Path::new(asked) || is_same(&loaded.node.cluster_file, &settings.template, asked)

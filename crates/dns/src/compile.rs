@@ -14,6 +14,7 @@ mod build;
 mod table;
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     hash::{BuildHasher, Hasher},
 };
@@ -179,7 +180,7 @@ pub(crate) enum Found {
 
 impl Zones {
     /// Compiles checked zones. Zones may lie one below another; a name belongs to the closest that encloses it.
-    pub fn compile(zones: Vec<Zone>, config: &ClusterConfig) -> Self {
+    pub fn compile<Z: Borrow<Zone>>(zones: Vec<Z>, config: &ClusterConfig) -> Self {
         build::build(zones, config)
     }
 

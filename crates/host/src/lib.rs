@@ -24,6 +24,7 @@ mod packet_info;
 pub mod peer;
 pub mod probe;
 pub mod schedule;
+pub mod store;
 mod wake;
 pub mod wire;
 

@@ -460,7 +460,7 @@ fn a_new_view_is_answered_at_once() {
     let socket = client(udp.local_addresses()[0]);
     assert_eq!(ask(&socket, "ns1.lb.example.test.", RecordType::A).answers.len(), 1);
     let config = parse_cluster("cluster.toml", CLUSTER).unwrap();
-    let empty = View::build(&Arc::new(Zones::compile(Vec::new(), &config)), &Health::default(), "web1");
+    let empty = View::build(&Arc::new(Zones::compile(Vec::<dns::Zone>::new(), &config)), &Health::default(), "web1");
     views.store(Arc::new(empty));
     let reply = ask(&socket, "ns1.lb.example.test.", RecordType::A);
     assert_eq!(reply.metadata.response_code, ResponseCode::Refused);

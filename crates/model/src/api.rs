@@ -287,7 +287,7 @@ pub struct PoolWhy {
 }
 
 /// The configuration in force.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ConfigStatus {
     /// Counts the configurations that this daemon has applied, from 1.
     pub version: u64,
@@ -297,6 +297,21 @@ pub struct ConfigStatus {
     pub conflicts: Vec<String>,
     /// Why the last reload was refused, if it was.
     pub refused: Option<String>,
+    /// `file` or `document`.
+    #[serde(default)]
+    pub mode: String,
+    /// Objects of the document that have several values, which somebody must settle: `standin conflicts`.
+    #[serde(default)]
+    pub clashes: Vec<String>,
+    /// Objects that are not in force as the document has them, because they contradict others.
+    #[serde(default)]
+    pub held: Vec<String>,
+    /// An edit waits to be confirmed.
+    #[serde(default)]
+    pub unconfirmed: bool,
+    /// The disk does not keep the document: edits are refused.
+    #[serde(default)]
+    pub disk_failing: bool,
 }
 
 /// The DNS service.

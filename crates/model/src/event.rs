@@ -110,6 +110,31 @@ pub enum Event {
         /// Every error, as `standin check` prints it.
         errors: Arc<str>,
     },
+    /// Somebody edited the document on this server.
+    ConfigurationEdited {
+        /// The version that it made.
+        version: Arc<str>,
+        /// Who.
+        who: Arc<str>,
+        /// From where.
+        from: Arc<str>,
+        /// Why.
+        why: Arc<str>,
+        /// Which objects.
+        objects: Vec<Arc<str>>,
+    },
+    /// Edits of the document came from a peer.
+    ConfigurationReceived {
+        /// From whom.
+        server: ServerName,
+        /// The document's version now.
+        version: Arc<str>,
+    },
+    /// Objects of the document have several values, or contradict others and are not in force as they are.
+    ConfigurationClashes {
+        /// Which.
+        objects: Vec<Arc<str>>,
+    },
     /// A peer runs another configuration.
     ConfigurationDiffers {
         /// Who.

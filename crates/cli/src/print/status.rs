@@ -71,6 +71,15 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
     let silent = status.pools.iter().filter(|pool| !pool.members.iter().any(|member| member.answered));
     found.extend(silent.map(|pool| format!("pool {} has no answer", pool.name)));
     found.extend(status.config.conflicts.iter().map(|server| format!("{server} runs another configuration")));
+    if !status.config.clashes.is_empty() {
+        found.push(format!("{} with several values: see `standin conflicts`", status.config.clashes.join(", ")));
+    }
+    if !status.config.held.is_empty() {
+        found.push(format!("{} not in force as edited: see `standin conflicts`", status.config.held.join(", ")));
+    }
+    if status.config.disk_failing {
+        found.push("the disk does not keep the configuration: edits are refused".into());
+    }
     if status.config.refused.is_some() {
         found.push("the last configuration was refused".into());
     }
@@ -246,6 +255,13 @@ fn footer(status: &Status, style: Style) -> String {
         text.push('\n');
     }
     text += &format!("configuration {}, version {}", config.hash, config.version);
+    if config.mode == "document" {
+        text += if config.unconfirmed {
+            ", by the document, whose last edit waits for `standin confirm`"
+        } else {
+            ", by the document"
+        };
+    }
     if !config.conflicts.is_empty() {
         let differs = format!(", differs on {}", config.conflicts.join(", "));
         text += &style.paint(&differs, Tone::Bad);

@@ -8,6 +8,7 @@
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | socket | 204 once the core has dealt with it |
 //! | `POST /v1/monitor/force` with `{"monitor": NAME, "up": BOOL}`, optionally `"for_ms"`, `"server"` | socket | 204 |
 //! | `POST /v1/monitor/reset` with `{"monitor": NAME}`, optionally `"server"` | socket | 204 |
+//! | `/v1/config` and below | socket | the configuration: see `config` |
 //! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | socket | 204: a service's own report |
 //! | `GET /metrics` | socket, `[metrics] listen` | Prometheus' text format |
 //! | `GET /` | `[admin] listen` | a page for people |
@@ -16,12 +17,14 @@
 //!
 //! Deliberately not here: logins and roles, and commands for other servers than this one.
 
+mod config;
 mod monitors;
 mod page;
 mod push;
 pub(crate) mod socket;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -29,13 +32,14 @@ use std::{
 use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use cluster::Command;
 use dns::View;
+use document::Refusal;
 use host::{guardian::Ward, probe::Probes};
 use model::{
     ServerName,
@@ -45,6 +49,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::{
+    desk::{self, Busy, EditError},
     driver::{Message, Queue, Refused, Sample},
     journal::{Entry, History},
     metrics::{
@@ -57,6 +62,9 @@ use crate::{
 
 /// The driver answers within this time, or the request fails.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A whole configuration with large zones is not longer.
+const LARGEST_BODY: usize = 256 << 20;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -79,6 +87,10 @@ pub(crate) struct Admin {
     pub probes: Weak<Probes>,
     /// The second heartbeat path.
     pub ethernet: Ethernet,
+    /// The document's desk; none in file mode.
+    pub desk: Option<desk::Handle>,
+    /// The file that rules in file mode.
+    pub cluster_file: PathBuf,
 }
 
 /// Everything: for the Unix socket.
@@ -92,6 +104,13 @@ pub(crate) fn local(admin: Arc<Admin>) -> Router {
         .route("/v1/monitor/force", post(monitors::force))
         .route("/v1/monitor/reset", post(monitors::reset))
         .route("/v1/push", post(push::post))
+        .route("/v1/config", get(config::get_config))
+        .route("/v1/config/plan", post(config::post_plan))
+        .route("/v1/config/edit", post(config::post_edit))
+        .route("/v1/config/confirm", post(config::post_confirm))
+        .route("/v1/config/at", post(config::post_at))
+        .route("/v1/config/history", post(config::post_history))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .route("/metrics", get(get_metrics))
         .with_state(admin)
 }
@@ -126,6 +145,23 @@ pub(crate) enum Failure {
     /// 400: the body is not `{"name": NAME, "type": TYPE}`, or these are none.
     #[error("{0}")]
     Question(String),
+    /// 409: there is no document to edit.
+    #[error(
+        "{this} is in file mode: edit {cluster_file} on every server, then `standin check` and SIGHUP; or make it the \
+         cluster's document with `standin init` and restart the daemon"
+    )]
+    FileMode {
+        /// This server.
+        this: ServerName,
+        /// Its cluster file.
+        cluster_file: String,
+    },
+    /// 503: too much waits already.
+    #[error("{0}")]
+    Busy(#[from] Busy),
+    /// 409, 422 or 507: see there.
+    #[error("{0}")]
+    Edit(#[from] EditError),
     /// 400: the body is no report.
     #[error("{0}")]
     Report(String),
@@ -155,6 +191,14 @@ impl IntoResponse for Failure {
             Self::Body(_) | Self::Question(_) | Self::Report(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchMonitor(_) => StatusCode::NOT_FOUND,
             Self::Elsewhere { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::FileMode { .. } => StatusCode::CONFLICT,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Edit(EditError::Refused(Refusal::Mistakes(_))) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Edit(EditError::Refused(_) | EditError::Unconfirmed | EditError::NothingToConfirm) => {
+                StatusCode::CONFLICT
+            }
+            Self::Edit(EditError::NoVersion(_)) => StatusCode::NOT_FOUND,
+            Self::Edit(EditError::Disk(_)) => StatusCode::INSUFFICIENT_STORAGE,
         };
         (code, Json(ErrorBody { error: self.to_string() })).into_response()
     }
@@ -174,7 +218,8 @@ impl Admin {
 
     fn status(&self, sample: Sample) -> Status {
         let (listening, guarded) = (self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded));
-        status(sample, &self.view.load(), &listening, guarded, &self.ethernet)
+        let summary = self.desk.as_ref().map(|desk| desk.summary.load_full());
+        status(sample, &self.view.load(), &listening, guarded, &self.ethernet, summary.as_deref())
     }
 
     async fn command(&self, body: &[u8], command: fn(ServerName) -> Command) -> Result<StatusCode, Failure> {

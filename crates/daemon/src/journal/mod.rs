@@ -159,9 +159,7 @@ impl Writer {
             Event::TakeFailed { virtual_host, .. } | Event::AddressRefused { virtual_host, .. } => {
                 per_host(&counters.addresses_refused, virtual_host);
             }
-            Event::MonitorChanged { monitor, .. } => {
-                flipped(counters, monitor);
-            }
+            Event::MonitorChanged { monitor, .. } => flipped(counters, monitor),
             Event::EndpointChanged { endpoint, .. } => {
                 counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
             }
@@ -184,6 +182,9 @@ impl Writer {
             | Event::OneWayLoss { .. }
             | Event::OneWayHealed { .. }
             | Event::DatagramsRefused { .. }
+            | Event::ConfigurationEdited { .. }
+            | Event::ConfigurationReceived { .. }
+            | Event::ConfigurationClashes { .. }
             | Event::ConfigurationDiffers { .. }
             | Event::ConfigurationAgrees { .. }
             | Event::Isolated

@@ -1,13 +1,13 @@
 //! How each event reads: its level, and one sentence for people. Closed: a new event does not compile until it has both.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use model::{
     EndpointName, MonitorId, ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
-    net::MacAddress,
+    net::{MacAddress, Origin},
 };
 use tracing::Level;
 
@@ -28,6 +28,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::OneWayLoss { .. }
         | Event::DatagramsRefused { .. }
         | Event::ConfigurationDiffers { .. }
+        | Event::ConfigurationClashes { .. }
         | Event::Isolated
         | Event::Overslept { .. }
         | Event::AddressRestored { .. }
@@ -57,6 +58,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::PeerLeft { .. }
         | Event::OneWayHealed { .. }
         | Event::ConfigurationApplied { .. }
+        | Event::ConfigurationEdited { .. }
+        | Event::ConfigurationReceived { .. }
         | Event::ConfigurationAgrees { .. }
         | Event::Rejoined
         | Event::TargetChanged { .. }
@@ -80,9 +83,7 @@ pub fn sentence(event: &Event) -> String {
         Event::Resigning => "planned stop: handing everything over".into(),
         Event::PeerAlive { server, boot } => format!("{server} is alive, run {boot}"),
         Event::PeerSuspected { server, silent_ms } => format!("{server} is overdue: silent for {silent_ms} ms"),
-        Event::PeerRefused { server, silent_ms } => {
-            format!("{server} refuses heartbeats, nobody listens there: suspected after {silent_ms} ms")
-        }
+        Event::PeerRefused { server, silent_ms } => peer_refused(server, *silent_ms),
         Event::PathLost { server, path, silent_ms } => path_lost(server, *path, *silent_ms),
         Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
@@ -90,11 +91,12 @@ pub fn sentence(event: &Event) -> String {
         Event::PeerLeft { server } => format!("{server} has left"),
         Event::OneWayLoss { server, deaf_ms } => format!("{server} does not hear us: deaf for {deaf_ms} ms"),
         Event::OneWayHealed { server } => format!("{server} hears us again"),
-        Event::DatagramsRefused { from, reason, count } => {
-            format!("refused {count} datagrams, reason {}, the last one from {from}", reason.word())
-        }
+        Event::DatagramsRefused { from, reason, count } => datagrams_refused(from, reason.word(), *count),
         Event::ConfigurationApplied { digest } => format!("configuration {digest:016x} is in force"),
         Event::ConfigurationRefused { errors } => format!("configuration refused, the old one stays:\n{errors}"),
+        Event::ConfigurationEdited { version, who, from, why, objects } => edited(version, [who, from, why], objects),
+        Event::ConfigurationReceived { server, version } => format!("edits came from {server}, version {version}"),
+        Event::ConfigurationClashes { objects } => clashes(objects),
         Event::ConfigurationDiffers { server, digest } => format!("{server} runs another configuration: {digest:016x}"),
         Event::ConfigurationAgrees { server } => format!("{server} runs our configuration again"),
         Event::Isolated => "isolated: the partition policy says to hold nothing".into(),
@@ -156,6 +158,23 @@ fn overdue(virtual_host: &VirtualHostName, waited_ms: u64) -> String {
 /// How long something took, where it is known.
 fn after(micros: u64) -> String {
     if micros > 0 { format!(" after {}", span(micros)) } else { String::new() }
+}
+
+fn peer_refused(server: &ServerName, silent_ms: u64) -> String {
+    format!("{server} refuses heartbeats, nobody listens there: suspected after {silent_ms} ms")
+}
+
+fn datagrams_refused(from: &Origin, reason: &str, count: u64) -> String {
+    format!("refused {count} datagrams, reason {reason}, the last one from {from}")
+}
+
+fn edited(version: &str, [who, from, why]: [&Arc<str>; 3], objects: &[Arc<str>]) -> String {
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!("{who} ({from}) edited {}, version {version}{why}", objects.join(" "))
+}
+
+fn clashes(objects: &[Arc<str>]) -> String {
+    format!("not as edited, because edits contradict each other: {}; see `standin conflicts`", objects.join(" "))
 }
 
 fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>) -> String {

@@ -51,6 +51,9 @@ declare! {
     CONFIG_VERSION = "standin_config_version" [] "Configurations that this daemon has applied since it started.";
     CONFIG_REFUSED = "standin_config_refused" [] "1 while the last configuration offered was refused.";
     CONFIG_CONFLICTS = "standin_config_conflicts" [] "Servers that run another configuration than this one.";
+    CONFIG_CLASHES = "standin_config_clashes" [] "Objects of the document with several values, which somebody must settle.";
+    CONFIG_HELD = "standin_config_held" [] "Objects that are not in force as the document has them.";
+    CONFIG_DISK_FAILING = "standin_config_disk_failing" [] "1 while the disk does not keep the document.";
     CONFIG_RELOADS = "standin_config_reloads_total" ["result"] "Configurations offered, by result.";
     HEARTBEATS_SENT = "standin_heartbeats_sent_total" [] "Heartbeat datagrams handed to the network.";
     HEARTBEATS_BROADCAST = "standin_heartbeats_broadcast_total" []

@@ -136,6 +136,9 @@ impl Page {
         self.gauge(super::CONFIG_VERSION, [(vec![], number(status.config.version))]);
         self.gauge(super::CONFIG_REFUSED, [(vec![], flag(status.config.refused.is_some()))]);
         self.gauge(super::CONFIG_CONFLICTS, [(vec![], count(status.config.conflicts.len()))]);
+        self.gauge(super::CONFIG_CLASHES, [(vec![], count(status.config.clashes.len()))]);
+        self.gauge(super::CONFIG_HELD, [(vec![], count(status.config.held.len()))]);
+        self.gauge(super::CONFIG_DISK_FAILING, [(vec![], flag(status.config.disk_failing))]);
         self.gauge(super::DNS_SERIAL, [(vec![], f64::from(status.dns.serial))]);
     }
 

@@ -67,7 +67,13 @@ fn status() -> Status {
             probed_by: vec![probed("web2", "down"), probed("web1", "up")],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member] }],
-        config: ConfigStatus { version: 2, hash: "00ff".into(), conflicts: vec!["web2".into()], refused: None },
+        config: ConfigStatus {
+            version: 2,
+            hash: "00ff".into(),
+            conflicts: vec!["web2".into()],
+            refused: None,
+            ..ConfigStatus::default()
+        },
         dns: DnsStatus { serial: 9, zones: vec![], listening: vec![] },
     }
 }

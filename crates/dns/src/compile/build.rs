@@ -1,6 +1,6 @@
 //! From checked zones to nodes and blocks.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use hickory_proto::rr::RecordType;
 use model::config::{ClusterConfig, Ttl};
@@ -22,19 +22,19 @@ const DYNAMIC_DENIAL_TTL: u32 = 5;
 /// No message holds more; the rest of a larger set could never be sent.
 const LARGEST_BLOCK: usize = 65_535;
 
-pub(super) fn build(zones: Vec<Zone>, config: &ClusterConfig) -> Zones {
+pub(super) fn build<Z: Borrow<Zone>>(zones: Vec<Z>, config: &ClusterConfig) -> Zones {
     let mut builder = Builder { zones: Zones::empty(config), apexes: BTreeMap::new(), uses: BTreeMap::new() };
     for (index, zone) in (0..).zip(&zones) {
-        builder.apexes.insert(lower(&zone.origin), index);
+        builder.apexes.insert(lower(&zone.borrow().origin), index);
     }
-    let names: usize = zones.iter().map(|zone| zone.owners.len()).sum();
+    let names: usize = zones.iter().map(|zone| zone.borrow().owners.len()).sum();
     builder.zones.table = Table::with_capacity(names);
     builder.zones.nodes.reserve(names);
     for zone in &zones {
-        builder.apex(zone);
+        builder.apex(zone.borrow());
     }
     for (index, zone) in (0..).zip(zones) {
-        builder.zone(&zone, index);
+        builder.zone(zone.borrow(), index);
     }
     let Zones { arena, nodes, sets, fixes, .. } = &mut builder.zones;
     arena.shrink_to_fit();

@@ -88,6 +88,7 @@ impl Reader<'_, '_> {
             return Err((line, Complaint::new(format!("{} cannot belong to a wildcard", word.text))));
         }
         let (pool, settings) = self.pool_called(name)?;
+        self.refers.pools.insert(pool.clone());
         let port = port.map(|port| text::number(&port.text, 65_535).map_err(|complaint| (port.place, complaint)));
         let port = port.transpose()?.and_then(|port| u16::try_from(port).ok());
         if !pattern.text.starts_with("*.") && pattern.text != "*" {

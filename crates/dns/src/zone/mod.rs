@@ -28,7 +28,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{Name, RecordType};
 use model::{
@@ -67,6 +67,19 @@ pub struct Zone {
     pub owners: Owners,
     /// Records that follow a pool; their owners need not be among `owners`.
     pub followers: Vec<Follower>,
+    /// What of the cluster's configuration it was made of.
+    pub refers: Refers,
+}
+
+/// What of the cluster's configuration a template refers to: a zone need not be read again when something else changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Refers {
+    /// Pools, by POOL and the records that follow one.
+    pub pools: BTreeSet<PoolName>,
+    /// Virtual hosts or servers, by NAMESERVERS.
+    pub hosts: BTreeSet<String>,
+    /// Every server, by NAMESERVERS without names.
+    pub every_server: bool,
 }
 
 /// `NAME POOL pool` of a template.
@@ -113,8 +126,7 @@ pub fn load(
     all.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
     let mut reader = Reader::new(&apex, config, &all, include, &mut sources);
     reader.file(file, Text::Borrowed(text));
-    let template = reader.out;
-    let mut template = template;
+    let (mut template, refers) = (reader.out, reader.refers);
     let followers = std::mem::take(&mut template.followers);
     // They exist, though nothing else need stand there.
     template.failed.extend(followers.iter().map(|one| one.owner.clone()).filter(|owner| *owner != apex));
@@ -125,7 +137,7 @@ pub fn load(
     }
     let serial_from_cluster = settle_soa(&apex, &mut owners, !followers.is_empty());
     let labels = Name::from_labels(name::labels(&apex)).expect("a name that was just read");
-    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners, followers })
+    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners, followers, refers })
 }
 
 /// Lowers the negative TTL where the zone uses pools; says whether the serial is the cluster's.

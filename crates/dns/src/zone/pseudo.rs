@@ -31,6 +31,7 @@ impl Reader<'_, '_> {
             return Err(self.no_pool(name));
         };
         let place = word.place.to(name.place);
+        self.refers.pools.insert(pool.clone());
         let used = PoolUse { pool: pool.clone(), ttl: ttl.map_or(settings.ttl, Ttl::fixed) };
         self.check_room(place)?;
         self.out.records.push_pool(owner, used, place);
@@ -65,6 +66,7 @@ impl Reader<'_, '_> {
             return Err((line, Complaint::new(message).help("list all name servers in one record")));
         }
         if words.is_empty() {
+            self.refers.every_server = true;
             let servers: Vec<ServerName> = self.config.servers.keys().cloned().collect();
             for (index, server) in servers.iter().enumerate() {
                 let name = Token { text: format!("ns{}", index + 1).into(), quoted: false, place: word.place };
@@ -96,6 +98,7 @@ impl Reader<'_, '_> {
             return Err((place, Complaint::new(message).help("write a plain NS record for it")));
         }
         let addresses = self.addresses_of(host, place)?;
+        self.refers.hosts.insert(host.to_owned());
         self.push(apex, rtype::NS, ttl, &name, (place, place))?;
         for address in addresses {
             match address {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{config::ClusterConfig, nearest};
 
 use super::{
+    Refers,
     follow::{Follower, following},
     rdata,
     records::Records,
@@ -73,6 +74,8 @@ pub(super) struct Reader<'a, 't> {
     pub(super) most_records: usize,
     /// A larger file is refused.
     pub(super) largest_file: usize,
+    /// What of the configuration was looked at.
+    pub(super) refers: Refers,
     /// The first `NAMESERVERS`.
     pub(super) nameservers: Option<Place>,
     owner: LastOwner,
@@ -110,6 +113,7 @@ impl<'a, 't> Reader<'a, 't> {
             origin: apex.to_vec(),
             most_records: MOST_RECORDS,
             largest_file: LARGEST_FILE,
+            refers: Refers::default(),
             nameservers: None,
             owner: LastOwner::None,
             default_ttl: None,

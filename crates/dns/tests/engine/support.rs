@@ -138,7 +138,14 @@ pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
     }
     let owners = Owners::from_records(&apex, records, pools);
     let text = origin.trim_end_matches('.');
-    Zone { name: ZoneName::new(text), origin: apex, serial_from_cluster: true, owners, followers: Vec::new() }
+    Zone {
+        name: ZoneName::new(text),
+        origin: apex,
+        serial_from_cluster: true,
+        owners,
+        followers: Vec::new(),
+        refers: Default::default(),
+    }
 }
 
 fn rdata(kind: RecordType, data: &str) -> RData {

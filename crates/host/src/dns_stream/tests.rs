@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 async fn server() -> (Arc<Answerer>, SocketAddr) {
     let config = parse_cluster("cluster.toml", CLUSTER).expect("a valid configuration");
-    let view = View::build(&Arc::new(Zones::compile(Vec::new(), &config)), &Health::default(), "web1");
+    let view = View::build(&Arc::new(Zones::compile(Vec::<dns::Zone>::new(), &config)), &Health::default(), "web1");
     let patience = Patience { usual: SHORT, under_pressure: SHORT };
     let answerer = Arc::new(Answerer::new(&Arc::new(ArcSwap::from_pointee(view)), patience));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -46,6 +46,22 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
+    /// Of no cluster at all: nobody is a member.
+    pub fn empty() -> Self {
+        Self {
+            name: Arc::from(""),
+            digest: 0,
+            heartbeat: HeartbeatSettings::default(),
+            partition: PartitionPolicy::Gateway { witness: Vec::new() },
+            servers: BTreeMap::new(),
+            virtual_hosts: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            dns: DnsSettings::default(),
+        }
+    }
+
     /// Makes the digest cover further texts: the zone templates and all that they include, in a fixed order.
     pub fn with_digest_of<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
         for text in texts {

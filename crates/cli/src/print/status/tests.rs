@@ -80,7 +80,13 @@ fn healthy() -> Status {
             probed_by: vec![prober("web1", "up", "up"), prober("web2", "up", "up")],
         }],
         pools: vec![PoolStatus { name: "www".into(), members: vec![member("virtual1", 101, true, "up")] }],
-        config: ConfigStatus { version: 1, hash: "0123456789abcdef".into(), conflicts: vec![], refused: None },
+        config: ConfigStatus {
+            version: 1,
+            hash: "0123456789abcdef".into(),
+            conflicts: vec![],
+            refused: None,
+            ..ConfigStatus::default()
+        },
         dns: DnsStatus { serial: 2026, zones: vec!["lb.example.test".into()], listening: vec!["10.77.0.11:53".into()] },
     }
 }
