@@ -31,11 +31,15 @@ pub(crate) struct Machine {
     pub(crate) carrier: bool,
     /// The router answers it.
     pub(crate) router: bool,
+    /// Nobody reaches its virtual addresses.
+    pub(crate) hidden: bool,
     /// The whole machine stands still.
     pub(crate) frozen: bool,
     /// The virtual addresses that its kernel has.
     pub(crate) kernel: BTreeSet<IpAddr>,
     pub(crate) services: BTreeMap<VirtualHostName, Service>,
+    /// What one monitor alone looks at.
+    pub(crate) monitors: BTreeMap<MonitorId, Service>,
     /// How endpoints do, as this machine sees them.
     pub(crate) endpoints: BTreeMap<EndpointName, Service>,
     pub(crate) process: Option<Process>,
@@ -80,9 +84,11 @@ impl Machine {
             powered: true,
             carrier: true,
             router: true,
+            hidden: false,
             frozen: false,
             kernel: BTreeSet::new(),
             services: BTreeMap::new(),
+            monitors: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             process: None,
             runs: 0,
@@ -195,9 +201,14 @@ impl Machine {
 
     /// How the service does that a monitor looks at.
     pub(crate) fn service(&self, monitor: &MonitorId) -> Service {
+        if let Some(service) = self.monitors.get(monitor) {
+            return *service;
+        }
         match &monitor.subject {
             Subject::VirtualHost(name) => self.services.get(name).copied().unwrap_or(Service::Works),
             Subject::Endpoint(name, _) => self.endpoints.get(name).copied().unwrap_or(Service::Works),
+            // Tried on another machine.
+            Subject::Held(..) => Service::Hangs,
         }
     }
 }

@@ -74,6 +74,9 @@ impl Record {
             | Step::Way(..)
             | Step::Heartbeats(..)
             | Step::Service(..)
+            | Step::Hidden(..)
+            | Step::Monitor(..)
+            | Step::Force(..)
             | Step::Endpoint(..)
             | Step::Freeze { .. }
             | Step::Reload(..)

@@ -15,7 +15,7 @@
 use std::{fs, net::IpAddr, time::Duration};
 
 use model::{
-    EndpointName, ServerName, VirtualHostName,
+    EndpointName, MonitorId, ServerName, VirtualHostName,
     net::{MacAddress, Path},
 };
 
@@ -29,7 +29,10 @@ const SENTENCES: &str = "\
     nothing gets from A to B any more | A gets through to B again
     heartbeats over PATH from A to B are lost              (PATH is UDP or Ethernet; ARP and all else goes on)
     heartbeats over PATH from A to B get through again
-    the service of VIRTUAL-HOST on A stops | hangs | returns
+    the service of VIRTUAL-HOST on A stops | hangs | degrades | returns
+    the monitor VIRTUAL-HOST/MONITOR on A stops | ...      (what it alone looks at)
+    the addresses of A are hidden | are reachable          (through the wire; heartbeats go on)
+    the operator forces VIRTUAL-HOST/MONITOR on A up | down [for N ms] | resets VIRTUAL-HOST/MONITOR on A
     the endpoint ENDPOINT stops | hangs | returns          (for all who probe it)
     the endpoint ENDPOINT stops for A | returns for A      (a path breaks, or heals)
     A are frozen for N ms                                  (the machine: its kernel does not answer either)
@@ -70,6 +73,12 @@ pub(crate) enum Step {
     /// Heartbeats of one path, from the first to the second.
     Heartbeats(Path, Servers, Servers, bool),
     Service(VirtualHostName, Servers, Service),
+    /// Nobody reaches the virtual addresses there.
+    Hidden(Servers, bool),
+    /// What one monitor alone looks at.
+    Monitor(MonitorId, Servers, Service),
+    /// An operator's word: up or down, and for how long; none: it is taken back.
+    Force(String, Servers, Option<(bool, Option<Duration>)>),
     Freeze {
         servers: Servers,
         span: Duration,
@@ -95,6 +104,8 @@ pub(crate) enum Service {
     Stopped,
     /// Connections are never answered.
     Hangs,
+    /// It works, and not as it should.
+    Degraded,
 }
 
 /// Reads a story.
@@ -144,6 +155,9 @@ fn step(sentence: &str) -> Option<Step> {
     if let Some(rest) = sentence.strip_prefix("the ") {
         return wire(rest)
             .or_else(|| service(rest))
+            .or_else(|| monitor(rest))
+            .or_else(|| operator(rest))
+            .or_else(|| hidden(rest))
             .or_else(|| endpoint(rest))
             .or_else(|| network(rest))
             .or_else(|| frozen_daemon(rest));
@@ -218,6 +232,37 @@ fn service(text: &str) -> Option<Step> {
     Some(Step::Service(VirtualHostName::new(virtual_host), servers(who)?, how(verb)?))
 }
 
+fn monitor(text: &str) -> Option<Step> {
+    let (monitor, rest) = text.strip_prefix("monitor ")?.split_once(" on ")?;
+    let (virtual_host, monitor) = monitor.split_once('/')?;
+    let (who, verb) = rest.rsplit_once(' ')?;
+    let id = MonitorId::of_host(&VirtualHostName::new(virtual_host), &monitor.into());
+    Some(Step::Monitor(id, servers(who)?, how(verb)?))
+}
+
+fn hidden(text: &str) -> Option<Step> {
+    let text = text.strip_prefix("addresses of ")?;
+    let hidden = text.strip_suffix(" are hidden").map(|who| (who, true));
+    let (who, on) = hidden.or(text.strip_suffix(" are reachable").map(|who| (who, false)))?;
+    Some(Step::Hidden(servers(who)?, on))
+}
+
+fn operator(text: &str) -> Option<Step> {
+    let text = text.strip_prefix("operator ")?;
+    if let Some(rest) = text.strip_prefix("resets ") {
+        let (monitor, who) = rest.split_once(" on ")?;
+        return Some(Step::Force(monitor.to_owned(), servers(who)?, None));
+    }
+    let (monitor, rest) = text.strip_prefix("forces ")?.split_once(" on ")?;
+    let (rest, lasts) = match rest.split_once(" for ") {
+        Some((rest, span)) => (rest, Some(millis(span)?)),
+        None => (rest, None),
+    };
+    let (who, up) =
+        rest.strip_suffix(" up").map(|who| (who, true)).or(rest.strip_suffix(" down").map(|w| (w, false)))?;
+    Some(Step::Force(monitor.to_owned(), servers(who)?, Some((up, lasts))))
+}
+
 fn endpoint(text: &str) -> Option<Step> {
     let (name, rest) = text.strip_prefix("endpoint ")?.split_once(' ')?;
     let (verb, who) = match rest.split_once(" for ") {
@@ -231,6 +276,7 @@ fn how(verb: &str) -> Option<Service> {
     match verb {
         "stops" => Some(Service::Stopped),
         "hangs" => Some(Service::Hangs),
+        "degrades" => Some(Service::Degraded),
         "returns" => Some(Service::Works),
         _ => None,
     }

@@ -11,7 +11,7 @@ use std::{
 
 use cluster::{Command, Effect, Effects, Input};
 use model::{
-    Instant, MonitorId, ServerName, VirtualHostName,
+    Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::{ClusterConfig, parse_cluster},
     event::Event,
     hook::{HookOrder, HookOutcome, HookReport},
@@ -192,6 +192,18 @@ impl World {
                     world.machines[machine].services.insert(virtual_host.clone(), *service);
                 })?;
             }
+            Step::Hidden(servers, on) => self.each(servers, |world, machine| world.machines[machine].hidden = *on)?,
+            Step::Monitor(monitor, servers, service) => self.each(servers, |world, machine| {
+                world.machines[machine].monitors.insert(monitor.clone(), *service);
+            })?,
+            Step::Force(monitor, servers, force) => self.each(servers, |world, machine| {
+                let monitor = Arc::from(monitor.as_str());
+                let command = match *force {
+                    Some((up, lasts)) => Command::Force { monitor, up, lasts },
+                    None => Command::Reset { monitor },
+                };
+                world.feed(machine, Some(Input::Command(command)));
+            })?,
             Step::Endpoint(endpoint, servers, service) => {
                 let all = || self.machines.iter().map(|machine| machine.name.clone()).collect();
                 let servers = servers.clone().unwrap_or_else(all);
@@ -528,15 +540,30 @@ impl World {
         }
     }
 
+    /// What a machine finds that tries a virtual address through the wire.
+    fn service_through(&self, from: usize, name: &VirtualHostName, address: IpAddr, monitor: &MonitorId) -> Service {
+        let way = |to: usize| !self.broken.contains(&(from, to)) && !self.broken.contains(&(to, from));
+        let answers = |(to, machine): &(usize, &Machine)| machine.answers_for(address) && !machine.hidden && way(*to);
+        let found = self.machines.iter().enumerate().find(answers);
+        let on_the_wire = self.machines[from].is_on_the_wire();
+        found
+            .filter(|_| on_the_wire)
+            .map_or(Service::Hangs, |(_, machine)| machine.service(&MonitorId::of_host(name, &monitor.monitor)))
+    }
+
     fn probe(&mut self, machine: usize, monitor: MonitorId, generation: u32) {
         let host = &self.machines[machine];
-        let service = host.service(&monitor);
+        let service = match &monitor.subject {
+            Subject::Held(name, address, _) => self.service_through(machine, name, *address, &monitor),
+            Subject::VirtualHost(_) | Subject::Endpoint(..) => host.service(&monitor),
+        };
         let Some(process) = &host.process else { return };
         let Some(probe) = process.probes.get(&monitor).filter(|probe| probe.generation == generation) else { return };
         let (run, interval, timeout, frozen) = (process.run, probe.order.interval, probe.order.timeout, process.frozen);
         let (after, result) = match service {
             Service::Works => (PROBE, ProbeResult::Success),
             Service::Stopped => (PROBE, ProbeResult::Failure("connection refused".into())),
+            Service::Degraded => (PROBE, ProbeResult::Degraded("slow".into())),
             Service::Hangs => (timeout, ProbeResult::Failure("no answer in time".into())),
         };
         if !frozen {

@@ -3,12 +3,12 @@
 mod config;
 mod members;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use config::{
-    Export, How, Init, MonitorCommand, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
+    Export, How, Init, MonitorEdit, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
 };
 pub(crate) use members::{ApiTokenCommand, KeyName, ServerCommand, UserCommand};
 
@@ -225,7 +225,7 @@ pub(crate) enum Command {
     /// Edit the pools of the document.
     #[command(subcommand)]
     Pool(ObjectCommand),
-    /// Edit the monitors of a virtual host or endpoint of the document.
+    /// Edit monitors of the document, or say what one counts as here, whatever its probes find.
     #[command(subcommand)]
     Monitor(MonitorCommand),
     /// Edit what the document says of the whole cluster: the sections [cluster] and [dns].
@@ -279,6 +279,67 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ZoneCommand,
     },
+}
+
+/// What to do with monitors.
+#[derive(Subcommand, Debug)]
+pub(crate) enum MonitorCommand {
+    /// In the document.
+    #[command(flatten)]
+    Edit(MonitorEdit),
+    /// On this server.
+    #[command(flatten)]
+    Override(MonitorOverride),
+}
+
+/// What a monitor counts as on this server.
+#[derive(Subcommand, Debug)]
+pub(crate) enum MonitorOverride {
+    /// On this server the monitor counts as up or down, until a reset, an expiry, or the daemon's end.
+    #[command(after_help = "For an endpoint's monitor one server's word decides for all; that of `down` where two \
+                            contradict each other.\n\
+                            Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    Force {
+        /// The monitor, such as `virtual1/http-80`.
+        #[arg(value_name = "VIRTUAL-HOST/MONITOR")]
+        monitor: String,
+        /// What it counts as.
+        verdict: Forced,
+        /// For so long, such as `10m`; without it, until a reset.
+        #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+        lasts: Option<Duration>,
+        /// The server that is meant; the daemon refuses if it is another.
+        #[arg(long)]
+        server: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// On this server the monitor is no longer forced, latched or damped: what its probes find counts again.
+    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    Reset {
+        /// The monitor, such as `virtual1/http-80`.
+        #[arg(value_name = "VIRTUAL-HOST/MONITOR")]
+        monitor: String,
+        /// The server that is meant; the daemon refuses if it is another.
+        #[arg(long)]
+        server: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// What a monitor is forced to count as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Forced {
+    /// As if its probes succeeded.
+    Up,
+    /// As if they failed.
+    Down,
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    let fault = || "a whole number with a unit, such as 30s, 10m or 2h".to_owned();
+    model::config::parse_duration(text).filter(|lasts| !lasts.is_zero()).ok_or_else(fault)
 }
 
 /// What to ask of the DNS service.

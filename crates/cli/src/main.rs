@@ -24,7 +24,7 @@ use hyper::Method;
 use model::api::{Status, Why, access::ClusterEvents};
 use serde_json::{Value, json};
 
-use args::{Args, Command, DnsCommand, LogFormat, Reach, Target, ZoneCommand};
+use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, MonitorOverride, Reach, Target, ZoneCommand};
 use print::Style;
 
 /// The daemon answers, and something is not as it should be.
@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         Command::VirtualHost(command) => config::end(config::object(Kind::VirtualHost, &command)),
         Command::Endpoint(command) => config::end(config::object(Kind::Endpoint, &command)),
         Command::Pool(command) => config::end(config::object(Kind::Pool, &command)),
-        Command::Monitor(command) => config::end(config::monitor(&command)),
+        Command::Monitor(MonitorCommand::Edit(edit)) => config::end(config::monitor(&edit)),
+        Command::Monitor(MonitorCommand::Override(command)) => override_monitor(command),
         Command::Settings(command) => config::end(config::settings(&command)),
         Command::Plan(plan) => config::end(config::plan(&plan)),
         Command::Apply(apply) => config::end(config::apply(&apply)),
@@ -147,6 +148,22 @@ fn command(path: &str, target: &Target) -> Result<ExitCode> {
         None => client::status(&door)?.this,
     };
     client::request(&door, Method::POST, path, Some(json!({ "server": server }).to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn override_monitor(command: MonitorOverride) -> Result<ExitCode> {
+    let (path, asked, reach) = match command {
+        MonitorOverride::Force { monitor, verdict, lasts, server, reach } => {
+            let up = verdict == Forced::Up;
+            let lasts = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+            let asked = json!({ "monitor": monitor, "up": up, "for_ms": lasts, "server": server });
+            ("/v1/monitor/force", asked, reach)
+        }
+        MonitorOverride::Reset { monitor, server, reach } => {
+            ("/v1/monitor/reset", json!({ "monitor": monitor, "server": server }), reach)
+        }
+    };
+    client::request(&client::door(&reach)?, Method::POST, path, Some(asked.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,12 +22,16 @@ pub enum DeadlineName {
     Resign,
     /// Nothing has happened for a while.
     Again,
+    /// A monitor is no longer damped, or forced.
+    Monitor,
     /// The kernel owes an answer, or a failed removal is tried again.
     Kernel,
     /// A virtual host is announced again.
     Announce(VirtualHostName),
     /// A virtual host that the kernel refused may be tried again.
     Backoff(VirtualHostName),
+    /// Others have not reached a virtual host here for long enough, or may try again.
+    Outlook(VirtualHostName),
     /// This server waits no longer for its peers to have heard that it can hold a virtual host.
     Told(VirtualHostName),
     /// This server has been healthy for the failback delay.

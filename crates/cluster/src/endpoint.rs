@@ -4,10 +4,11 @@
 //! of the same statements, so that every server answers the same a heartbeat later. A server that knows nothing yet has no
 //! vote. Between two that contradict each other the one that reaches the endpoint is right: a success proves the service,
 //! a failure, or slowness, may be the prober's own path.
+//! An operator's word counts more than any number of probes.
 //!
 //! Deliberately not here: the probes and their thresholds ([`crate::monitor`]), what a pool does with the verdict (`dns`).
 
-use model::health::{EndpointHealth, Verdict};
+use model::health::{EndpointHealth, Hold, Judgement, Verdict};
 
 /// What those who probe it say of one monitor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,14 +16,19 @@ pub(crate) struct Votes {
     pub(crate) up: u32,
     pub(crate) degraded: u32,
     pub(crate) down: u32,
+    /// An operator's word, on whichever server it was given; down where two contradict each other.
+    pub(crate) forced: Option<Verdict>,
 }
 
 impl Votes {
     /// Counts them.
-    pub(crate) fn count(votes: impl IntoIterator<Item = Verdict>) -> Self {
+    pub(crate) fn count(votes: impl IntoIterator<Item = Judgement>) -> Self {
         let mut count = Self::default();
         for vote in votes {
-            match vote {
+            if let Some(Hold::ForcedUp | Hold::ForcedDown) = vote.hold {
+                count.forced = count.forced.into_iter().chain([vote.verdict()]).min();
+            }
+            match vote.verdict() {
                 Verdict::Up => count.up += 1,
                 Verdict::Degraded => count.degraded += 1,
                 Verdict::Down => count.down += 1,
@@ -39,6 +45,9 @@ impl Votes {
 
     /// The majority's: whether it is down; else whether it is degraded, among those whom it answers.
     pub(crate) fn verdict(self) -> Verdict {
+        if let Some(forced) = self.forced {
+            return forced;
+        }
         match (self.reached(), self.down) {
             (0, 0) => Verdict::Unknown,
             (reached, down) if down > reached => Verdict::Down,
@@ -60,11 +69,18 @@ mod tests {
     use super::*;
 
     fn votes(text: &str) -> Votes {
-        Votes::count(text.chars().map(|vote| match vote {
-            'u' => Verdict::Up,
-            'g' => Verdict::Degraded,
-            'd' => Verdict::Down,
-            _ => Verdict::Unknown,
+        Votes::count(text.chars().map(|vote| Judgement {
+            found: match vote {
+                'u' => Verdict::Up,
+                'g' => Verdict::Degraded,
+                'd' => Verdict::Down,
+                _ => Verdict::Unknown,
+            },
+            hold: match vote {
+                'U' => Some(Hold::ForcedUp),
+                'D' => Some(Hold::ForcedDown),
+                _ => None,
+            },
         }))
     }
 
@@ -84,6 +100,9 @@ mod tests {
             ("gddd", Verdict::Down),
             ("gd", Verdict::Degraded),
             ("ugdd", Verdict::Up),
+            ("Udd", Verdict::Up),
+            ("uuD", Verdict::Down),
+            ("UuD", Verdict::Down),
         ] {
             assert_eq!(votes(text).verdict(), verdict, "{text}");
         }
@@ -95,6 +114,6 @@ mod tests {
         assert_eq!(merged(&[]), Verdict::Up);
         assert_eq!(merged(&["uu", "??"]), Verdict::Unknown);
         assert_eq!(merged(&["uu", "??", "dd"]), Verdict::Down);
-        assert_eq!(merge([votes("uu"), votes("ddu")]).1, Votes { up: 1, degraded: 0, down: 2 });
+        assert_eq!(merge([votes("uu"), votes("ddu")]).1, Votes { up: 1, down: 2, ..Votes::default() });
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::Keys;
@@ -104,6 +105,20 @@ pub enum Command {
     Standby(ServerName),
     /// Hold again.
     Resume(ServerName),
+    /// Whatever its probes find, on this server a monitor counts as up or down.
+    Force {
+        /// Its virtual host or endpoint, a slash, and its own name.
+        monitor: Arc<str>,
+        /// Up or down.
+        up: bool,
+        /// For so long; none: until it is reset.
+        lasts: Option<Duration>,
+    },
+    /// A monitor is no longer forced, latched or damped on this server.
+    Reset {
+        /// Its virtual host or endpoint, a slash, and its own name.
+        monitor: Arc<str>,
+    },
     /// Planned stop: hand everything over, say goodbye, then [`Effect::Goodbye`](crate::Effect::Goodbye).
     Resign,
 }

@@ -11,6 +11,7 @@
 mod aliases;
 mod calm;
 mod counters;
+mod criteria;
 pub mod deadline;
 pub mod effect;
 mod election;
@@ -20,6 +21,8 @@ mod links;
 pub mod membership;
 mod monitor;
 pub mod node;
+mod observers;
+mod outside;
 mod partition;
 pub mod placement;
 pub mod statement;

@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: the rules about one virtual host (`election`), who is alive (`membership`).
 
+mod command;
 mod decide;
 mod speak;
 mod status;
@@ -32,14 +33,15 @@ use model::{
 
 pub use self::status::ClusterStatus;
 use crate::{
-    Command, Effect, Effects, Input, Keys, Membership,
+    Effect, Effects, Input, Keys, Membership,
     aliases::{Aliases, News},
     calm::Calm,
     counters::Counters,
+    criteria::Criterion,
     deadline::{DeadlineName, Earliest},
     election::Election,
     links::Links,
-    monitor::Monitors,
+    monitor::{Company, Monitors},
     partition::{Partition, Standing},
     statement::Statement,
 };
@@ -74,14 +76,16 @@ pub struct Node {
     ethernet: bool,
     aliases: Aliases,
     monitors: Monitors,
+    /// What of a virtual host's monitors counts.
+    criteria: BTreeMap<VirtualHostName, Vec<Criterion>>,
     elections: BTreeMap<VirtualHostName, Election>,
     partition: Partition,
     standing: Standing,
     duty: Duty,
     rounds: Rounds,
     said: Said,
-    /// The peers that were alive when everything was last decided.
-    company: BTreeSet<ServerName>,
+    /// Who was alive, and held what, when everything was last decided.
+    company: Company,
     /// What each peer was, whether it heard us, and what it last said when everything was decided; to tell news from repetition.
     considered: BTreeMap<ServerName, (ServerState, bool, Statement)>,
     serial: u32,
@@ -156,13 +160,14 @@ impl Node {
             ethernet,
             aliases: Aliases::default(),
             monitors: Monitors::default(),
+            criteria: BTreeMap::new(),
             elections: BTreeMap::new(),
             partition: Partition::default(),
             standing: Standing::Doubtful,
             duty: Duty::default(),
             rounds: Rounds { sent: now, pardoned: now },
             said: Said::default(),
-            company: BTreeSet::new(),
+            company: Company::default(),
             considered: BTreeMap::new(),
             serial,
             calm: Calm::default(),
@@ -240,6 +245,7 @@ impl Node {
         earliest.consider(self.calm.next_deadline(), || DeadlineName::Calm);
         earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
         earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
+        earliest.consider(self.monitors.next_deadline(), || DeadlineName::Monitor);
         for election in self.elections.values() {
             election.deadlines(heartbeat, &mut earliest);
         }
@@ -388,12 +394,7 @@ impl Node {
                 return self.considers(now);
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
-            Input::Probe { monitor, result } => {
-                if let Some(change) = self.monitors.take(now, &monitor, &result) {
-                    let (verdict, reason) = (change.verdict, change.reason);
-                    effects.record(Event::MonitorChanged { monitor, verdict, reason });
-                }
-            }
+            Input::Probe { monitor, result } => return self.monitors.take(now, &monitor, &result, effects),
             Input::ListenerClosed { port } => {
                 self.note_closed_port(now, port, effects);
                 return false;
@@ -458,7 +459,9 @@ impl Node {
         }
         effects.record(Event::ConfigurationApplied { digest: config.digest });
         self.membership.reconfigure(now, config.clone());
-        self.monitors.reconfigure(&self.me, &config);
+        self.monitors.reconfigure(now, &self.me, &config, &self.company, effects);
+        let criteria = |(name, spec): (&VirtualHostName, _)| (name.clone(), Criterion::of(name, spec));
+        self.criteria = config.virtual_hosts.iter().map(criteria).collect();
         for (name, election) in &mut self.elections {
             match config.virtual_hosts.get(name) {
                 Some(spec) => election.reconfigure(spec.clone()),
@@ -470,25 +473,6 @@ impl Node {
             self.elections.entry(name.clone()).or_insert_with(new);
         }
         self.config = config;
-    }
-
-    /// Commands about other servers are none of ours: the daemon forwards them.
-    fn obey(&mut self, now: Instant, command: &Command, effects: &mut Effects) {
-        match command {
-            Command::Standby(server) | Command::Resume(server) => {
-                let on = matches!(command, Command::Standby(_));
-                if *server == self.me && self.duty.standby != on {
-                    self.duty.standby = on;
-                    effects.record(Event::Standby { server: server.clone(), on });
-                }
-            }
-            Command::Resign => {
-                if self.duty.resigning.is_none() {
-                    self.duty.resigning = Some(now);
-                    effects.record(Event::Resigning);
-                }
-            }
-        }
     }
 
     /// How long a planned stop waits: for targets to get ready, and for the kernel.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{BootId, Term, health::Verdict};
+use model::{BootId, Term, health::Judgement};
 
 /// One server's word. Names travel as their keys (see `model::digest`): `ServerName::key` and so on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Account {
     /// Its part in each virtual host whose list it is on, by virtual host key.
     pub stances: BTreeMap<u64, Stance>,
     /// Its monitors' verdicts, by monitor key.
-    pub verdicts: BTreeMap<u64, Verdict>,
+    pub verdicts: BTreeMap<u64, Judgement>,
     /// For how many seconds it has seen calm about each pool of elastic TTL, in steps, by pool key.
     pub calm: BTreeMap<u64, u32>,
 }
@@ -77,6 +77,8 @@ pub struct Stance {
     pub steady: bool,
     /// It sees itself as the target and waits only for the holder's release.
     pub ready: bool,
+    /// It is not able because others could not reach what it held.
+    pub unseen: bool,
 }
 
 /// Whether a server holds a virtual host. Anything but `None` means: its kernel may have the addresses.

@@ -78,7 +78,7 @@ pub(crate) async fn apply(running: &mut Running, read: Read) {
 
 /// In document mode an edit may have come in while the files were read: the desk knows the newest.
 async fn newest(running: &Running, mut loaded: Loaded, zones: Arc<Zones>) -> Result<(Loaded, Arc<Zones>), Busy> {
-    let Some(desk) = &running.desk else { return Ok((loaded, zones)) };
+    let Some(desk) = &running.admin.desk else { return Ok((loaded, zones)) };
     let cookies = loaded.keys.current().cookie_secret();
     let force = desk.ask(move |desk| desk.with_cookies(cookies)).await?;
     loaded.cluster = Arc::new(force.settled.checked.config.clone());
@@ -112,7 +112,7 @@ async fn tell(running: &Running, accepted: Result<Message, String>) {
     let queue = running.queue.clone();
     // Waits for room, and not for long: a driver that takes nothing is the watchdog's business.
     drop(spawn_blocking(move || queue.send(message)).await);
-    if let Some(desk) = &running.desk {
+    if let Some(desk) = &running.admin.desk {
         desk.applied.send_replace(running.loaded.cluster.digest);
     }
 }

@@ -89,15 +89,13 @@ pub(crate) struct Running {
     pub pulse: Pulse,
     /// The tie to the guardian; none where nobody guards.
     pub ward: Option<Ward>,
-    /// The document's; none in file mode.
-    pub desk: Option<desk::Handle>,
     /// DNS sockets.
     pub name_service: Arc<NameService>,
     /// True after the core's goodbye; closed when the driver ends.
     pub goodbye: watch::Receiver<bool>,
     /// The admin socket, as it was opened: a reload may name another one.
     socket: PathBuf,
-    /// What the admin API goes by; membership, too.
+    /// What the admin API goes by; membership and the document, too.
     pub admin: Arc<Admin>,
     threads: Threads,
     runtime: Runtime,
@@ -151,7 +149,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());
-    let desk = desk(&loaded, &queue)?;
+    let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
 
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
@@ -163,11 +161,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let thread = |error| StartError::new("start a thread", error);
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
     let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
-    let circle = Circle::open(&node.state_dir, node.admin_listen, audit.clone(), queue.clone(), &stop)
-        .map_err(|error| StartError::new("take part in the cluster", io::Error::other(error)))?;
-    if let (Some(circle), Some((desk, _))) = (&circle, &desk) {
-        circle.links.converse_by(desk::converse::by(desk.clone()));
-    }
+    let circle = circle(&loaded, desk.as_ref(), &audit, &queue, &stop)?;
     let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let ether = ether(node.heartbeat_ethernet, &queue);
     let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
@@ -206,28 +200,30 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         probes: Arc::downgrade(&probes),
         ethernet,
         access: Access::new(circle, audit),
-        desk: desk.as_ref().map(|(handle, _)| handle.clone()),
+        desk,
         cluster_file: node.cluster_file.clone(),
     });
     doors.serve(&runtime, &admin, &stop)?;
-    let (desk, desk_thread) = desk.unzip();
     let threads = Threads { driver, publisher, journal: journal_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
-    Ok(Running {
-        config,
-        socket,
-        loaded,
-        queue,
-        pulse,
-        ward,
-        desk,
-        name_service,
-        goodbye,
-        admin,
-        threads,
-        runtime,
-        stop,
-    })
+    Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
+}
+
+/// This server's membership; none before a cluster was made.
+fn circle(
+    loaded: &Loaded,
+    desk: Option<&desk::Handle>,
+    audit: &Arc<Audit>,
+    queue: &Queue,
+    stop: &CancellationToken,
+) -> Result<Option<Arc<Circle>>, StartError> {
+    let node = &loaded.node;
+    let circle = Circle::open(&node.state_dir, node.admin_listen, audit.clone(), queue.clone(), stop)
+        .map_err(|error| StartError::new("take part in the cluster", io::Error::other(error)))?;
+    if let (Some(circle), Some(desk)) = (&circle, desk) {
+        circle.links.converse_by(desk::converse::by(desk.clone()));
+    }
+    Ok(circle)
 }
 
 /// The document's desk; none in file mode.
@@ -398,8 +394,8 @@ impl Running {
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
-        // The runtime's tasks had the last handles but these.
-        drop((self.admin, self.desk));
+        // The runtime's tasks had the last handles of the desk but this one.
+        drop(self.admin);
         if let Some(thread) = self.threads.desk {
             join("desk", thread);
         }

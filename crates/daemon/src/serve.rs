@@ -40,7 +40,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
         server = %running.loaded.node.name,
         cluster = %running.loaded.cluster.name,
         socket = %running.loaded.node.socket.display(),
-        configuration = if running.desk.is_some() { "document" } else { "file" },
+        configuration = if running.admin.desk.is_some() { "document" } else { "file" },
         "ready"
     );
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
@@ -50,7 +50,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
     let circle = running.admin.access.circle.clone();
     // The keys of DNS cookies follow the heartbeat key, on every server.
     let mut cookies = 0;
-    let mut configurations = running.desk.as_ref().map(|desk| desk.force.clone());
+    let mut configurations = running.admin.desk.as_ref().map(|desk| desk.force.clone());
     let end = loop {
         if let Some(thread) = running.broken() {
             break Err(ended(thread));
@@ -61,7 +61,7 @@ pub(crate) async fn serve(running: &mut Running) -> Result<End, StartError> {
             why = expelled(circle.as_deref()) => break Ok(End::Expelled(why)),
             () = rekeyed(circle.as_deref(), &mut cookies) => reload.ask(&running.config),
             _ = hangup.recv() => {
-                if running.desk.is_some() {
+                if running.admin.desk.is_some() {
                     tracing::info!("document mode: SIGHUP reads the node file again; the cluster's configuration is edited");
                 }
                 reload.ask(&running.config);

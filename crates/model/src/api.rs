@@ -107,6 +107,22 @@ pub struct VirtualHostStatus {
     /// Its hooks on the server that answers.
     #[serde(default)]
     pub hooks: Vec<HookStatus>,
+    /// How others reach it through its virtual addresses.
+    #[serde(default)]
+    pub seen_by: Vec<SeenStatus>,
+}
+
+/// How a server reaches a virtual address on its holder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenStatus {
+    /// Who tries.
+    pub server: String,
+    /// At which address.
+    pub address: IpAddr,
+    /// What its probes find: `up`, `degraded`, `down` or `unknown`.
+    pub verdict: String,
+    /// The last probe's words; known for this server's own probes only.
+    pub reason: Option<Arc<str>>,
 }
 
 /// A hook on the server that answers.
@@ -138,16 +154,52 @@ pub struct CandidateStatus {
 }
 
 /// One monitor on one server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct MonitorStatus {
     /// Its name.
     pub name: String,
     /// The address tried, where the monitor is an endpoint's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// `up`, `degraded`, `down` or `unknown`.
+    /// What counts: `up`, `degraded`, `down` or `unknown`.
     pub verdict: String,
     /// The last probe's words; known for this server's own probes only.
+    pub reason: Option<Arc<str>>,
+    /// What the probes find, which is what counts unless something is `held`.
+    #[serde(default)]
+    pub found: String,
+    /// What is in force instead of what the probes find: `damped`, `latched`, `disabled`, `forced-up` or `forced-down`.
+    #[serde(default)]
+    pub held: Option<String>,
+    /// `failover`, `record` or `latch`.
+    #[serde(default)]
+    pub severity: String,
+    /// More of this server's own probes; none for others'.
+    #[serde(default)]
+    pub own: Option<OwnProbes>,
+}
+
+/// What a server knows of its own probes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OwnProbes {
+    /// Milliseconds that they have found the same.
+    pub since_ms: u64,
+    /// Milliseconds until what is in force instead ends by itself.
+    pub held_for_ms: Option<u64>,
+    /// Changes of what they find, since this daemon began to probe.
+    pub flips: u64,
+    /// The last results, the newest first.
+    pub recent: Vec<ProbeStatus>,
+}
+
+/// One probe that has ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// Milliseconds ago.
+    pub ago_ms: u64,
+    /// `up`, `degraded` or `down`.
+    pub result: String,
+    /// Why it is not `up`: words for a person.
     pub reason: Option<Arc<str>>,
 }
 
@@ -169,7 +221,7 @@ pub struct EndpointStatus {
 pub struct ProberStatus {
     /// The server's name.
     pub name: String,
-    /// Each monitor's verdict there; none while nothing is heard from the server.
+    /// Each monitor's verdict there; none while nothing is heard from the server, or others probe in its place.
     pub monitors: Vec<MonitorStatus>,
 }
 

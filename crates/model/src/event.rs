@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    health::Verdict,
+    health::{Hold, Verdict},
     hook::{HookMoment, HookOutcome},
     id::{BootId, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
@@ -287,6 +287,44 @@ pub enum Event {
         /// The last probe's own words.
         reason: Arc<str>,
     },
+    /// What a monitor's probes find does not count on this server from now on.
+    MonitorHeld {
+        /// Which.
+        monitor: MonitorId,
+        /// What is in force instead, and why.
+        hold: Hold,
+        /// Milliseconds until that ends by itself; none: it does not.
+        for_ms: Option<u64>,
+    },
+    /// What a monitor's probes find counts again on this server.
+    MonitorFreed {
+        /// Which.
+        monitor: MonitorId,
+        /// What was in force instead.
+        hold: Hold,
+    },
+    /// Peers cannot reach the service through the virtual addresses that this server holds, though it works here and though
+    /// they hear us: the path is broken, not the service.
+    PathDown {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// Who cannot reach it.
+        unseen_by: Vec<ServerName>,
+        /// Who can.
+        seen_by: Vec<ServerName>,
+    },
+    /// Everybody who tries reaches the service through the virtual addresses again, or another server holds them.
+    PathUp {
+        /// Which.
+        virtual_host: VirtualHostName,
+    },
+    /// A majority of those who try cannot reach what this server holds: another should hold it for a while.
+    HeldDown {
+        /// Which.
+        virtual_host: VirtualHostName,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
     /// What the majority of those who probe an endpoint find has changed.
     EndpointChanged {
         /// Which.
@@ -413,6 +451,8 @@ pub enum Cause {
     ServiceFailed,
     /// Its holder cannot hold it: no interface on its subnet, or the kernel refused.
     Unable,
+    /// Its peers could not reach it where it was.
+    Unseen,
     /// A better-listed server is as healthy again.
     Failback,
     /// Two claims at once; this one lost.

@@ -26,6 +26,70 @@ pub enum Verdict {
     Up,
 }
 
+impl Verdict {
+    /// The word in status, metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+            Self::Degraded => "degraded",
+            Self::Up => "up",
+        }
+    }
+}
+
+/// What is in force instead of what a monitor's probes find.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// It has failed too often of late: down until it has been steady for long enough.
+    Damped,
+    /// It has failed once: down until an operator resets it.
+    Latched,
+    /// The configuration says so: down.
+    Disabled,
+    /// An operator says so: up.
+    ForcedUp,
+    /// An operator says so: down.
+    ForcedDown,
+}
+
+impl Hold {
+    /// Every one, for metrics.
+    pub const ALL: [Self; 5] = [Self::Damped, Self::Latched, Self::Disabled, Self::ForcedUp, Self::ForcedDown];
+
+    /// The word in status, metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Damped => "damped",
+            Self::Latched => "latched",
+            Self::Disabled => "disabled",
+            Self::ForcedUp => "forced-up",
+            Self::ForcedDown => "forced-down",
+        }
+    }
+}
+
+/// What one server says of one of its monitors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Judgement {
+    /// What its probes find.
+    pub found: Verdict,
+    /// What is in force instead.
+    pub hold: Option<Hold>,
+}
+
+impl Judgement {
+    /// What counts.
+    pub const fn verdict(self) -> Verdict {
+        match self.hold {
+            None => self.found,
+            Some(Hold::Damped | Hold::Latched | Hold::Disabled | Hold::ForcedDown) => Verdict::Down,
+            Some(Hold::ForcedUp) => Verdict::Up,
+        }
+    }
+}
+
 /// What is known of a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]

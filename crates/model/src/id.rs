@@ -99,8 +99,10 @@ impl PoolName {
 pub enum Subject {
     /// A virtual host: tried by each of its servers, at that server's own address.
     VirtualHost(VirtualHostName),
-    /// One address of an endpoint: tried by every server that probes the endpoint.
+    /// One address of an endpoint: tried by the servers that probe the endpoint.
     Endpoint(EndpointName, IpAddr),
+    /// A virtual address on the server that holds it: tried by others, through the wire.
+    Held(VirtualHostName, IpAddr, ServerName),
 }
 
 /// One service monitor of one virtual host, or of one address of an endpoint.
@@ -123,12 +125,30 @@ impl MonitorId {
         Self { subject: Subject::Endpoint(endpoint.clone(), address), monitor: monitor.clone() }
     }
 
+    /// A monitor of a virtual host, tried at a virtual address on its holder.
+    pub fn of_held(virtual_host: &VirtualHostName, address: IpAddr, holder: &ServerName, monitor: &Arc<str>) -> Self {
+        Self { subject: Subject::Held(virtual_host.clone(), address, holder.clone()), monitor: monitor.clone() }
+    }
+
+    /// Whether an operator's `VIRTUAL-HOST/MONITOR` or `ENDPOINT/MONITOR` means it, whatever the endpoint's address.
+    pub fn is_called(&self, name: &str) -> bool {
+        let subject = match &self.subject {
+            Subject::VirtualHost(subject) => subject.as_str(),
+            Subject::Endpoint(subject, _) => subject.as_str(),
+            Subject::Held(..) => return false,
+        };
+        name.split_once('/') == Some((subject, &self.monitor))
+    }
+
     /// The monitor's brief name inside heartbeats.
     pub fn key(&self) -> u64 {
         match &self.subject {
             Subject::VirtualHost(name) => digest64(&["monitor", name.as_str(), &self.monitor]),
             Subject::Endpoint(name, address) => {
                 digest64(&["endpoint-monitor", name.as_str(), &address.to_string(), &self.monitor])
+            }
+            Subject::Held(name, address, holder) => {
+                digest64(&["held", name.as_str(), &address.to_string(), holder.as_str(), &self.monitor])
             }
         }
     }
@@ -139,6 +159,7 @@ impl fmt::Display for MonitorId {
         match &self.subject {
             Subject::VirtualHost(name) => write!(f, "{name}/{}", self.monitor),
             Subject::Endpoint(name, address) => write!(f, "{name}/{} at {address}", self.monitor),
+            Subject::Held(name, address, holder) => write!(f, "{name}/{} at {address} on {holder}", self.monitor),
         }
     }
 }
@@ -151,6 +172,11 @@ impl Serialize for MonitorId {
             Subject::Endpoint(name, address) => {
                 map.serialize_entry("endpoint", name)?;
                 map.serialize_entry("address", address)?;
+            }
+            Subject::Held(name, address, holder) => {
+                map.serialize_entry("virtual_host", name)?;
+                map.serialize_entry("address", address)?;
+                map.serialize_entry("holder", holder)?;
             }
         }
         map.serialize_entry("monitor", &self.monitor)?;

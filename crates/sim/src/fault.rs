@@ -1,7 +1,9 @@
 //! What can go wrong, and what operators do: a swarm drawn from the seed.
 
 mod hang;
+mod services;
 mod trifle;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +11,7 @@ use cluster::{Command, Input};
 use model::{EndpointName, MonitorId, ServerName, config::ClusterConfig, net::Path, report::AddressOutcome};
 
 use crate::{
-    host::{BATCHING, LEASE},
+    host::{BATCHING, Ill, LEASE},
     network::Manners,
     plan::{self, Style},
     random::Random,
@@ -48,8 +50,14 @@ pub(crate) enum Fault {
     LinkDown(usize),
     /// The wire loses a third of everything.
     Storm,
-    /// A service dies, and hangs if so said.
-    Service { machine: usize, monitor: MonitorId, hangs: bool },
+    /// A service falls ill.
+    Service { machine: usize, monitor: MonitorId, ill: Ill },
+    /// A service fails and works in turns, each time for so long.
+    Flap { machine: usize, monitor: MonitorId, turn: Duration },
+    /// Nobody reaches its virtual addresses any more; everything else goes on.
+    Hide(usize),
+    /// An operator forces a monitor up or down.
+    Force { machine: usize, monitor: MonitorId, up: bool },
     /// An endpoint dies, and hangs if so said.
     Endpoint { endpoint: EndpointName, hangs: bool },
     /// An operator puts the server on standby.
@@ -123,23 +131,6 @@ impl World<'_> {
         })
     }
 
-    /// Of an orderly life it is a part only where the other path is there, and works: it must change nothing then.
-    fn some_filter(&mut self, machine: usize) -> Option<Fault> {
-        let path = *self.random.pick(&Path::ALL);
-        let (one, other) = (machine, self.another(machine)?);
-        let ways: Vec<_> = match self.random.below(5) {
-            0 => vec![(one, other)],
-            1 => vec![(one, other), (other, one)],
-            2 => self.ways().into_iter().filter(|(from, _)| *from == machine).collect(),
-            3 => self.ways().into_iter().filter(|(_, to)| *to == machine).collect(),
-            _ => self.ways(),
-        };
-        let refuses = path == Path::Udp && self.random.percent(50);
-        let orderly = self.plan.style == Style::Orderly;
-        let harmless = self.has_two_paths() && !self.network.holds_up(path.other());
-        (harmless || !orderly).then_some(Fault::Filter { path, ways, refuses })
-    }
-
     fn another(&mut self, than: usize) -> Option<usize> {
         let others = self.machines.len() - 1;
         (others > 0).then(|| (than + 1 + self.random.below(others)) % self.machines.len())
@@ -148,15 +139,6 @@ impl World<'_> {
     fn some_machines(&mut self) -> Vec<usize> {
         let random = &mut self.random;
         (0..self.machines.len()).filter(|_| random.percent(50)).collect()
-    }
-
-    fn some_service(&mut self, machine: usize) -> Option<Fault> {
-        let monitors: Vec<_> = self.plan.config.monitors().map(|(id, _)| id).collect();
-        if monitors.is_empty() {
-            return None;
-        }
-        let monitor = self.random.pick(&monitors).clone();
-        Some(Fault::Service { machine, monitor, hangs: self.random.percent(30) })
     }
 
     fn begin(&mut self, fault: &Fault) -> Lasts {
@@ -193,13 +175,10 @@ impl World<'_> {
             | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(fault, true),
-            Fault::Service { machine, monitor, hangs } => {
-                self.machines[*machine].dead.insert(monitor.clone(), *hangs);
-                if !hangs {
-                    self.close_port(*machine, monitor);
-                }
-                self.watch.disturbed(*machine, self.now);
-            }
+            Fault::Service { machine, monitor, ill } => self.fall_ill(*machine, monitor, *ill),
+            Fault::Flap { machine, monitor, turn } => return Lasts::For(self.flap(*machine, monitor, *turn)),
+            Fault::Force { machine, monitor, up } => self.force(*machine, monitor, Some(*up)),
+            Fault::Hide(machine) => return Lasts::For(self.hide_for_a_while(*machine)),
             Fault::Endpoint { endpoint, hangs } => {
                 self.endpoints.insert(endpoint.clone(), (Some(*hangs), self.now));
                 return Lasts::For(self.random.span(interval, Duration::from_secs(6)));
@@ -283,10 +262,16 @@ impl World<'_> {
             | Fault::Filter { .. }
             | Fault::LinkDown(_)
             | Fault::Storm => self.disturb_wire(&fault, false),
-            Fault::Service { machine, monitor, hangs } => {
-                self.machines[machine].dead.remove(&monitor);
+            Fault::Flap { machine, monitor, turn: _ } => {
+                self.machines[machine].flapping.remove(&monitor);
+                self.watch.disturbed(machine, self.now);
+            }
+            Fault::Hide(machine) => self.hide(machine, false),
+            Fault::Force { machine, monitor, up: _ } => self.force(machine, &monitor, None),
+            Fault::Service { machine, monitor, ill } => {
+                self.machines[machine].ill.remove(&monitor);
                 // Some come back by a second process that takes the port over from the hung one.
-                if hangs {
+                if ill == Ill::Hangs {
                     self.close_port(machine, &monitor);
                 }
                 self.watch.disturbed(machine, self.now);
@@ -315,18 +300,7 @@ impl World<'_> {
 
     fn disturb_wire(&mut self, fault: &Fault, on: bool) {
         match fault {
-            Fault::Split(side) => {
-                for one in 0..self.machines.len() {
-                    for other in 0..self.machines.len() {
-                        if side.contains(&one) != side.contains(&other) {
-                            self.network.cut(one, other, on);
-                        }
-                    }
-                    if side.contains(&one) {
-                        self.network.cut_gateway(one, on);
-                    }
-                }
-            }
+            Fault::Split(side) => self.split(side, on),
             Fault::OneWay(from, to) => self.network.cut(*from, *to, on),
             Fault::Pair(one, other) => {
                 self.network.cut(*one, *other, on);
@@ -367,6 +341,9 @@ impl World<'_> {
             | Fault::GuardianHangs(_)
             | Fault::Pause(_)
             | Fault::Service { .. }
+            | Fault::Flap { .. }
+            | Fault::Force { .. }
+            | Fault::Hide(_)
             | Fault::Endpoint { .. }
             | Fault::Standby(_)
             | Fault::Resign(_)
@@ -466,7 +443,9 @@ impl World<'_> {
             let host = &mut self.machines[machine];
             host.powered = true;
             host.refusals = 0;
-            host.dead.clear();
+            host.ill.clear();
+            host.flapping.clear();
+            host.hidden = false;
             if !std::mem::replace(&mut host.link, true) {
                 self.report_interfaces(machine);
             }

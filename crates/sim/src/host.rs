@@ -36,6 +36,17 @@ const RENEWAL: Duration = Duration::from_millis(500);
 /// A lease of that age is not renewed any more: the kernel may have ended it.
 const TOO_OLD: Duration = Duration::from_millis(1_900);
 
+/// How a service is not well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ill {
+    /// Connections are refused.
+    Refuses,
+    /// Connections are never answered.
+    Hangs,
+    /// It works, and not as it should.
+    Degraded,
+}
+
 /// What is known of the leases of a machine's addresses, which are renewed together.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Lease {
@@ -62,8 +73,14 @@ pub(crate) struct Machine {
     pub(crate) lease: Lease,
     /// So many changes of addresses will be refused.
     pub(crate) refusals: u32,
-    /// Services that are dead, and whether they hang instead of refusing.
-    pub(crate) dead: BTreeMap<MonitorId, bool>,
+    /// Nobody reaches its virtual addresses through the wire; heartbeats do.
+    pub(crate) hidden: bool,
+    /// Services that are not well.
+    pub(crate) ill: BTreeMap<MonitorId, Ill>,
+    /// Services that fail and work in turns of so long.
+    pub(crate) flapping: BTreeMap<MonitorId, Duration>,
+    /// What an operator says of monitors, whatever their probes find.
+    pub(crate) forced: BTreeMap<MonitorId, bool>,
     /// The highest serial that an earlier run of the daemon knew.
     pub(crate) serial: u32,
     /// The configuration on its disk.
@@ -121,6 +138,19 @@ pub(crate) struct Probe {
 }
 
 impl Machine {
+    /// How the service of a monitor is at this moment.
+    pub(crate) fn service(&self, monitor: &MonitorId, now: Instant) -> Option<Ill> {
+        let turns = |turn: &Duration| now.as_nanos() / u64::try_from(turn.as_nanos()).expect("short");
+        let flaps = self.flapping.get(monitor).is_some_and(|turn| turns(turn).is_multiple_of(2));
+        self.ill.get(monitor).copied().or(flaps.then_some(Ill::Refuses))
+    }
+
+    /// Whether a monitor may rightly count as down.
+    pub(crate) fn may_be_down(&self, monitor: &MonitorId) -> bool {
+        let ill = self.ill.get(monitor).is_some_and(|ill| *ill != Ill::Degraded);
+        ill || self.flapping.contains_key(monitor) || self.forced.get(monitor) == Some(&false)
+    }
+
     pub(crate) fn new(
         number: usize,
         name: ServerName,
@@ -138,7 +168,10 @@ impl Machine {
             kernel: BTreeSet::new(),
             lease: Lease::default(),
             refusals: 0,
-            dead: BTreeMap::new(),
+            hidden: false,
+            ill: BTreeMap::new(),
+            flapping: BTreeMap::new(),
+            forced: BTreeMap::new(),
             serial: 1,
             config,
             process: None,

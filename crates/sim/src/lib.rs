@@ -121,6 +121,9 @@ fn live(world: &mut World<'_>) -> Result<(), Broken> {
         }
         world.trace.note(world.now, None, What::Phase("repair"));
         world.heal();
+        // The operator waits until the services are back before forgiving the monitors.
+        world.run_for(Duration::from_secs(2))?;
+        world.reset_monitors();
         let settle = world.watch.settling(world.now);
         world.run_for(settle)?;
         rest(world)?;

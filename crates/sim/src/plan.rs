@@ -10,8 +10,8 @@ use std::{
 use model::{
     EndpointName, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy,
-        Policy, Pool, PoolMember, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
+        AllDown, ClusterConfig, Damping, DnsSettings, Endpoint, Failback, Handling, HeartbeatSettings, Hook, Monitor,
+        PartitionPolicy, Policy, Pool, PoolMember, Server, Severity, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
         probe::{ProbeKind, TcpProbe},
     },
     hook::HookMoment,
@@ -226,14 +226,20 @@ fn virtual_host(random: &mut Random, number: usize, names: &[ServerName]) -> Vir
     if random.percent(30) {
         servers.truncate(random.between(1, names.len()));
     }
-    let monitors = (0..random.below(3)).map(|index| monitor(random, 80 + u16::try_from(index).expect("small")));
+    let always_active = random.percent(75);
+    let monitors = (0..random.below(3)).map(|index| Monitor {
+        // What may be placed nowhere is not kept down by anything but its service: else nobody could say where it belongs.
+        handling: if always_active { handling(random) } else { Handling::default() },
+        ..monitor(random, 80 + u16::try_from(index).expect("small"))
+    });
     VirtualHost {
         addresses,
         servers,
         monitors: monitors.collect(),
+        groups: BTreeMap::new(),
         failback: if random.percent(75) { Failback::Auto } else { Failback::Sticky },
         failback_delay: random.span(Duration::ZERO, Duration::from_millis(800)),
-        always_active: random.percent(75),
+        always_active,
         hooks: BTreeMap::new(),
     }
 }
@@ -265,7 +271,20 @@ fn monitor(random: &mut Random, port: u16) -> Monitor {
         rise: u32::try_from(random.between(1, 3)).expect("small"),
         fall: u32::try_from(random.between(1, 3)).expect("small"),
         priority: u8::try_from(random.below(2)).expect("small"),
+        handling: Handling::default(),
     }
+}
+
+/// What follows: mostly a move; some are on record only, latch, or are damped quickly.
+fn handling(random: &mut Random) -> Handling {
+    let severity = match random.below(10) {
+        0 => Severity::Record,
+        1 => Severity::Latch,
+        _ => Severity::Failover,
+    };
+    let half_life = random.span(Duration::from_secs(1), Duration::from_secs(3));
+    let damping = random.percent(50).then_some(Damping { half_life, suppress: 2, reuse: 1 });
+    Handling { severity, damping, ..Handling::default() }
 }
 
 /// Another configuration of the same cluster: what an operator may change while everything runs.

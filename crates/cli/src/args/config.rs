@@ -83,9 +83,9 @@ pub(crate) enum ObjectCommand {
     },
 }
 
-/// What to do with monitors.
+/// What to do with the document's monitors.
 #[derive(Subcommand, Debug)]
-pub(crate) enum MonitorCommand {
+pub(crate) enum MonitorEdit {
     /// Add one to a virtual host or endpoint.
     #[command(after_help = EXIT_CODES)]
     Add {

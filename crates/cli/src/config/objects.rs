@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{CONFLICT, Daemon, MISTAKES, Refused, change};
 use crate::{
-    args::{How, MonitorCommand, ObjectCommand, ReadHow, SettingsCommand},
+    args::{How, MonitorEdit, ObjectCommand, ReadHow, SettingsCommand},
     say,
 };
 
@@ -45,21 +45,21 @@ pub(crate) fn object(kind: Kind, command: &ObjectCommand) -> Result<ExitCode> {
 }
 
 /// A command about monitors.
-pub(crate) fn monitor(command: &MonitorCommand) -> Result<ExitCode> {
+pub(crate) fn monitor(command: &MonitorEdit) -> Result<ExitCode> {
     match command {
-        MonitorCommand::Add { of, fields, how } => {
+        MonitorEdit::Add { of, fields, how } => {
             let daemon = Daemon::of(&how.reach)?;
             let configuration = daemon.configuration()?;
             let key = monitored(&configuration, of)?;
             set(&daemon, &configuration, &key, &Part::NewMonitor, fields, how)
         }
-        MonitorCommand::Set { of, monitor, fields, how } => {
+        MonitorEdit::Set { of, monitor, fields, how } => {
             let daemon = Daemon::of(&how.reach)?;
             let configuration = daemon.configuration()?;
             let key = monitored(&configuration, of)?;
             set(&daemon, &configuration, &key, &Part::Monitor(monitor), fields, how)
         }
-        MonitorCommand::Remove { of, monitor, how } => {
+        MonitorEdit::Remove { of, monitor, how } => {
             let daemon = Daemon::of(&how.reach)?;
             let configuration = daemon.configuration()?;
             let key = monitored(&configuration, of)?;
@@ -67,7 +67,7 @@ pub(crate) fn monitor(command: &MonitorCommand) -> Result<ExitCode> {
                 .map_err(|error| Refused::because(MISTAKES, error.to_string()))?;
             daemon.edit(Wanted::Changes(vec![change(&configuration, &key, Some(text))]), Vec::new(), how)
         }
-        MonitorCommand::Show { of, how } => {
+        MonitorEdit::Show { of, how } => {
             let configuration = Daemon::of(&how.reach)?.configuration()?;
             let key = monitored(&configuration, of)?;
             print(&key, existing(&configuration, &key)?, how)

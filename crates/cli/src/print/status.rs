@@ -43,10 +43,21 @@ pub(crate) fn complaints(status: &Status) -> Vec<String> {
     found.extend(hosts.map(|host| format!("{} is {}", host.name, host.state)));
     for host in &status.virtual_hosts {
         let holder = host.servers.iter().find(|server| Some(&server.name) == host.active.as_ref());
-        let bad = |monitor: &&MonitorStatus| matches!(monitor.verdict.as_str(), "down" | "degraded");
+        let bad = |monitor: &&MonitorStatus| {
+            matches!(monitor.verdict.as_str(), "down" | "degraded") && monitor.severity != "record"
+        };
         let bad = holder.into_iter().flat_map(|holder| &holder.monitors).filter(bad);
         let words = |one: &MonitorStatus| format!("{}/{} is {} where it is active", host.name, one.name, one.verdict);
         found.extend(bad.map(words));
+        let unseen: Vec<&str> =
+            host.seen_by.iter().filter(|seen| seen.verdict == "down").map(|seen| seen.server.as_str()).collect();
+        if !unseen.is_empty() && host.state == "active" {
+            found.push(format!("{} is not reached by {}", host.name, unseen.join(", ")));
+        }
+        let held = host.servers.iter().flat_map(|server| server.monitors.iter().map(move |one| (server, one)));
+        let held = held.filter_map(|(server, one)| Some((server, one, one.held.as_ref()?)));
+        found
+            .extend(held.map(|(server, one, held)| format!("{}/{} is {held} on {}", host.name, one.name, server.name)));
     }
     let endpoints = status.endpoints.iter().filter(|endpoint| matches!(endpoint.verdict.as_str(), "down" | "degraded"));
     found.extend(endpoints.map(|endpoint| format!("endpoint {} is {}", endpoint.name, endpoint.verdict)));
@@ -169,9 +180,13 @@ fn monitors(monitors: &[MonitorStatus], style: Style) -> Cell {
     let several = monitors.iter().any(|monitor| monitor.address != first);
     let words = monitors.iter().map(|monitor| {
         let at = monitor.address.filter(|_| several).map_or_else(String::new, |address| format!(" at {address}"));
-        match &monitor.reason {
-            Some(reason) if monitor.verdict != "up" => format!("{}{at} {} ({reason})", monitor.name, monitor.verdict),
-            Some(_) | None => format!("{}{at} {}", monitor.name, monitor.verdict),
+        let (name, verdict) = (&monitor.name, &monitor.verdict);
+        let recorded = if monitor.severity == "record" { ", on record only" } else { "" };
+        match (&monitor.held, &monitor.reason) {
+            (Some(held), _) => format!("{name}{at} {verdict} ({held}, its probes say {}{recorded})", monitor.found),
+            (None, Some(reason)) if verdict != "up" => format!("{name}{at} {verdict} ({reason}{recorded})"),
+            (None, _) if !recorded.is_empty() => format!("{name}{at} {verdict} (on record only)"),
+            (None, _) => format!("{name}{at} {verdict}"),
         }
     });
     let worst = monitors.iter().map(|monitor| Tone::of(&monitor.verdict)).find(|tone| *tone != Tone::Good);

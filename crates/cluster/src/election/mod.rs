@@ -23,6 +23,7 @@ mod evidence;
 mod hooks;
 mod moves;
 mod notes;
+mod outlook;
 mod patience;
 mod proof;
 pub(crate) mod view;
@@ -44,6 +45,7 @@ use self::{
     decide::{Answer, Hold, Question, Target, decide},
     evidence::Evidence,
     hooks::Hooks,
+    outlook::Daylight,
     patience::{Announcements, Backoff, Sightings, Steadiness},
     proof::Proofs,
     view::View,
@@ -98,6 +100,8 @@ pub(crate) enum Obstacle {
     NoInterface(IpAddr),
     /// The kernel refused lately.
     Kernel(Arc<str>),
+    /// Others could not reach it here.
+    Unseen,
 }
 
 /// One virtual host on this server.
@@ -123,6 +127,8 @@ pub(crate) struct Election {
     evidence: Evidence,
     sightings: Sightings,
     backoff: Backoff,
+    /// How others reach it here.
+    daylight: Daylight,
     /// Peers that claim what we hold, and since when.
     rivals: BTreeMap<ServerName, Instant>,
     hooks: Hooks,
@@ -155,6 +161,7 @@ impl Election {
             evidence: Evidence::default(),
             sightings: Sightings::default(),
             backoff: Backoff::default(),
+            daylight: Daylight::default(),
             rivals: BTreeMap::new(),
             hooks: Hooks::default(),
             lingering: None,
@@ -168,6 +175,7 @@ impl Election {
         if self.spec != spec {
             self.proofs.reconfigure(&spec.addresses);
             self.spec = spec;
+            self.forget_outside_keys();
             self.reconfigured = true;
         }
     }
@@ -223,7 +231,8 @@ impl Election {
     /// What we say about it to our peers.
     pub(crate) fn stance(&self) -> Stance {
         let able = self.obstacle.is_none();
-        Stance { claim: self.claim(), term: self.term(), able, steady: self.steady, ready: self.ready }
+        let unseen = self.obstacle == Some(Obstacle::Unseen);
+        Stance { claim: self.claim(), term: self.term(), able, steady: self.steady, ready: self.ready, unseen }
     }
 
     /// The addresses that should be on this machine.
@@ -301,7 +310,8 @@ impl Election {
         if let Some(address) = lost {
             return Some(Obstacle::NoInterface(*address));
         }
-        self.backoff.refusal().cloned().map(Obstacle::Kernel)
+        let refused = self.backoff.refusal().cloned().map(Obstacle::Kernel);
+        refused.or(self.daylight.is_held_down(moment.now).then_some(Obstacle::Unseen))
     }
 
     /// An address in use, held back from an otherwise held virtual host or not.
@@ -413,6 +423,7 @@ impl Election {
         earliest.consider(self.hooks.awaited_until(), || DeadlineName::Hook(self.name.clone()));
         earliest.consider(self.untold_until, || DeadlineName::Told(self.name.clone()));
         earliest.consider(self.backoff.until(), || DeadlineName::Backoff(self.name.clone()));
+        earliest.consider(self.daylight.next_deadline(), || DeadlineName::Outlook(self.name.clone()));
         let steady = (!self.steady).then(|| self.steadiness.since() + self.spec.failback_delay);
         earliest.consider(steady, || DeadlineName::Steady(self.name.clone()));
         earliest.consider(self.evidence.next_deadline(heartbeat), || DeadlineName::Evidence(self.name.clone()));

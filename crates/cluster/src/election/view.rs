@@ -166,7 +166,7 @@ impl<'a> View<'a> {
             return Cause::Overslept;
         }
         if !from.stance.able {
-            return Cause::Unable;
+            return if from.stance.unseen { Cause::Unseen } else { Cause::Unable };
         }
         match to.and_then(|to| self.member(to)) {
             Some(to) if to.health <= from.health => Cause::Failback,

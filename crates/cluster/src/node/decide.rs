@@ -16,11 +16,14 @@ use model::{
 use super::Node;
 use crate::{
     Effect, Effects,
+    criteria::Criterion,
     election::{
-        Moment,
+        Election, Moment,
         view::{Member, View},
     },
     membership::Peer,
+    monitor::Company,
+    outside::Outlook,
     partition::{Headcount, Standing},
     statement::Stance,
 };
@@ -29,18 +32,22 @@ use crate::{
 const BURST: usize = 32;
 /// How long they wait.
 const PACE: Duration = Duration::from_millis(10);
+/// The probes of what others hold are shared out anew no more often.
+const SETTLING: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Decides everything anew and pushes what follows for this machine.
     pub(super) fn decide(&mut self, now: Instant, effects: &mut Effects) {
         self.listen(now, effects);
         self.refuse_late(now, effects);
+        self.monitors.expire(now, effects);
         self.note_standing(now, effects);
-        self.welcome(now);
+        self.welcome(now, effects);
         // What was let go before this point (overslept, or refused by the kernel) has to be on its way out before it is
         // looked at whether it is gone.
         self.wish(now, effects);
         self.settle(now, effects);
+        self.note_outlook(now, effects);
         self.elect(now, effects);
         self.wish(now, effects);
         self.settle(now, effects);
@@ -112,15 +119,45 @@ impl Node {
     }
 
     /// A peer has come: while we did not hear it, it may have held what we hold. Ours has to be the last word on the wire.
-    fn welcome(&mut self, now: Instant) {
+    fn welcome(&mut self, now: Instant, effects: &mut Effects) {
         let alive = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
         let company: BTreeSet<ServerName> = alive.map(|(name, _)| name.clone()).collect();
-        for peer in company.difference(&self.company) {
+        for peer in company.difference(&self.company.peers) {
             for election in self.elections.values_mut().filter(|election| election.spec().servers.contains(peer)) {
                 election.announce_anew(now);
             }
         }
-        self.company = company;
+        // Who holds what changes often while much moves; those who try it then can wait.
+        let moved = self.said.held_by_peers != self.company.holders && now >= self.company.since + SETTLING;
+        if company != self.company.peers || moved {
+            self.company = Company { peers: company, holders: self.said.held_by_peers.clone(), since: now };
+            self.monitors.reconfigure(now, &self.me, &self.config, &self.company, effects);
+        }
+    }
+
+    /// How our peers reach what we hold.
+    fn note_outlook(&mut self, now: Instant, effects: &mut Effects) {
+        for (name, election) in &mut self.elections {
+            let Some(keys) = election.outside_keys(&self.me) else {
+                election.note_outlook(now, Outlook::default(), true, effects);
+                continue;
+            };
+            let living = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
+            let said = living.filter_map(|(server, peer)| Some((server, &peer.statement()?.account.verdicts)));
+            let outlook = Outlook::of(&keys, &self.me, &self.config, &self.said.held_by_peers, said);
+            let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
+            let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
+            let works = criteria.iter().all(|line| line.verdict(verdict) != Verdict::Down);
+            election.note_outlook(now, outlook, works, effects);
+        }
+    }
+
+    /// Whether somebody else could hold it as well as we do, and nobody of its list was given up because of a path.
+    fn is_replaceable(&self, name: &VirtualHostName, election: &Election) -> bool {
+        let view = self.view(name, election.spec(), election.stance());
+        let mut others = view.listed().iter().filter(|member| *member.name != self.me && member.state.is_alive());
+        let unseen = others.clone().any(|member| member.stance.unseen);
+        !unseen && others.any(|member| member.is_eligible() && member.health >= view.me().health)
     }
 
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
@@ -142,8 +179,11 @@ impl Node {
         };
         for (name, election) in &mut elections {
             let listed = election.spec().servers.contains(&self.me);
+            if election.is_dark(now) && self.is_replaceable(name, election) {
+                election.hold_down(now, effects);
+            }
             election.look(&moment, listed, effects);
-            election.grow_steady(now, &self.myself(name, election.spec(), election.stance()));
+            election.grow_steady(now, &self.myself(name, election.stance()));
             let view = self.view(name, election.spec(), election.stance());
             election.evaluate(&moment, &view, &mut counters, effects);
         }
@@ -153,14 +193,16 @@ impl Node {
 
     /// Everybody's newest word about one virtual host.
     pub(super) fn view(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> View<'_> {
-        let ids = important_first(name, spec);
+        let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
         let mut members: Vec<Member<'_>> =
-            self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, &ids)).collect();
-        members.push(self.myself(name, spec, stance));
+            self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, criteria)).collect();
+        members.push(self.myself(name, stance));
         View::new(members, &spec.servers, &self.me)
     }
 
-    fn myself(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> Member<'_> {
+    fn myself(&self, name: &VirtualHostName, stance: Stance) -> Member<'_> {
+        let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
+        let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
         Member {
             name: &self.me,
             state: ServerState::Alive,
@@ -168,7 +210,7 @@ impl Node {
             listening: self.duty.listening.is_some(),
             configuration: self.config.digest,
             stance,
-            health: important_first(name, spec).iter().map(|id| self.monitors.verdict(id)).collect(),
+            health: criteria.iter().map(|line| line.verdict(verdict)).collect(),
             deaf: false,
         }
     }
@@ -178,10 +220,11 @@ impl Node {
         server: &'a ServerName,
         peer: &'a Peer,
         name: &VirtualHostName,
-        ids: &[MonitorId],
+        criteria: &[Criterion],
     ) -> Member<'a> {
         let statement = peer.statement();
-        let verdict = |id: &MonitorId| statement.and_then(|said| said.account.verdicts.get(&id.key()).copied());
+        let judgement = |key| statement.and_then(|said| said.account.verdicts.get(&key).copied()).unwrap_or_default();
+        let verdict = |_: &MonitorId, key| judgement(key).verdict();
         Member {
             name: server,
             state: peer.state(),
@@ -189,7 +232,7 @@ impl Node {
             listening: statement.is_some_and(|said| said.listening),
             configuration: statement.map_or(0, |said| said.configuration),
             stance: statement.and_then(|said| said.account.stances.get(&name.key()).copied()).unwrap_or_default(),
-            health: ids.iter().map(|id| verdict(id).unwrap_or(Verdict::Unknown)).collect(),
+            health: criteria.iter().map(|line| line.verdict(verdict)).collect(),
             deaf: self.is_deaf(peer),
         }
     }
@@ -234,11 +277,4 @@ impl Node {
             effects.push(Effect::Announce(announced));
         }
     }
-}
-
-/// A virtual host's monitors, the most important first; among equals in the order of the file.
-pub(super) fn important_first(name: &VirtualHostName, spec: &VirtualHost) -> Vec<MonitorId> {
-    let mut monitors: Vec<_> = spec.monitors.iter().collect();
-    monitors.sort_by_key(|monitor| monitor.priority);
-    monitors.iter().map(|monitor| MonitorId::of_host(name, &monitor.name)).collect()
 }

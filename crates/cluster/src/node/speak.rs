@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     EndpointName, Health, Instant, MonitorId, PoolName, ServerName, VirtualHostName,
+    config::{Monitor, Severity},
     event::Event,
-    health::{EndpointHealth, ServerHealth, ServerState, Verdict, VirtualHostHealth},
+    health::{EndpointHealth, Judgement, ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
 
 use super::Node;
@@ -52,7 +53,7 @@ impl Node {
             .filter(|(_, election)| election.holds() || election.spec().servers.contains(&self.me));
         let account = Account {
             stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
-            verdicts: self.monitors.verdicts(),
+            verdicts: self.monitors.judgements(),
             calm: self.calm.steps().map(|(pool, step)| (pool.key(), step)).collect(),
         };
         let said = &self.said.statement.account;
@@ -103,7 +104,7 @@ impl Node {
     }
 
     fn order_probes(&mut self, effects: &mut Effects) {
-        let orders = self.monitors.orders();
+        let Some(orders) = self.monitors.new_orders() else { return };
         if self.said.probes.as_ref() != Some(&orders) {
             effects.push(Effect::Probes(orders.clone()));
             self.said.probes = Some(orders);
@@ -179,9 +180,10 @@ impl Node {
         let mut all = BTreeMap::new();
         for (name, spec) in &self.config.endpoints {
             let votes = |(id, ..): (MonitorId, _, _)| {
-                Votes::count(spec.probed_by.iter().filter_map(|server| self.verdict_at(server, &id)))
+                Votes::count(spec.probed_by.iter().filter_map(|server| self.judgement_at(server, &id)))
             };
-            let (health, votes) = endpoint::merge(spec.monitors(name).map(votes));
+            let count = |(.., monitor): &(_, _, &Monitor)| monitor.handling.severity != Severity::Record;
+            let (health, votes) = endpoint::merge(spec.monitors(name).filter(count).map(votes));
             let before = self.health.endpoints.get(name).map_or(Verdict::Unknown, |endpoint| endpoint.verdict);
             if health.verdict != before && !spec.monitors.is_empty() {
                 let (up, down) = (votes.reached(), votes.down);
@@ -193,9 +195,9 @@ impl Node {
     }
 
     /// What a living server says of a monitor.
-    pub(super) fn verdict_at(&self, server: &ServerName, id: &MonitorId) -> Option<Verdict> {
+    pub(super) fn judgement_at(&self, server: &ServerName, id: &MonitorId) -> Option<Judgement> {
         if *server == self.me {
-            return Some(self.monitors.verdict(id));
+            return self.monitors.said(id);
         }
         let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
         peer.statement()?.account.verdicts.get(&id.key()).copied()

@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use model::{
-    EndpointName, Instant, ServerName, VirtualHostName,
-    api::{CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, ProberStatus, ServerStatus, VirtualHostStatus},
-    config::{Endpoint, Server, VirtualHost},
+    EndpointName, Instant, MonitorId, ServerName, VirtualHostName,
+    api::{
+        CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, ProberStatus, SeenStatus, ServerStatus,
+        VirtualHostStatus,
+    },
+    config::{Endpoint, Monitor, Server, VirtualHost},
     event::AddressRefusal,
-    health::{ServerState, Verdict},
+    health::{Judgement, ServerState, Verdict},
     net::Path,
 };
 
-use super::{Node, decide::important_first};
+use super::Node;
 use crate::{
+    criteria::important_first,
     election::{
         Election, Obstacle,
         view::{Member, View},
     },
     membership::{PathState, Peer},
+    outside,
     partition::Standing,
     statement::Claim,
 };
@@ -41,8 +46,13 @@ impl Node {
         ClusterStatus {
             state: self.state_word().to_owned(),
             servers: self.config.servers.iter().map(|(name, server)| self.server_status(now, name, server)).collect(),
-            virtual_hosts: self.config.virtual_hosts.iter().map(|(name, spec)| self.host_status(name, spec)).collect(),
-            endpoints: self.config.endpoints.iter().map(|(name, spec)| self.endpoint_status(name, spec)).collect(),
+            virtual_hosts: self
+                .config
+                .virtual_hosts
+                .iter()
+                .map(|(name, spec)| self.host_status(now, name, spec))
+                .collect(),
+            endpoints: self.config.endpoints.iter().map(|(name, spec)| self.endpoint_status(now, name, spec)).collect(),
         }
     }
 
@@ -79,7 +89,7 @@ impl Node {
         }
     }
 
-    fn host_status(&self, name: &VirtualHostName, spec: &VirtualHost) -> VirtualHostStatus {
+    fn host_status(&self, now: Instant, name: &VirtualHostName, spec: &VirtualHost) -> VirtualHostStatus {
         let election = self.elections.get(name);
         let view = self.view(name, spec, election.map(Election::stance).unwrap_or_default());
         let holder = view.holder();
@@ -94,26 +104,40 @@ impl Node {
             target: target.map(ToString::to_string),
             term: holder.map_or(term, |holder| holder.stance.term).0,
             reason,
-            servers: spec.servers.iter().map(|server| self.candidate_status(name, spec, server, &view)).collect(),
+            servers: spec.servers.iter().map(|server| self.candidate_status(now, name, spec, server, &view)).collect(),
             hooks: election.map(Election::hook_status).unwrap_or_default(),
+            seen_by: holder.map(|holder| self.seen_by(name, spec, holder.name)).unwrap_or_default(),
         }
+    }
+
+    fn seen_by(&self, name: &VirtualHostName, spec: &VirtualHost, holder: &ServerName) -> Vec<SeenStatus> {
+        let mut seen = Vec::new();
+        for server in spec.servers.iter().filter(|server| *server != holder) {
+            for (id, address, _) in outside::probes(name, spec, holder) {
+                let Some(judgement) = self.judgement_at(server, &id) else { continue };
+                seen.push(SeenStatus {
+                    server: server.to_string(),
+                    address,
+                    verdict: judgement.found.word().to_owned(),
+                    reason: self.monitors.reason(&id).filter(|_| *server == self.me),
+                });
+            }
+        }
+        seen
     }
 
     fn candidate_status(
         &self,
+        now: Instant,
         name: &VirtualHostName,
         spec: &VirtualHost,
         server: &ServerName,
         view: &View<'_>,
     ) -> CandidateStatus {
         let member = view.member(server);
-        let verdicts = member.map(|member| member.health.as_slice()).unwrap_or_default();
-        let mine = *server == self.me;
-        let monitors = important_first(name, spec).into_iter().enumerate().map(|(index, id)| MonitorStatus {
-            verdict: verdict_word(verdicts.get(index).copied().unwrap_or_default()).to_owned(),
-            reason: self.monitors.reason(&id).filter(|_| mine),
-            name: id.monitor.to_string(),
-            address: None,
+        let monitors = important_first(name, spec).into_iter().map(|(id, monitor)| {
+            let judgement = self.judgement_at(server, &id).unwrap_or_default();
+            self.monitor_status(now, server, &id, monitor, judgement)
         });
         CandidateStatus {
             name: server.to_string(),
@@ -122,17 +146,33 @@ impl Node {
         }
     }
 
-    fn endpoint_status(&self, name: &EndpointName, spec: &Endpoint) -> EndpointStatus {
+    fn monitor_status(
+        &self,
+        now: Instant,
+        server: &ServerName,
+        id: &MonitorId,
+        monitor: &Monitor,
+        judgement: Judgement,
+    ) -> MonitorStatus {
+        let mine = *server == self.me;
+        MonitorStatus {
+            name: id.monitor.to_string(),
+            address: None,
+            verdict: judgement.verdict().word().to_owned(),
+            reason: self.monitors.reason(id).filter(|_| mine),
+            found: judgement.found.word().to_owned(),
+            held: judgement.hold.map(|hold| hold.word().to_owned()),
+            severity: monitor.handling.severity.word().to_owned(),
+            own: self.monitors.own(now, id).filter(|_| mine),
+        }
+    }
+
+    fn endpoint_status(&self, now: Instant, name: &EndpointName, spec: &Endpoint) -> EndpointStatus {
         let prober = |server: &ServerName| {
-            let monitors = spec.monitors(name).filter_map(|(id, address, _)| {
-                let verdict = self.verdict_at(server, &id)?;
-                let reason = self.monitors.reason(&id).filter(|_| *server == self.me);
-                Some(MonitorStatus {
-                    name: id.monitor.to_string(),
-                    address: Some(address),
-                    verdict: verdict_word(verdict).to_owned(),
-                    reason,
-                })
+            let monitors = spec.monitors(name).filter_map(|(id, address, monitor)| {
+                let judgement = self.judgement_at(server, &id)?;
+                let status = self.monitor_status(now, server, &id, monitor, judgement);
+                Some(MonitorStatus { address: Some(address), ..status })
             });
             ProberStatus { name: server.to_string(), monitors: monitors.collect() }
         };
@@ -140,7 +180,7 @@ impl Node {
         EndpointStatus {
             name: name.to_string(),
             addresses: spec.addresses.clone(),
-            verdict: verdict_word(verdict).to_owned(),
+            verdict: verdict.word().to_owned(),
             probed_by: spec.probed_by.iter().map(prober).collect(),
         }
     }
@@ -197,6 +237,7 @@ fn obstacle_words(obstacle: &Obstacle) -> String {
         Obstacle::Refused(address, AddressRefusal::InUse { mac }) => format!("{address} is in use by {mac}"),
         Obstacle::NoInterface(address) => format!("no interface that is up has the subnet of {address}"),
         Obstacle::Kernel(reason) => format!("the kernel refused: {reason}"),
+        Obstacle::Unseen => "others could not reach it here".to_owned(),
     }
 }
 
@@ -237,15 +278,6 @@ fn path_statuses(now: Instant, peer: &Peer) -> Vec<PathStatus> {
         }
     };
     peer.paths().map(status).collect()
-}
-
-fn verdict_word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Down => "down",
-        Verdict::Unknown => "unknown",
-        Verdict::Degraded => "degraded",
-        Verdict::Up => "up",
-    }
 }
 
 fn millis(span: Duration) -> u64 {

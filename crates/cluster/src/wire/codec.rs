@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{BootId, Term, health::Verdict};
+use model::{
+    BootId, Term,
+    health::{Hold, Judgement, Verdict},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{MAX_SECTIONS, SENDER};
@@ -41,6 +44,7 @@ const CLAIM: u8 = 3;
 const ABLE: u8 = 4;
 const STEADY: u8 = 8;
 const READY: u8 = 16;
+const UNSEEN: u8 = 32;
 
 /// Keys are spread over all 64 bits, so eight plain bytes are shorter than a varint.
 type PlainKey = [u8; 8];
@@ -126,7 +130,7 @@ fn add_account(account: &Account, shares: &mut Shares) {
         shares.add(&[(STANCES, coded(&(key.to_be_bytes(), stance_bits(stance), stance.term.0)))]);
     }
     for (key, verdict) in verdicts {
-        shares.add(&[(VERDICTS, coded(&(key.to_be_bytes(), verdict_number(*verdict))))]);
+        shares.add(&[(VERDICTS, coded(&(key.to_be_bytes(), judgement_number(*verdict))))]);
     }
     for (key, step) in calm {
         shares.add(&[(CALM, coded(&(key.to_be_bytes(), step)))]);
@@ -163,7 +167,7 @@ pub(crate) fn decode(plain: &[u8]) -> Result<Part, Malformed> {
                 Ok(())
             })?,
             VERDICTS => each(content, |(key, number): (PlainKey, u8)| {
-                account.verdicts.insert(u64::from_be_bytes(key), verdict(number)?);
+                account.verdicts.insert(u64::from_be_bytes(key), judgement(number)?);
                 Ok(())
             })?,
             CALM => each(content, |(key, step): (PlainKey, u32)| {
@@ -285,7 +289,7 @@ fn each<T: DeserializeOwned>(
 }
 
 fn stance_bits(stance: &Stance) -> u8 {
-    let Stance { claim, term: _, able, steady, ready } = *stance;
+    let Stance { claim, term: _, able, steady, ready, unseen } = *stance;
     let claim = match claim {
         Claim::None => 0,
         Claim::Taking => 1,
@@ -293,7 +297,7 @@ fn stance_bits(stance: &Stance) -> u8 {
         Claim::Releasing => 3,
     };
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
-    claim | flag(able, ABLE) | flag(steady, STEADY) | flag(ready, READY)
+    claim | flag(able, ABLE) | flag(steady, STEADY) | flag(ready, READY) | flag(unseen, UNSEEN)
 }
 
 fn stance(bits: u8, term: u64) -> Stance {
@@ -304,24 +308,43 @@ fn stance(bits: u8, term: u64) -> Stance {
         _ => Claim::Releasing,
     };
     let on = |bit: u8| bits & bit != 0;
-    Stance { claim, term: Term(term), able: on(ABLE), steady: on(STEADY), ready: on(READY) }
+    Stance { claim, term: Term(term), able: on(ABLE), steady: on(STEADY), ready: on(READY), unseen: on(UNSEEN) }
 }
 
-fn verdict_number(verdict: Verdict) -> u8 {
-    match verdict {
+/// What the probes find in the lowest two bits, what is in force instead in the next three.
+fn judgement_number(judgement: Judgement) -> u8 {
+    let found = match judgement.found {
         Verdict::Down => 0,
         Verdict::Unknown => 1,
         Verdict::Up => 2,
         Verdict::Degraded => 3,
-    }
+    };
+    let hold = match judgement.hold {
+        None => 0,
+        Some(Hold::Damped) => 1,
+        Some(Hold::Latched) => 2,
+        Some(Hold::Disabled) => 3,
+        Some(Hold::ForcedUp) => 4,
+        Some(Hold::ForcedDown) => 5,
+    };
+    found | hold << 2
 }
 
-fn verdict(number: u8) -> Result<Verdict, Malformed> {
-    match number {
-        0 => Ok(Verdict::Down),
-        1 => Ok(Verdict::Unknown),
-        2 => Ok(Verdict::Up),
-        3 => Ok(Verdict::Degraded),
-        _ => Err(Malformed),
-    }
+fn judgement(number: u8) -> Result<Judgement, Malformed> {
+    let found = match number & 3 {
+        0 => Verdict::Down,
+        1 => Verdict::Unknown,
+        2 => Verdict::Up,
+        _ => Verdict::Degraded,
+    };
+    let hold = match number >> 2 {
+        0 => None,
+        1 => Some(Hold::Damped),
+        2 => Some(Hold::Latched),
+        3 => Some(Hold::Disabled),
+        4 => Some(Hold::ForcedUp),
+        5 => Some(Hold::ForcedDown),
+        _ => return Err(Malformed),
+    };
+    Ok(Judgement { found, hold })
 }

@@ -1,6 +1,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{BootId, Term, event::Refusal, health::Verdict};
+use model::{
+    BootId, Term,
+    event::Refusal,
+    health::{Hold, Judgement, Verdict},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,8 +18,9 @@ fn key(byte: u8) -> Key {
 
 fn stance() -> impl Strategy<Value = Stance> {
     let claim = prop_oneof![Just(Claim::None), Just(Claim::Taking), Just(Claim::Active), Just(Claim::Releasing)];
-    (claim, any::<u64>(), any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(claim, term, able, steady, ready)| Stance { claim, term: Term(term), able, steady, ready })
+    (claim, any::<u64>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(claim, term, able, steady, ready, unseen)| Stance { claim, term: Term(term), able, steady, ready, unseen },
+    )
 }
 
 fn heard() -> impl Strategy<Value = Heard> {
@@ -25,7 +30,9 @@ fn heard() -> impl Strategy<Value = Heard> {
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
-    let verdict = prop_oneof![Just(Verdict::Down), Just(Verdict::Unknown), Just(Verdict::Degraded), Just(Verdict::Up)];
+    let found = prop_oneof![Just(Verdict::Down), Just(Verdict::Unknown), Just(Verdict::Degraded), Just(Verdict::Up)];
+    let hold = prop::option::of(prop::sample::select(Hold::ALL.as_slice()));
+    let verdict = (found, hold).prop_map(|(found, hold)| Judgement { found, hold });
     let few_or_many = prop_oneof![0..8usize, 0..200usize];
     let maps = few_or_many.prop_flat_map(move |size| {
         (
@@ -101,7 +108,7 @@ fn sample() -> Statement {
                 10,
                 Stance { claim: Claim::Active, term: Term(3), able: true, ..Stance::default() },
             )]),
-            verdicts: BTreeMap::from([(11, Verdict::Up)]),
+            verdicts: BTreeMap::from([(11, Judgement { found: Verdict::Up, hold: None })]),
             calm: BTreeMap::new(),
         }),
         ..Statement::default()

@@ -112,3 +112,32 @@ fn without_monitors_it_is_always_up() {
     let stage = Stage::settled(config);
     assert_eq!(verdicts(&stage), [Verdict::Up; 3]);
 }
+
+#[test]
+fn three_of_many_probe_and_another_takes_the_place_of_a_dead_one() {
+    let mut config = probed_by("a b c");
+    config.servers = super::stage::config("a b c d e f", &["v1: a"]).servers;
+    config.endpoints.get_mut(&EndpointName::new("nt1")).unwrap().probed_by = config.servers.keys().cloned().collect();
+    let mut stage = Stage::settled(config);
+    let observers = |stage: &Stage| -> Vec<&str> {
+        let status = stage.node(if stage.machines[&name("f")].node.is_some() { "f" } else { "e" }).status(stage.now);
+        let probes = |server: &&&str| {
+            let prober = status.endpoints[0].probed_by.iter().find(|prober| prober.name == ***server).unwrap();
+            !prober.monitors.is_empty()
+        };
+        ["a", "b", "c", "d", "e", "f"].iter().filter(probes).copied().collect()
+    };
+    let before = observers(&stage);
+    assert_eq!(before.len(), 3, "{before:?}");
+    stage.kill(before[0]);
+    stage.run(ms(1_000));
+    let after = observers(&stage);
+    assert_eq!(after.len(), 3, "{after:?}");
+    assert_eq!(before[1..].iter().filter(|server| after.contains(server)).count(), 2);
+    // The newcomer's vote counts as soon as it knows something.
+    let new = *after.iter().find(|server| !before.contains(server)).unwrap();
+    reach(&mut stage, &[(new, Some(false)), (before[1], Some(false))]);
+    let verdict = |stage: &Stage| stage.node(before[2]).health().endpoints[&EndpointName::new("nt1")].verdict;
+    stage.until(|stage| verdict(stage) == Verdict::Down);
+    assert_eq!(verdict(&stage), Verdict::Down, "two of the three who probe");
+}

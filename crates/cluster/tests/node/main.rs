@@ -9,6 +9,8 @@ mod endpoints;
 mod failure;
 mod handover;
 mod hooks;
+mod monitors;
+mod outside;
 mod reload;
 mod safety;
 #[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]

@@ -9,9 +9,10 @@ use std::{
 
 use cluster::{Command, Effect, Effects, Input, Key, Keys, Node, Settings};
 use model::{
-    BootId, Instant, MonitorId, ServerName, VirtualHostName,
+    BootId, Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::{
-        ClusterConfig, DnsSettings, Failback, HeartbeatSettings, Monitor, PartitionPolicy, Server, VirtualHost,
+        ClusterConfig, DnsSettings, Failback, Handling, HeartbeatSettings, Monitor, PartitionPolicy, Server,
+        VirtualHost,
         probe::{ProbeKind, TcpProbe},
     },
     event::Event,
@@ -59,6 +60,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
             always_active: true,
             hooks: BTreeMap::new(),
             monitors: Vec::new(),
+            groups: BTreeMap::new(),
         };
         (host(virtual_host), spec)
     };
@@ -88,6 +90,7 @@ pub fn monitored(mut config: ClusterConfig, virtual_host: &str) -> ClusterConfig
         rise: 2,
         fall: 2,
         priority: 0,
+        handling: Handling::default(),
     });
     config
 }
@@ -102,6 +105,10 @@ pub struct Machine {
     pub refuses_to_add: bool,
     /// The kernel refuses to remove.
     pub refuses_to_remove: bool,
+    /// Nobody reaches the virtual addresses in its kernel.
+    pub hidden: bool,
+    /// It reaches nobody's virtual addresses.
+    pub sees_nothing: bool,
     /// Not scheduled; its kernel works on.
     pub frozen: bool,
     /// Whether the witnesses answer it.
@@ -129,6 +136,8 @@ impl Machine {
             desired: BTreeSet::new(),
             refuses_to_add: false,
             refuses_to_remove: false,
+            hidden: false,
+            sees_nothing: false,
             frozen: false,
             hears_witness: true,
             service: Some(true),
@@ -370,13 +379,23 @@ impl Stage {
             let machine = self.machines.get_mut(server).unwrap();
             let interval = machine.probes[&monitor];
             machine.next_probe.insert(monitor.clone(), now + interval);
-            let result = match machine.service {
+            let result = match self.service(server, &monitor) {
                 None => continue,
                 Some(true) => ProbeResult::Success,
                 Some(false) => ProbeResult::Failure("connection refused".into()),
             };
             self.later(server, LATENCY, Input::Probe { monitor, result });
         }
+    }
+
+    /// What a probe finds.
+    fn service(&self, server: &ServerName, monitor: &MonitorId) -> Option<bool> {
+        let Subject::Held(_, address, _) = &monitor.subject else { return self.machines[server].service };
+        let machines = self.machines.iter();
+        let there =
+            machines.filter(|(_, machine)| machine.kernel.contains(address)).find(|(_, machine)| !machine.hidden);
+        let hidden = self.machines[server].sees_nothing;
+        Some(there.is_some_and(|(_, machine)| !hidden && machine.service == Some(true)))
     }
 
     fn later(&mut self, to: &ServerName, delay: Duration, input: Input) {

@@ -6,6 +6,7 @@
 //! | `GET /v1/events`, `?cluster=true` | the journal's last entries, oldest first; of all servers | `ReadEvents` |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | `model::api::Why` | `AskDns` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
+//! | `POST /v1/monitor/force`, `/v1/monitor/reset` | 204: what a monitor counts as (`monitors`) | `ForceMonitor`, `ResetMonitor` |
 //! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | 204: a service's own report | `Push` |
 //! | `GET /metrics` | Prometheus' text; without TLS on `[metrics] listen` | `ReadMetrics` |
 //! | `GET /` | a page for people | `ReadStatus` |
@@ -17,6 +18,7 @@
 
 mod config;
 mod failure;
+mod monitors;
 mod others;
 mod page;
 mod people;
@@ -107,6 +109,8 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
+        .route("/v1/monitor/force", post(monitors::force))
+        .route("/v1/monitor/reset", post(monitors::reset))
         .route("/v1/push", post(push::post))
         .merge(config::routes())
         .route("/metrics", get(get_metrics))
@@ -168,15 +172,20 @@ impl Admin {
             self.pass_on(who, &server, path, body).await?;
             return Ok(StatusCode::NO_CONTENT);
         }
-        let (done, finished) = oneshot::channel();
-        self.queue.offer(Message::Command { command: command(self.this.clone()), done })?;
-        match tokio::time::timeout(PATIENCE, finished).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Refused::Ended.into()),
-            Err(_) => return Err(Failure::Late),
-        }
+        self.give(command(self.this.clone())).await?;
         who.did(self, action, &server);
         Ok(StatusCode::NO_CONTENT)
+    }
+
+    /// Gives the core a command, and waits until it has dealt with it.
+    async fn give(&self, command: Command) -> Result<(), Failure> {
+        let (done, finished) = oneshot::channel();
+        self.queue.offer(Message::Command { command, done })?;
+        match tokio::time::timeout(PATIENCE, finished).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Refused::Ended.into()),
+            Err(_) => Err(Failure::Late),
+        }
     }
 }
 

@@ -163,7 +163,7 @@ impl Writer {
             Event::EndpointChanged { endpoint, .. } => {
                 counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
             }
-            Event::HookRan { moment, outcome, took_us, .. } => hook_ran(counters, *moment, *outcome, *took_us),
+            Event::HookRan { moment, outcome, took_us, .. } => ran(counters, *moment, *outcome, *took_us),
             Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
             Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
             Event::PathLost { server, path, .. } => {
@@ -197,6 +197,11 @@ impl Writer {
             | Event::HolderAnswers { .. }
             | Event::HolderUnreachable { .. }
             | Event::HolderChanged { .. }
+            | Event::MonitorHeld { .. }
+            | Event::PathDown { .. }
+            | Event::PathUp { .. }
+            | Event::HeldDown { .. }
+            | Event::MonitorFreed { .. }
             | Event::HookOverdue { .. }
             | Event::Done { .. }
             | Event::Denied { .. }
@@ -211,8 +216,8 @@ impl Writer {
     }
 }
 
-/// A hook has run, or has not.
-fn hook_ran(counters: &Metrics, moment: HookMoment, outcome: HookOutcome, took_us: u64) {
+/// A hook has ended, or was due and not run.
+fn ran(counters: &Metrics, moment: HookMoment, outcome: HookOutcome, took_us: u64) {
     counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
     match outcome {
         HookOutcome::Succeeded | HookOutcome::Failed | HookOutcome::TimedOut => {
@@ -230,6 +235,8 @@ fn flipped(counters: &Metrics, monitor: &MonitorId) {
         Subject::Endpoint(endpoint, address) => {
             counters.endpoint_monitor_flips.with_label_values(&[endpoint.as_str(), &address.to_string(), name])
         }
+        // Told by its holder.
+        Subject::Held(..) => return,
     }
     .inc();
 }

@@ -3,10 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{
-    EndpointName, ServerName, VirtualHostName,
+    EndpointName, MonitorId, ServerName, VirtualHostName,
     event::{AddressRefusal, Cause, Event},
-    health::Verdict,
-    hook::HookOutcome,
+    health::{Hold, Judgement, Verdict},
+    hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
 };
 use tracing::Level;
@@ -40,6 +40,9 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Denied { .. }
         | Event::Unlinked { .. }
         | Event::Restored { .. }
+        | Event::MonitorHeld { .. }
+        | Event::PathDown { .. }
+        | Event::HeldDown { .. }
         | Event::HookOverdue { .. } => Level::WARN,
         Event::HookRan { outcome, .. } => match outcome {
             HookOutcome::Succeeded => Level::INFO,
@@ -74,6 +77,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Done { .. }
         | Event::Linked { .. }
         | Event::Rotation { .. }
+        | Event::MonitorFreed { .. }
+        | Event::PathUp { .. }
         | Event::Standby { .. } => Level::INFO,
     }
 }
@@ -105,7 +110,7 @@ pub fn sentence(event: &Event) -> String {
         Event::Isolated => "isolated: the partition policy says to hold nothing".into(),
         Event::Rejoined => "no longer isolated".into(),
         Event::Overslept { slept_ms } => format!("did not run for {slept_ms} ms: lets go of everything first"),
-        Event::TargetChanged { virtual_host, from, to, cause } => retargeted(virtual_host, who(from), who(to), *cause),
+        Event::TargetChanged { virtual_host, from, to, cause } => target_changed(virtual_host, from, to, *cause),
         Event::Taking { virtual_host, term, cause } => {
             format!("taking {virtual_host}, term {}: {}", term.0, why(*cause))
         }
@@ -131,11 +136,14 @@ pub fn sentence(event: &Event) -> String {
         Event::HolderAnswers { virtual_host, address, mac } => awaited(virtual_host, address, *mac),
         Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
-        Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", word(*verdict)),
+        Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", verdict.word()),
+        Event::PathDown { virtual_host, unseen_by, seen_by } => path_down(virtual_host, unseen_by, seen_by),
+        Event::PathUp { virtual_host } => format!("whoever tries reaches {virtual_host} again"),
+        Event::HeldDown { virtual_host, for_ms } => held_down(virtual_host, *for_ms),
+        Event::MonitorHeld { monitor, hold, for_ms } => held(monitor, *hold, *for_ms),
+        Event::MonitorFreed { monitor, hold } => freed(monitor, *hold),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
-        Event::HookRan { virtual_host, moment, reason, took_us, .. } => {
-            format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(*took_us))
-        }
+        Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
         Event::Done { who, from, action, what } => format!("{who} from {from}: {action} {what}"),
@@ -155,10 +163,6 @@ fn restored(server: &ServerName, known: u64) -> String {
 
 fn cloned(server: &ServerName, from: &str) -> String {
     format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
-}
-
-fn retargeted(virtual_host: &VirtualHostName, from: &str, to: &str, cause: Cause) -> String {
-    format!("{virtual_host} should be on {to}, no longer on {from}: {}", why(cause))
 }
 
 fn contradicted(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {
@@ -214,7 +218,45 @@ fn path_lost(server: &ServerName, path: model::net::Path, silent_ms: Option<u64>
 }
 
 fn judged(endpoint: &EndpointName, verdict: Verdict, up: u32, down: u32) -> String {
-    format!("endpoint {endpoint} is {}: {up} find it up, {down} down", word(verdict))
+    format!("endpoint {endpoint} is {}: {up} find it up, {down} down", verdict.word())
+}
+
+fn target_changed(
+    virtual_host: &VirtualHostName,
+    from: &Option<ServerName>,
+    to: &Option<ServerName>,
+    cause: Cause,
+) -> String {
+    format!("{virtual_host} should be on {}, no longer on {}: {}", who(to), who(from), why(cause))
+}
+
+fn ran(virtual_host: &VirtualHostName, moment: HookMoment, reason: &str, took_us: u64) -> String {
+    format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(took_us))
+}
+
+fn freed(monitor: &MonitorId, hold: Hold) -> String {
+    format!("{monitor} is no longer {}: what its probes find counts again", hold.word())
+}
+
+fn held_down(virtual_host: &VirtualHostName, for_ms: u64) -> String {
+    format!("another should hold {virtual_host} for {} s: a majority does not reach it here", for_ms / 1000)
+}
+
+fn path_down(virtual_host: &VirtualHostName, unseen_by: &[ServerName], seen_by: &[ServerName]) -> String {
+    let names = |servers: &[ServerName]| servers.iter().map(ServerName::as_str).collect::<Vec<_>>().join(", ");
+    let others = if seen_by.is_empty() { String::new() } else { format!("; reached by {}", names(seen_by)) };
+    let unseen_by = names(unseen_by);
+    format!("path down: not reached by {unseen_by}: {virtual_host}, whose service works here{others}")
+}
+
+fn held(monitor: &MonitorId, hold: Hold, for_ms: Option<u64>) -> String {
+    let verdict = Judgement { hold: Some(hold), ..Judgement::default() }.verdict().word();
+    let until = match (hold, for_ms) {
+        (_, Some(ms)) => format!("for {}.{} s", ms / 1000, ms % 1000 / 100),
+        (Hold::Disabled, None) => "by the configuration".to_owned(),
+        (Hold::Damped | Hold::Latched | Hold::ForcedUp | Hold::ForcedDown, None) => "until it is reset".to_owned(),
+    };
+    format!("{monitor} is {}: it counts as {verdict} {until}, whatever its probes find", hold.word())
 }
 
 fn who(server: &Option<ServerName>) -> &str {
@@ -236,16 +278,6 @@ fn refused(virtual_host: &str, address: &IpAddr, reason: &AddressRefusal) -> Str
     }
 }
 
-/// The verdict's word in logs and metrics.
-pub(super) const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Up => "up",
-        Verdict::Degraded => "degraded",
-        Verdict::Down => "down",
-        Verdict::Unknown => "unknown",
-    }
-}
-
 /// The cause in words.
 pub(super) const fn why(cause: Cause) -> &'static str {
     match cause {
@@ -256,6 +288,7 @@ pub(super) const fn why(cause: Cause) -> &'static str {
         Cause::Standby => "its holder is on standby",
         Cause::ServiceFailed => "a monitor failed at its holder",
         Cause::Unable => "its holder is unable to hold it",
+        Cause::Unseen => "others could not reach it at its holder",
         Cause::Failback => "the better-listed server is healthy again",
         Cause::RivalWon => "a rival claim won",
         Cause::Isolated => "the holder is isolated",
@@ -275,6 +308,7 @@ pub(crate) const fn label(cause: Cause) -> &'static str {
         Cause::Standby => "standby",
         Cause::ServiceFailed => "service-failed",
         Cause::Unable => "unable",
+        Cause::Unseen => "unseen",
         Cause::Failback => "failback",
         Cause::RivalWon => "rival-won",
         Cause::Isolated => "isolated",

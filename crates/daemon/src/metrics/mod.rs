@@ -91,6 +91,8 @@ declare! {
         "Addresses refused by the kernel, or found to belong to somebody else.";
     MONITOR_VERDICT = "standin_monitor_verdict" ["virtual_host", "monitor", "verdict"]
         "1 for the verdict of the monitor on this server, 0 for the others.";
+    MONITOR_HELD = "standin_monitor_held" ["virtual_host", "monitor", "hold"]
+        "1 while the monitor counts on this server as something else than its probes find, by why.";
     MONITOR_FLIPS = "standin_monitor_flips_total" ["virtual_host", "monitor"]
         "Changes of the monitor's verdict on this server.";
     ENDPOINT_VERDICT = "standin_endpoint_verdict" ["endpoint", "verdict"]

@@ -7,6 +7,7 @@ use host::dns_counters::DnsCounts;
 use model::{
     api::{Status, VirtualHostStatus},
     event::Refusal,
+    health::Hold,
 };
 use prometheus::{
     GaugeVec, IntCounterVec, TextEncoder, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
@@ -170,7 +171,7 @@ impl Page {
     }
 
     fn monitors(&mut self, status: &Status) {
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut held) = (Vec::new(), Vec::new());
         for host in &status.virtual_hosts {
             let own = host.servers.iter().filter(|server| server.name == status.this);
             for monitor in own.flat_map(|server| &server.monitors) {
@@ -178,9 +179,14 @@ impl Page {
                     let labels = vec![host.name.as_str(), monitor.name.as_str(), verdict];
                     verdicts.push((labels, flag(verdict == monitor.verdict)));
                 }
+                for hold in Hold::ALL.map(Hold::word) {
+                    let labels = vec![host.name.as_str(), monitor.name.as_str(), hold];
+                    held.push((labels, flag(monitor.held.as_deref() == Some(hold))));
+                }
             }
         }
         self.gauge(super::MONITOR_VERDICT, verdicts);
+        self.gauge(super::MONITOR_HELD, held);
     }
 
     fn endpoints(&mut self, status: &Status) {

@@ -29,7 +29,7 @@ fn status() -> Status {
         paths: vec![path("udp", "lost"), path("ethernet", "up")],
     };
     let monitor =
-        |verdict: &str| MonitorStatus { name: "http-80".into(), address: None, verdict: verdict.into(), reason: None };
+        |verdict: &str| MonitorStatus { name: "http-80".into(), verdict: verdict.into(), ..MonitorStatus::default() };
     let probed = |server: &str, verdict: &str| ProberStatus {
         name: server.into(),
         monitors: vec![MonitorStatus { address: Some(address), ..monitor(verdict) }],
@@ -58,6 +58,7 @@ fn status() -> Status {
             reason: None,
             servers: vec![candidate("web2", "down"), candidate("web1", "up")],
             hooks: vec![],
+            seen_by: vec![],
         }],
         endpoints: vec![EndpointStatus {
             name: "nt1".into(),

@@ -43,6 +43,7 @@ pub(crate) fn config() -> ClusterConfig {
         failback: Failback::Auto,
         failback_delay: std::time::Duration::from_secs(1),
         always_active: true,
+        groups: BTreeMap::new(),
         hooks: BTreeMap::new(),
         monitors: Vec::new(),
     };

@@ -23,6 +23,10 @@ pub enum Action {
     LogOut,
     /// A service's own report to its monitor.
     Push,
+    /// What a monitor counts as, whatever its probes find.
+    ForceMonitor,
+    /// A monitor's latch is forgiven.
+    ResetMonitor,
     /// A server holds nothing.
     Standby,
     /// A server holds again.
@@ -51,7 +55,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,
@@ -61,6 +65,8 @@ impl Action {
         Self::ChangeOwnPassword,
         Self::LogOut,
         Self::Push,
+        Self::ForceMonitor,
+        Self::ResetMonitor,
         Self::Standby,
         Self::Resume,
         Self::EditConfiguration,
@@ -86,7 +92,12 @@ impl Action {
             | Self::ReadConfiguration
             | Self::ChangeOwnPassword
             | Self::LogOut => Role::Viewer,
-            Self::Push | Self::Standby | Self::Resume | Self::EditConfiguration => Role::Operator,
+            Self::Push
+            | Self::ForceMonitor
+            | Self::ResetMonitor
+            | Self::Standby
+            | Self::Resume
+            | Self::EditConfiguration => Role::Operator,
             Self::Invite
             | Self::RemoveServer
             | Self::Leave
@@ -111,6 +122,8 @@ impl Action {
             Self::ChangeOwnPassword => "change-own-password",
             Self::LogOut => "log-out",
             Self::Push => "push",
+            Self::ForceMonitor => "force-monitor",
+            Self::ResetMonitor => "reset-monitor",
             Self::Standby => "standby",
             Self::Resume => "resume",
             Self::EditConfiguration => "edit-configuration",
@@ -138,6 +151,8 @@ impl Action {
             Self::ChangeOwnPassword => "standin user passwd",
             Self::LogOut => "standin logout",
             Self::Push => "standin push",
+            Self::ForceMonitor => "standin monitor force",
+            Self::ResetMonitor => "standin monitor reset",
             Self::Standby => "standin standby",
             Self::Resume => "standin resume",
             Self::EditConfiguration => "standin apply",
@@ -165,6 +180,8 @@ impl Action {
             Self::ChangeOwnPassword => "sets one's own password; other sessions of that person end",
             Self::LogOut => "ends this session",
             Self::Push => "a service reports to its monitor; what follows is logged as with every monitor",
+            Self::ForceMonitor => "says what a monitor counts as, whatever its probes find",
+            Self::ResetMonitor => "forgives a monitor's latch",
             Self::Standby => "a server hands everything over",
             Self::Resume => "a server holds again",
             Self::EditConfiguration => {
@@ -197,6 +214,8 @@ impl Action {
             | Self::ReadUsers => None,
             Self::ChangeOwnPassword
             | Self::LogOut
+            | Self::ForceMonitor
+            | Self::ResetMonitor
             | Self::Standby
             | Self::Resume
             | Self::EditConfiguration

@@ -10,6 +10,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::handling::Handling;
 use crate::{
     digest::digest64,
     hook::HookMoment,
@@ -158,6 +159,8 @@ pub struct VirtualHost {
     pub always_active: bool,
     /// Guards, in the order of the file.
     pub monitors: Vec<Monitor>,
+    /// Monitors that count together, as one: of how many at least the verdict must be borne out; 1 to their number.
+    pub groups: BTreeMap<Arc<str>, usize>,
     /// Programs around taking and releasing, at most one for each moment.
     pub hooks: BTreeMap<HookMoment, Hook>,
 }
@@ -167,7 +170,7 @@ pub struct VirtualHost {
 pub struct Endpoint {
     /// Its addresses, at least one. Each is tried; they are answered, or not, together.
     pub addresses: Vec<IpAddr>,
-    /// Who probes it, at least one; `"all"`, the default, is already resolved.
+    /// Who may probe it, at least one; three of them do. `"all"`, the default, is already resolved.
     pub probed_by: Vec<ServerName>,
     /// What is tried at each address, in the order of the file; none: it counts as up.
     pub monitors: Vec<Monitor>,
@@ -208,7 +211,7 @@ pub struct Monitor {
     /// Time between probes while the verdict is in doubt, 50 ms to `interval`. Default: a tenth of `interval`, at
     /// least 50 ms.
     pub recheck: Duration,
-    /// A probe that takes longer has failed. 10 ms to `interval`. Default: `interval`, at most 5 s.
+    /// A probe that takes longer has failed. 10 ms to 5 min. Default: `interval`, at most 5 s. The next probe waits for it.
     pub timeout: Duration,
     /// Successes in a row that make it up, 1 to 100. Default 2. The first result after a start decides alone.
     pub rise: u32,
@@ -216,6 +219,8 @@ pub struct Monitor {
     pub fall: u32,
     /// 0 is the most important. Default 0.
     pub priority: u8,
+    /// What follows from its results.
+    pub handling: Handling,
 }
 
 /// `[[virtual-host.NAME.hook]]`.

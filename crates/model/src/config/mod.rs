@@ -6,6 +6,7 @@
 
 mod check;
 pub mod cluster;
+pub mod handling;
 pub mod key;
 pub mod node;
 pub mod probe;
@@ -16,7 +17,8 @@ pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Policy,
     Pool, PoolMember, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
 };
+pub use handling::{Damping, Handling, Severity};
 pub use key::decode_key;
 pub use node::NodeConfig;
 pub use probe::ProbeKind;
-pub use read::{locate, text_at};
+pub use read::{locate, parse_duration, text_at};

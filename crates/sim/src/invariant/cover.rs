@@ -1,6 +1,9 @@
 //! *cover*: while nothing changes, somebody holds what somebody could.
 
-use model::{Instant, VirtualHostName, config::VirtualHost};
+use model::{
+    Instant, MonitorId, VirtualHostName,
+    config::{Monitor, Severity, VirtualHost},
+};
 
 use super::{AGAIN, Broken, Invariant, SHUN};
 use crate::world::World;
@@ -85,11 +88,10 @@ impl World<'_> {
             let willing = !process.standby && !process.resigning && machine.link;
             let allowed = self.watch.allows(&machine.config, group.len() - 1, self.has_gateway(number));
             let listed = host.servers.contains(&machine.name);
-            let dead = |monitor: &model::config::Monitor| {
-                let id = model::MonitorId::of_host(name, &monitor.name);
-                machine.dead.contains_key(&id)
-            };
-            let serves = host.always_active || host.monitors.is_empty() || !host.monitors.iter().all(dead);
+            let down = |monitor: &Monitor| machine.may_be_down(&MonitorId::of_host(name, &monitor.name));
+            let mut count =
+                host.monitors.iter().filter(|monitor| monitor.handling.severity != Severity::Record).peekable();
+            let serves = host.always_active || count.peek().is_none() || !count.all(down);
             // Who answered for an address when it was proven is asked about again after a while.
             let asked = self.watch.lapsed.map_or(Instant::BOOT, |lapsed| lapsed + AGAIN);
             (willing && allowed && listed && serves).then(|| match self.watch.refused[number] {

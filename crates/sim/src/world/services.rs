@@ -1,15 +1,15 @@
 //! Services that die and come back, the probes that find out, and the kernel's word about a closed port.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use cluster::Input;
 use model::{
-    MonitorId, Subject,
+    MonitorId, Subject, VirtualHostName,
     report::{ProbeOrder, ProbeResult},
 };
 
 use super::{Happening, World};
-use crate::host::Probe;
+use crate::host::{Ill, Probe};
 
 impl World<'_> {
     pub(super) fn order_probes(&mut self, machine: usize, orders: BTreeMap<MonitorId, ProbeOrder>) {
@@ -38,23 +38,44 @@ impl World<'_> {
         let Some(probe) = process.probes.get(&monitor).filter(|probe| probe.generation == generation) else { return };
         let (interval, timeout, paused) = (probe.order.interval, probe.order.timeout, process.paused);
         let quick = Duration::from_millis(1);
-        let dead = match &monitor.subject {
-            Subject::VirtualHost(_) => host.dead.get(&monitor).copied(),
+        let ill = match &monitor.subject {
+            Subject::VirtualHost(_) => host.service(&monitor, self.now),
             // Beyond the router, as it were: who does not reach that one does not reach it either.
             Subject::Endpoint(name, _) if host.link && self.network.reaches_gateway(machine) => {
-                self.endpoints.get(name).and_then(|(dead, _)| *dead)
+                let hangs = self.endpoints.get(name).and_then(|(dead, _)| *dead);
+                hangs.map(|hangs| if hangs { Ill::Hangs } else { Ill::Refuses })
             }
-            Subject::Endpoint(..) => Some(true),
+            Subject::Endpoint(..) => Some(Ill::Hangs),
+            Subject::Held(name, address, _) => self.service_through(machine, name, *address, &monitor),
         };
-        let (after, result) = match dead {
+        let (after, result) = match ill {
             None => (quick, ProbeResult::Success),
-            Some(false) => (quick, ProbeResult::Failure("refused".into())),
-            Some(true) => (timeout, ProbeResult::Failure("timed out".into())),
+            Some(Ill::Degraded) => (quick, ProbeResult::Degraded("slow".into())),
+            Some(Ill::Refuses) => (quick, ProbeResult::Failure("refused".into())),
+            Some(Ill::Hangs) => (timeout, ProbeResult::Failure("timed out".into())),
         };
         if !paused {
             self.report(machine, after, Input::Probe { monitor: monitor.clone(), result });
         }
         self.after(interval.max(after), Happening::Probe { machine, run, monitor, generation });
+    }
+
+    /// What a machine finds that tries a virtual address through the wire: the service of whoever has it.
+    fn service_through(
+        &self,
+        from: usize,
+        name: &VirtualHostName,
+        address: IpAddr,
+        monitor: &MonitorId,
+    ) -> Option<Ill> {
+        let there = |to: &&crate::host::Machine| {
+            let wired = to.number == from || self.wired(from, to.number) && !to.hidden;
+            wired && to.powered && to.kernel.contains(&address)
+        };
+        match self.machines.iter().find(there) {
+            Some(to) => to.service(&MonitorId::of_host(name, &monitor.monitor), self.now),
+            None => Some(Ill::Hangs),
+        }
     }
 
     /// A probe out of turn: the next one is an interval after it. The result of one that is under way still arrives, late:

@@ -28,9 +28,9 @@ fn server(name: &str, last: u8, state: &str, heard_ms: Option<u64>) -> ServerSta
 fn candidate(name: &str, role: &str, verdict: Option<(&str, Option<&str>)>) -> CandidateStatus {
     let monitors = verdict.into_iter().map(|(verdict, reason)| MonitorStatus {
         name: "http-80".into(),
-        address: None,
         verdict: verdict.into(),
         reason: reason.map(Into::into),
+        ..MonitorStatus::default()
     });
     CandidateStatus { name: name.into(), role: role.into(), monitors: monitors.collect() }
 }
@@ -40,7 +40,7 @@ fn prober(name: &str, four: &str, six: &str) -> ProberStatus {
         name: "tcp-80".into(),
         address: Some(address(at)),
         verdict: verdict.into(),
-        reason: None,
+        ..MonitorStatus::default()
     };
     ProberStatus { name: name.into(), monitors: vec![monitor("10.77.0.40", four), monitor("fd00:77::40", six)] }
 }
@@ -71,6 +71,7 @@ fn healthy() -> Status {
                 candidate("web2", "backup", Some(("up", None))),
             ],
             hooks: vec![],
+            seen_by: vec![],
         }],
         endpoints: vec![EndpointStatus {
             name: "nt1".into(),

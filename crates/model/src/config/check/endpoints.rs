@@ -8,6 +8,7 @@ use super::{
         read::{Entry, Fields},
     },
     cluster::{Draft, refuse_equal_keys},
+    handling::Owner,
     monitors::monitors,
     servers::own_address,
     virtual_hosts::listed_servers,
@@ -26,7 +27,7 @@ pub(super) fn endpoints(draft: &Draft<'_>) -> BTreeMap<EndpointName, Endpoint> {
         let endpoint = Endpoint {
             addresses: addresses(draft, &fields),
             probed_by: probed_by(draft, &fields),
-            monitors: monitor.map(|value| monitors(draft.source, &value, "endpoint", "endpoint")).unwrap_or_default(),
+            monitors: monitor.map(|value| monitors(draft, &value, &Owner::Endpoint)).unwrap_or_default(),
         };
         endpoints.insert(EndpointName::new(entry.name), endpoint);
     }

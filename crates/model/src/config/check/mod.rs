@@ -5,6 +5,7 @@
 
 mod cluster;
 mod endpoints;
+mod handling;
 mod hooks;
 mod monitors;
 mod node;

@@ -5,19 +5,27 @@ use std::{ops::RangeInclusive, time::Duration};
 use super::{
     super::{
         cluster::Monitor,
+        handling::Handling,
         probe::{ProbeKind, TcpProbe},
-        read::{Fields, Firsts, Source, Value, check_name, spell},
+        read::{Fields, Firsts, Value, check_name, spell},
     },
+    cluster::Draft,
+    handling::{Owner, handling},
     probes,
 };
 
 /// What every type has.
-const KNOWN: &[&str] = &["name", "type", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity"];
+const KNOWN: &[&str] = &[
+    "name", "type", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "disabled", "group",
+    "damping",
+];
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
-/// The monitors of one virtual host or endpoint; `section` and `what` say which of the two, as files and people call it.
-pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>, section: &str, what: &str) -> Vec<Monitor> {
+/// The monitors of one virtual host or endpoint.
+pub(super) fn monitors(draft: &Draft<'_>, value: &Value<'_>, owner: &Owner<'_, '_>) -> Vec<Monitor> {
+    let (source, section, what) = (draft.source, owner.section(), owner.what());
     let (mut names, mut monitors) = (Firsts::new(source), Vec::new());
     if !value.is_list() {
         value.refuse("`monitor` must be a list", format!("write `[[{section}.NAME.monitor]]`, with two brackets"));
@@ -35,7 +43,8 @@ pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>, section: &str, wh
                 "monitor the endpoint over the network, or by a program (`type = \"exec\"`)",
             );
         }
-        let Some(monitor) = monitor(&fields) else { continue };
+        let handling = handling(draft, &fields, owner);
+        let Some(monitor) = monitor(&fields, handling) else { continue };
         let name = fields.get("name");
         let place = name.as_ref().map_or_else(|| fields.place(), Value::span);
         check_name(source, place.clone(), &monitor.name);
@@ -51,7 +60,7 @@ pub(super) fn monitors(source: &Source<'_>, value: &Value<'_>, section: &str, wh
     monitors
 }
 
-fn monitor(fields: &Fields<'_>) -> Option<Monitor> {
+fn monitor(fields: &Fields<'_>, handling: Handling) -> Option<Monitor> {
     let found = fields.require("type", "type = \"tcp\"").and_then(|value| probes::of(&value));
     if found.is_none()
         && let Some(port) = fields.get("port")
@@ -63,23 +72,14 @@ fn monitor(fields: &Fields<'_>) -> Option<Monitor> {
     let interval = duration(fields, "interval", SHORTEST..=LONGEST, Duration::from_secs(1));
     let least = interval.unwrap_or(LONGEST);
     let recheck = duration(fields, "recheck", SHORTEST..=LONGEST, (least / 10).max(SHORTEST));
-    let timeout = duration(fields, "timeout", Duration::from_millis(10)..=LONGEST, least.min(Duration::from_secs(5)));
-    let limited = [
-        ("recheck", recheck, "in doubt a monitor probes more often, not less"),
-        ("timeout", timeout, "a probe ends before the next begins"),
-    ];
-    for (name, span, why) in limited {
-        if let (Some(value), Some(interval), Some(span)) = (fields.get(name), interval, span)
-            && span > interval
-        {
-            value.refuse(
-                format!("`{name}` ({}) is longer than `interval` ({})", spell(span), spell(interval)),
-                format!("shorten `{name}` or lengthen `interval`: {why}"),
-            );
-        }
-    }
-    if let Some(severity) = fields.get("severity") {
-        severity_is_failover(&severity);
+    let timeout = duration(fields, "timeout", TIMEOUTS, least.min(Duration::from_secs(5)));
+    if let (Some(value), Some(interval), Some(span)) = (fields.get("recheck"), interval, recheck)
+        && span > interval
+    {
+        value.refuse(
+            format!("`recheck` ({}) is longer than `interval` ({})", spell(span), spell(interval)),
+            "shorten `recheck` or lengthen `interval`: in doubt a monitor probes more often, not less",
+        );
     }
     let count = |name| fields.get(name).map_or(Some(usual), |value| value.integer(1..=100));
     let (rise, fall) = (count("rise"), count("fall"));
@@ -103,6 +103,7 @@ fn monitor(fields: &Fields<'_>) -> Option<Monitor> {
         rise: rise.unwrap_or_default(),
         fall: fall.unwrap_or_default(),
         priority: priority.unwrap_or_default(),
+        handling,
     })
 }
 
@@ -127,14 +128,5 @@ fn fields<'s>(element: &Value<'s>) -> Option<Fields<'s>> {
         }
         // Then the type is what is wrong.
         None => element.fields("the monitor", &[KNOWN, &probes::all_keys()[..]].concat()),
-    }
-}
-
-fn severity_is_failover(value: &Value<'_>) {
-    if let Some(false) = value.choice(&[("failover", true), ("record", false), ("latch", false)]) {
-        value.refuse(
-            "only the severity \"failover\" is supported yet",
-            "remove `severity`: a failed monitor makes the virtual host move",
-        );
     }
 }

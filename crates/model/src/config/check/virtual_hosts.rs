@@ -8,6 +8,7 @@ use super::{
         read::{Entry, Fields, Value},
     },
     cluster::{Draft, refuse_equal_keys},
+    handling::{Owner, groups},
     hooks::hooks,
     is_declared, is_new,
     monitors::monitors,
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::id::{MonitorId, ServerName, VirtualHostName};
 
-const KNOWN: &[&str] = &["addresses", "servers", "failback", "failback-delay", "always-active", "monitor", "hook"];
+const KNOWN: &[&str] =
+    &["addresses", "servers", "failback", "failback-delay", "always-active", "groups", "monitor", "hook"];
 
 /// All virtual hosts; their addresses are noted in the draft.
 pub(super) fn virtual_hosts(draft: &mut Draft<'_>) -> BTreeMap<VirtualHostName, VirtualHost> {
@@ -25,6 +27,12 @@ pub(super) fn virtual_hosts(draft: &mut Draft<'_>) -> BTreeMap<VirtualHostName, 
     let mut spread = 0;
     for entry in &entries {
         let Some(fields) = entry.value.fields(format!("virtual host `{}`", entry.name), KNOWN) else { continue };
+        let named = fields.entries("groups");
+        let monitor = fields.get("monitor");
+        let monitors =
+            monitor.as_ref().map(|value| monitors(draft, value, &Owner::VirtualHost(&named))).unwrap_or_default();
+        let written = monitor.filter(Value::is_list).and_then(|value| value.list("")).map_or(0, |list| list.len());
+        let complete = monitors.len() == written;
         let host = VirtualHost {
             addresses: addresses(draft, entry, &fields),
             servers: candidates(draft, &fields, &mut spread),
@@ -37,10 +45,8 @@ pub(super) fn virtual_hosts(draft: &mut Draft<'_>) -> BTreeMap<VirtualHostName, 
                 .and_then(|value| value.duration(Duration::ZERO..=Duration::from_secs(86_400)))
                 .unwrap_or(Duration::from_secs(1)),
             always_active: fields.get("always-active").and_then(|value| value.boolean()).unwrap_or(true),
-            monitors: fields
-                .get("monitor")
-                .map(|value| monitors(draft.source, &value, "virtual-host", "virtual host"))
-                .unwrap_or_default(),
+            groups: groups(&named, &monitors, complete),
+            monitors,
             hooks: fields.get("hook").map(|value| hooks(draft.source, &value)).unwrap_or_default(),
         };
         hosts.insert(VirtualHostName::new(entry.name), host);

@@ -14,6 +14,7 @@ use std::{cell::RefCell, collections::BTreeMap, ops::Range, sync::Arc};
 
 use toml::de::{DeTable, DeValue};
 
+pub use self::words::parse_duration;
 pub(super) use self::{
     value::{Value, check_name},
     words::spell,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads `50ms`, `1s`, `5m`, `2h`; a whole number and a unit.
-pub(in crate::config) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let millis = match unit {

@@ -1,0 +1,217 @@
+//! One monitor on this server: what its probes find, and what is in force instead.
+//!
+//! An operator's word counts most, then the configuration's `disabled`, then the latch, then damping. All of them leave
+//! the probes running: what they find is told beside what counts.
+
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
+
+use model::{
+    Instant, ServerName,
+    api::{OwnProbes, ProbeStatus},
+    config::{self, Severity},
+    health::{Hold, Judgement, Verdict},
+    report::{ProbeOrder, ProbeResult},
+};
+
+use super::{damping::Penalty, judge::Judge};
+
+/// So many results are remembered.
+const REMEMBERED: usize = 10;
+
+/// One monitor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Watch {
+    settings: config::Monitor,
+    target: IpAddr,
+    /// Its brief name inside heartbeats.
+    key: u64,
+    judge: Judge,
+    penalty: Penalty,
+    latched: bool,
+    disabled: bool,
+    forced: Option<Forced>,
+    /// Since when the probes find the same, and how often that has changed.
+    since: Instant,
+    flips: u64,
+    recent: VecDeque<Tried>,
+}
+
+/// An operator's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Forced {
+    up: bool,
+    until: Option<Instant>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Tried {
+    at: Instant,
+    says: Verdict,
+    reason: Option<Arc<str>>,
+}
+
+impl Watch {
+    pub(super) fn new(now: Instant, me: &ServerName, key: u64, target: IpAddr, settings: config::Monitor) -> Self {
+        Self {
+            disabled: settings.handling.disabled.contains(me),
+            settings,
+            target,
+            key,
+            judge: Judge::new(),
+            penalty: Penalty::default(),
+            latched: false,
+            forced: None,
+            since: now,
+            flips: 0,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// A changed threshold keeps the verdict (design R9). Something else to try keeps it too, until its first result.
+    pub(super) fn reconfigure(&mut self, me: &ServerName, target: IpAddr, settings: config::Monitor) {
+        let tried = |monitor: &config::Monitor, target| (monitor.kind.clone(), monitor.port, target);
+        if tried(&self.settings, self.target) != tried(&settings, target) {
+            self.judge.begin_anew();
+        }
+        let handling = &settings.handling;
+        self.disabled = handling.disabled.contains(me);
+        self.latched &= handling.severity == Severity::Latch;
+        if handling.damping.is_none() {
+            self.penalty = Penalty::default();
+        }
+        self.settings = settings;
+        self.target = target;
+    }
+
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(super) fn settings(&self) -> &config::Monitor {
+        &self.settings
+    }
+
+    pub(super) fn judgement(&self) -> Judgement {
+        Judgement { found: self.judge.found(), hold: self.hold() }
+    }
+
+    fn hold(&self) -> Option<Hold> {
+        match self.forced {
+            Some(Forced { up: true, .. }) => Some(Hold::ForcedUp),
+            Some(Forced { up: false, .. }) => Some(Hold::ForcedDown),
+            None if self.disabled => Some(Hold::Disabled),
+            None if self.latched => Some(Hold::Latched),
+            None => self.penalty.until().map(|_| Hold::Damped),
+        }
+    }
+
+    /// When what is in force instead ends by itself.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        match self.hold()? {
+            Hold::ForcedUp | Hold::ForcedDown => self.forced.and_then(|forced| forced.until),
+            Hold::Damped => self.penalty.until(),
+            Hold::Disabled | Hold::Latched => None,
+        }
+    }
+
+    /// The earliest time at which something ends by itself, whether it counts or not.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.forced.and_then(|forced| forced.until), self.penalty.until()].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.penalty.expire(now);
+        self.forced = self.forced.filter(|forced| forced.until.is_none_or(|until| now < until));
+    }
+
+    /// An operator's word.
+    pub(super) fn force(&mut self, up: bool, until: Option<Instant>) {
+        self.forced = Some(Forced { up, until });
+    }
+
+    /// An operator forgives everything.
+    pub(super) fn reset(&mut self) {
+        self.forced = None;
+        self.latched = false;
+        self.penalty = Penalty::default();
+    }
+
+    /// The kernel says that a listener was closed.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.judge.close(now);
+    }
+
+    /// What the last probe said against it.
+    pub(super) fn reason(&self) -> Option<Arc<str>> {
+        self.recent.front().and_then(|last| last.reason.clone())
+    }
+
+    /// Takes a probe's result.
+    pub(super) fn take(&mut self, now: Instant, result: &ProbeResult) {
+        let (says, reason) = match result {
+            ProbeResult::Success => (Verdict::Up, None),
+            ProbeResult::Degraded(reason) => (Verdict::Degraded, Some(reason.clone())),
+            ProbeResult::Failure(reason) => (Verdict::Down, Some(reason.clone())),
+        };
+        self.recent.truncate(REMEMBERED - 1);
+        self.recent.push_front(Tried { at: now, says, reason });
+        let before = self.judge.found();
+        self.judge.take(now, says, self.settings.rise, self.settings.fall);
+        let found = self.judge.found();
+        if found != before {
+            self.since = now;
+            self.flips += u64::from(before != Verdict::Unknown);
+            // Who has never worked has not failed: after a boot its service may only come up.
+            if found < before && before > Verdict::Unknown {
+                self.fail(now, found);
+            }
+        }
+    }
+
+    /// It works no longer, or less well.
+    fn fail(&mut self, now: Instant, found: Verdict) {
+        let handling = &self.settings.handling;
+        match handling.severity {
+            Severity::Failover => {}
+            // What moves nothing has nothing to be kept from.
+            Severity::Record => return,
+            Severity::Latch => self.latched |= found == Verdict::Down,
+        }
+        if let Some(damping) = handling.damping {
+            self.penalty.add(now, found, damping);
+        }
+    }
+
+    /// The probe that should be running.
+    pub(super) fn order(&self) -> ProbeOrder {
+        ProbeOrder {
+            target: self.target,
+            port: self.settings.port,
+            kind: self.settings.kind.clone(),
+            interval: self.interval(),
+            timeout: self.settings.timeout,
+        }
+    }
+
+    /// In doubt it is probed faster.
+    pub(super) fn interval(&self) -> Duration {
+        if self.judge.is_in_doubt() { self.settings.recheck } else { self.settings.interval }
+    }
+
+    /// What is known of its probes, for people.
+    pub(super) fn own(&self, now: Instant) -> OwnProbes {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let tried = |tried: &Tried| ProbeStatus {
+            ago_ms: millis(now.since(tried.at)),
+            result: tried.says.word().to_owned(),
+            reason: tried.reason.clone(),
+        };
+        OwnProbes {
+            since_ms: millis(now.since(self.since)),
+            held_for_ms: self.held_until().map(|until| millis(until.since(now))),
+            flips: self.flips,
+            recent: self.recent.iter().map(tried).collect(),
+        }
+    }
+}
