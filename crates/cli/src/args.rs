@@ -228,7 +228,7 @@ pub(crate) enum Command {
     /// Edit monitors of the document, or say what one counts as here, whatever its probes find.
     #[command(subcommand)]
     Monitor(MonitorCommand),
-    /// Edit what the document says of the whole cluster: the sections [cluster] and [dns].
+    /// Edit what the document says of the whole cluster: the sections `[cluster]` and `[dns]`.
     #[command(subcommand)]
     Settings(SettingsCommand),
     /// Show what applying a cluster file would change: objects, placement, addresses, answers, shares of the load.

@@ -31,7 +31,7 @@ pub enum Was {
     Anything,
     /// It did not exist.
     Absent,
-    /// Its text had this digest ([`Was::text`]).
+    /// Its text had this digest ([`Was::of`]).
     Text(u64),
 }
 

@@ -133,7 +133,7 @@ pub(crate) enum MonitorEdit {
 /// What to do with settings.
 #[derive(Subcommand, Debug)]
 pub(crate) enum SettingsCommand {
-    /// Change fields: `heartbeat.interval=100ms`; of the section [dns]: `dns.max-udp-size=1400`.
+    /// Change fields: `heartbeat.interval=100ms`; of the section `[dns]`: `dns.max-udp-size=1400`.
     #[command(after_help = EXIT_CODES)]
     Set {
         /// What becomes of the fields.

@@ -1,10 +1,10 @@
 //! The desk where edits are handed in: the document in this server's state directory, its disk, and what it puts in force.
 //!
-//! One thread, `standin-desk`, has it all; others [`Handle::ask`] it, through a queue of [`DEPTH`]. What is asked beyond that is
+//! One thread, `standin-desk`, has it all; others `Handle::ask` it, through a queue of `DEPTH`. What is asked beyond that is
 //! refused, and so is everything in file mode, where there is no desk.
 //!
 //! Invariants: nothing is acknowledged, to a person or to a peer, that is not on the disk; what cannot be kept is taken back;
-//! what comes into force is announced whole, the newest alone ([`Handle::force`]).
+//! what comes into force is announced whole, the newest alone (`Handle::force`).
 //!
 //! Deliberately not here: who may edit what (`admin`); the transport between servers (`link`), which brings a stream and a
 //! name ([`converse`]).
@@ -115,7 +115,7 @@ impl std::fmt::Debug for Handle {
 /// The desk did not take a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Busy {
-    /// [`DEPTH`] wait already.
+    /// `DEPTH` wait already.
     #[error("too many requests about the configuration wait already: try again")]
     Full,
     /// The daemon is stopping.
