@@ -141,9 +141,6 @@ impl Writer {
 
     fn count(&mut self, event: &Event) {
         let counters = &self.counters;
-        let per_host = |vec: &prometheus::IntCounterVec, host: &VirtualHostName| {
-            vec.with_label_values(&[host.as_str()]).inc();
-        };
         match event {
             Event::Taking { virtual_host, cause, .. } => {
                 self.causes.insert(virtual_host.clone(), *cause);
@@ -154,18 +151,16 @@ impl Writer {
                 counters.move_duration.observe(seconds(*took_us));
             }
             Event::Released { took_us, .. } => counters.release_duration.observe(seconds(*took_us)),
-            Event::Rivals { virtual_host, .. } => per_host(&counters.rivals, virtual_host),
-            Event::AddressRestored { virtual_host, .. } => per_host(&counters.addresses_restored, virtual_host),
+            Event::Rivals { virtual_host, .. } => one(&counters.rivals, virtual_host.as_str()),
+            Event::AddressRestored { virtual_host, .. } => one(&counters.addresses_restored, virtual_host.as_str()),
             Event::TakeFailed { virtual_host, .. } | Event::AddressRefused { virtual_host, .. } => {
-                per_host(&counters.addresses_refused, virtual_host);
+                one(&counters.addresses_refused, virtual_host.as_str());
             }
             Event::MonitorChanged { monitor, .. } => flipped(counters, monitor),
-            Event::EndpointChanged { endpoint, .. } => {
-                counters.endpoint_flips.with_label_values(&[endpoint.as_str()]).inc();
-            }
+            Event::EndpointChanged { endpoint, .. } => one(&counters.endpoint_flips, endpoint.as_str()),
             Event::HookRan { moment, outcome, took_us, .. } => ran(counters, *moment, *outcome, *took_us),
-            Event::ConfigurationApplied { .. } => counters.config_reloads.with_label_values(&["applied"]).inc(),
-            Event::ConfigurationRefused { .. } => counters.config_reloads.with_label_values(&["refused"]).inc(),
+            Event::ConfigurationApplied { .. } => one(&counters.config_reloads, "applied"),
+            Event::ConfigurationRefused { .. } => one(&counters.config_reloads, "refused"),
             Event::PathLost { server, path, .. } => {
                 counters.path_losses.with_label_values(&[server.as_str(), path.word()]).inc();
             }
@@ -214,6 +209,10 @@ impl Writer {
             | Event::Standby { .. } => {}
         }
     }
+}
+
+fn one(counter: &prometheus::IntCounterVec, label: &str) {
+    counter.with_label_values(&[label]).inc();
 }
 
 /// A hook has ended, or was due and not run.

@@ -125,12 +125,8 @@ pub fn sentence(event: &Event) -> String {
             format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
         }
         Event::AddressRefused { virtual_host, address, reason } => refused(virtual_host.as_str(), address, reason),
-        Event::AddressRestored { virtual_host, address } => {
-            format!("somebody deleted {address} of {virtual_host}: put back")
-        }
-        Event::Rivals { virtual_host, rival, winner } => {
-            format!("{rival} claims {virtual_host} too: {winner} keeps it")
-        }
+        Event::AddressRestored { virtual_host, address } => put_back(virtual_host, address),
+        Event::Rivals { virtual_host, rival, winner } => contested(virtual_host, rival, winner),
         Event::RivalGone { virtual_host, rival } => format!("{rival} gave {virtual_host} up: announced again"),
         Event::RivalOnTheWire { virtual_host, address, mac } => contradicted(virtual_host, address, *mac),
         Event::HolderAnswers { virtual_host, address, mac } => awaited(virtual_host, address, *mac),
@@ -163,6 +159,14 @@ fn restored(server: &ServerName, known: u64) -> String {
 
 fn cloned(server: &ServerName, from: &str) -> String {
     format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
+}
+
+fn put_back(virtual_host: &VirtualHostName, address: &IpAddr) -> String {
+    format!("somebody deleted {address} of {virtual_host}: put back")
+}
+
+fn contested(virtual_host: &VirtualHostName, rival: &ServerName, winner: &ServerName) -> String {
+    format!("{rival} claims {virtual_host} too: {winner} keeps it")
 }
 
 fn contradicted(virtual_host: &VirtualHostName, address: &IpAddr, mac: MacAddress) -> String {
