@@ -17,7 +17,7 @@ mod newcomers;
 pub(crate) mod plan;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     io,
     path::Path,
     sync::{
@@ -40,8 +40,6 @@ pub(crate) use self::edit::EditError;
 
 /// Requests that may wait.
 const DEPTH: usize = 64;
-/// Replies of one conversation that may wait; a peer that does not listen to them is told later.
-const REPLIES: usize = 16;
 /// The thread looks at its deadlines at least so often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -74,7 +72,7 @@ pub struct Desk {
     store: Store<Directory>,
     state_dir: std::path::PathBuf,
     cookies: [u8; 16],
-    sessions: BTreeMap<u64, Talk>,
+    sessions: BTreeMap<u64, (ServerName, Session)>,
     next_session: u64,
     pending: Option<Pending>,
     force: watch::Sender<Force>,
@@ -82,15 +80,6 @@ pub struct Desk {
     news: watch::Sender<u64>,
     summary: Arc<ArcSwap<Summary>>,
     tell: Tell,
-}
-
-/// A conversation with a peer.
-#[derive(Debug)]
-struct Talk {
-    peer: ServerName,
-    session: Session,
-    /// Made as soon as something new was heard: Automerge takes a peer that says the same next for one that knows we have it.
-    replies: VecDeque<Vec<u8>>,
 }
 
 /// Where events go.
@@ -312,34 +301,29 @@ impl Desk {
 
     /// A new conversation with a peer, in the place of one before.
     fn session(&mut self, peer: &ServerName) -> u64 {
-        self.sessions.retain(|_, talk| talk.peer != *peer);
+        self.sessions.retain(|_, (other, _)| other != peer);
         self.next_session += 1;
-        self.sessions
-            .insert(self.next_session, Talk { peer: peer.clone(), session: Session::new(), replies: VecDeque::new() });
+        self.sessions.insert(self.next_session, (peer.clone(), Session::new()));
         self.next_session
     }
 
     /// What to tell the peer of a session; an error where the session has ended.
     fn speak(&mut self, session: u64) -> Result<Option<Vec<u8>>, converse::Ended> {
-        let talk = self.sessions.get_mut(&session).ok_or(converse::Ended)?;
-        Ok(talk.replies.pop_front().or_else(|| talk.session.speak(self.ledger.document())))
+        let (_, session) = self.sessions.get_mut(&session).ok_or(converse::Ended)?;
+        Ok(session.speak(self.ledger.document()))
     }
 
     /// What a peer told.
     fn hear(&mut self, number: u64, bytes: &[u8]) -> Result<(), converse::HearError> {
         let heads = self.ledger.document().heads();
-        let mut talk = self.sessions.remove(&number).ok_or(converse::Ended)?;
-        let new = self.ledger.hear(&mut talk.session, bytes)?;
+        let (peer, mut session) = self.sessions.remove(&number).ok_or(converse::Ended)?;
+        let new = self.ledger.hear(&mut session, bytes)?;
         if new {
             self.keep(&heads)?;
-            if talk.replies.len() < REPLIES {
-                talk.replies.extend(talk.session.speak(self.ledger.document()));
-            }
-            let peer = &talk.peer;
             let version = edit::version(&self.ledger.document().heads()).into();
             (self.tell)(Event::ConfigurationReceived { server: peer.clone(), version });
         }
-        self.sessions.insert(number, talk);
+        self.sessions.insert(number, (peer, session));
         self.announce();
         Ok(())
     }
@@ -356,8 +340,8 @@ impl Desk {
     /// Who is known to have a change on disk: this server, and peers that said so.
     pub(crate) fn accepted_on(&self, change: &ChangeHash) -> Vec<String> {
         let document = self.ledger.document();
-        let peers = self.sessions.values().filter(|talk| talk.session.has(document, change));
-        let mut names: Vec<String> = peers.map(|talk| talk.peer.to_string()).collect();
+        let peers = self.sessions.values().filter(|(_, session)| session.has(document, change));
+        let mut names: Vec<String> = peers.map(|(name, _)| name.to_string()).collect();
         names.push(self.this.to_string());
         names.sort();
         names.dedup();
@@ -367,7 +351,7 @@ impl Desk {
     /// Whether every peer that is in conversation has a change.
     pub(crate) fn is_everywhere(&self, change: &ChangeHash) -> bool {
         let document = self.ledger.document();
-        self.sessions.values().all(|talk| talk.session.has(document, change))
+        self.sessions.values().all(|(_, session)| session.has(document, change))
     }
 
     fn pending_due(&self) -> Option<Instant> {
