@@ -91,6 +91,7 @@ mod tests {
                 rise: 1,
                 fall: 1,
                 priority,
+                note: None,
                 handling: Handling { severity, group: parts.next().map(Arc::from), ..Handling::default() },
             }
         };

@@ -174,6 +174,9 @@ pub struct MonitorStatus {
     /// `failover`, `record` or `latch`.
     #[serde(default)]
     pub severity: String,
+    /// The operator's words about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
     /// More of this server's own probes; none for others'.
     #[serde(default)]
     pub own: Option<OwnProbes>,

@@ -271,6 +271,7 @@ fn monitor(random: &mut Random, port: u16) -> Monitor {
         rise: u32::try_from(random.between(1, 3)).expect("small"),
         fall: u32::try_from(random.between(1, 3)).expect("small"),
         priority: u8::try_from(random.below(2)).expect("small"),
+        note: None,
         handling: Handling::default(),
     }
 }

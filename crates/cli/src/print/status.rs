@@ -181,10 +181,11 @@ fn monitors(monitors: &[MonitorStatus], style: Style) -> Cell {
     let words = monitors.iter().map(|monitor| {
         let at = monitor.address.filter(|_| several).map_or_else(String::new, |address| format!(" at {address}"));
         let (name, verdict) = (&monitor.name, &monitor.verdict);
+        let noted = monitor.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
         let recorded = if monitor.severity == "record" { ", on record only" } else { "" };
         match (&monitor.held, &monitor.reason) {
-            (Some(held), _) => format!("{name}{at} {verdict} ({held}, its probes say {}{recorded})", monitor.found),
-            (None, Some(reason)) if verdict != "up" => format!("{name}{at} {verdict} ({reason}{recorded})"),
+            (Some(held), _) => format!("{name}{at} {verdict} ({held}, its probes say {}{recorded}{noted})", monitor.found),
+            (None, Some(reason)) if verdict != "up" => format!("{name}{at} {verdict} ({reason}{recorded}{noted})"),
             (None, _) if !recorded.is_empty() => format!("{name}{at} {verdict} (on record only)"),
             (None, _) => format!("{name}{at} {verdict}"),
         }

@@ -163,6 +163,7 @@ impl Node {
             found: judgement.found.word().to_owned(),
             held: judgement.hold.map(|hold| hold.word().to_owned()),
             severity: monitor.handling.severity.word().to_owned(),
+            note: monitor.note.clone(),
             own: self.monitors.own(now, id).filter(|_| mine),
         }
     }

@@ -90,6 +90,7 @@ pub fn monitored(mut config: ClusterConfig, virtual_host: &str) -> ClusterConfig
         rise: 2,
         fall: 2,
         priority: 0,
+        note: None,
         handling: Handling::default(),
     });
     config

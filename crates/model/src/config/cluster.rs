@@ -211,7 +211,8 @@ pub struct Monitor {
     /// Time between probes while the verdict is in doubt, 50 ms to `interval`. Default: a tenth of `interval`, at
     /// least 50 ms.
     pub recheck: Duration,
-    /// A probe that takes longer has failed. 10 ms to 5 min. Default: `interval`, at most 5 s. The next probe waits for it.
+    /// A probe that takes longer has failed. 10 ms to 5 min. Default: `interval`, at most 5 s. Longer than `interval` only
+    /// with a note: the next probe waits for it, so a service that hangs is tried less often.
     pub timeout: Duration,
     /// Successes in a row that make it up, 1 to 100. Default 2. The first result after a start decides alone.
     pub rise: u32,
@@ -219,6 +220,8 @@ pub struct Monitor {
     pub fall: u32,
     /// 0 is the most important. Default 0.
     pub priority: u8,
+    /// An operator's words about it, for people: why it is as it is.
+    pub note: Option<Arc<str>>,
     /// What follows from its results.
     pub handling: Handling,
 }

@@ -30,6 +30,7 @@ fn candidate(name: &str, role: &str, verdict: Option<(&str, Option<&str>)>) -> C
         name: "http-80".into(),
         verdict: verdict.into(),
         reason: reason.map(Into::into),
+        note: reason.map(|_| "ask Ann".into()),
         ..MonitorStatus::default()
     });
     CandidateStatus { name: name.into(), role: role.into(), monitors: monitors.collect() }

@@ -17,7 +17,7 @@ use super::{
 /// What every type has.
 const KNOWN: &[&str] = &[
     "name", "type", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "disabled", "group",
-    "damping",
+    "damping", "note",
 ];
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -81,6 +81,16 @@ fn monitor(fields: &Fields<'_>, handling: Handling) -> Option<Monitor> {
             "shorten `recheck` or lengthen `interval`: in doubt a monitor probes more often, not less",
         );
     }
+    let note = fields.get("note").map(|value| value.text("the report takes minutes"));
+    if let (Some(value), Some(interval), Some(span)) = (fields.get("timeout"), interval, timeout)
+        && span > interval
+        && note.is_none()
+    {
+        value.refuse(
+            format!("`timeout` ({}) is longer than `interval` ({}), and no `note` says why", spell(span), spell(interval)),
+            "shorten `timeout` or lengthen `interval`; if it is meant, add `note = \"why\"`: the next probe waits for a slow one",
+        );
+    }
     let count = |name| fields.get(name).map_or(Some(usual), |value| value.integer(1..=100));
     let (rise, fall) = (count("rise"), count("fall"));
     let priority = fields.get("priority").map_or(Some(0), |value| value.integer(0..=u8::MAX));
@@ -103,6 +113,7 @@ fn monitor(fields: &Fields<'_>, handling: Handling) -> Option<Monitor> {
         rise: rise.unwrap_or_default(),
         fall: fall.unwrap_or_default(),
         priority: priority.unwrap_or_default(),
+        note: note.flatten().map(Into::into),
         handling,
     })
 }

@@ -844,6 +844,8 @@ fn monitors_are_checked() {
         "type = \"tcp\"\nport = 70000\npath = \"/\"",
         "type = \"http\"\npath = \"health\"\nhost = \"a b\"\nstatus = [99, \"300-200\", \"x\"]\nname = \"w\"",
         "type = \"tcp\"\nport = 1\ninterval = \"1s\"\ntimeout = \"2s\"\nrecheck = \"1500ms\"\nname = \"w\"",
+        "type = \"tcp\"\nport = 3\ntimeout = \"2s\"\nnote = \"meant\"\nname = \"n\"",
+        "type = \"tcp\"\nport = 4\ntimeout = \"2s\"\nnote = \"\"\nname = \"e\"",
         "type = \"tcp\"\nport = 2\ninterval = \"10ms\"\nrise = 0\nfall = 101\npriority = 256",
         "type = \"http\"\nseverity = \"latch\"\nstatus = []",
         "type = \"http\"\nbody = \"\"",
@@ -914,6 +916,13 @@ fn monitors_are_checked() {
        |
        = help: write codes from 100 to 599: `200`, or `"200-299"`
 
+    cluster.toml:31:11: `timeout` (2s) is longer than `interval` (1s), and no `note` says why
+       |
+    31 | timeout = "2s"
+       |           ^^^^
+       |
+       = help: shorten `timeout` or lengthen `interval`; if it is meant, add `note = "why"`: the next probe waits for a slow one
+
     cluster.toml:32:11: `recheck` (1500ms) is longer than `interval` (1s)
        |
     32 | recheck = "1500ms"
@@ -928,44 +937,51 @@ fn monitors_are_checked() {
        |
        = help: give one of them another `name`; without one it is called by type and port
 
-    cluster.toml:37:12: `interval` must be 50ms to 1h, not 10ms
+    cluster.toml:44:8: `note` is empty
        |
-    37 | interval = "10ms"
+    44 | note = ""
+       |        ^^
+       |
+       = help: write `note = "the report takes minutes"`
+
+    cluster.toml:49:12: `interval` must be 50ms to 1h, not 10ms
+       |
+    49 | interval = "10ms"
        |            ^^^^^^
        |
        = help: write a duration from "50ms" to "1h"
 
-    cluster.toml:38:8: `rise` must be 1 to 100, not 0
+    cluster.toml:50:8: `rise` must be 1 to 100, not 0
        |
-    38 | rise = 0
+    50 | rise = 0
        |        ^
        |
        = help: write a whole number from 1 to 100
 
-    cluster.toml:39:8: `fall` must be 1 to 100, not 101
+    cluster.toml:51:8: `fall` must be 1 to 100, not 101
        |
-    39 | fall = 101
+    51 | fall = 101
        |        ^^^
        |
        = help: write a whole number from 1 to 100
 
-    cluster.toml:40:12: `priority` must be 0 to 255, not 256
+    cluster.toml:52:12: `priority` must be 0 to 255, not 256
        |
-    40 | priority = 256
+    52 | priority = 256
        |            ^^^
        |
        = help: write a whole number from 0 to 255
 
-    cluster.toml:44:10: no status would be a success
+    cluster.toml:56:10: no status would be a success
        |
-    44 | status = []
+    56 | status = []
        |          ^^
        |
        = help: write the codes that are, such as `[200, "300-399"]`
 
-    cluster.toml:47:8: `body` is empty
+    cluster.toml:59:8: `body` is empty
        |
-    47 | body = ""
+    59 | body = ""
        |        ^^
        |
        = help: write `body = "ok"`
