@@ -48,5 +48,6 @@ pub(crate) async fn probe(settings: &str, port: u16, timeout: Duration) -> (&'st
         ProbeResult::Success => ("up", String::new()),
         ProbeResult::Degraded(reason) => ("degraded", reason.to_string()),
         ProbeResult::Failure(reason) => ("down", reason.to_string()),
+        ProbeResult::NoRoute => ("unknown", "no route".to_owned()),
     }
 }

@@ -38,6 +38,9 @@ pub enum ProbeResult {
     Degraded(Arc<str>),
     /// It does not work; the reason is for people.
     Failure(Arc<str>),
+    /// This machine has no route to it, so that nothing was tried and nothing is known. Told of endpoints only: what a server
+    /// cannot reach on itself does not work.
+    NoRoute,
 }
 
 /// One probe that should be running.

@@ -184,7 +184,9 @@ fn monitors(monitors: &[MonitorStatus], style: Style) -> Cell {
         let noted = monitor.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
         let recorded = if monitor.severity == "record" { ", on record only" } else { "" };
         match (&monitor.held, &monitor.reason) {
-            (Some(held), _) => format!("{name}{at} {verdict} ({held}, its probes say {}{recorded}{noted})", monitor.found),
+            (Some(held), _) => {
+                format!("{name}{at} {verdict} ({held}, its probes say {}{recorded}{noted})", monitor.found)
+            }
             (None, Some(reason)) if verdict != "up" => format!("{name}{at} {verdict} ({reason}{recorded}{noted})"),
             (None, _) if !recorded.is_empty() => format!("{name}{at} {verdict} (on record only)"),
             (None, _) => format!("{name}{at} {verdict}"),

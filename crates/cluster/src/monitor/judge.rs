@@ -33,6 +33,11 @@ impl Judge {
         *self = Self { found: self.found, ..Self::new() };
     }
 
+    /// It cannot be tried from here: nothing is known until the next result, which decides alone.
+    pub(super) fn know_nothing(&mut self) {
+        *self = Self::new();
+    }
+
     /// The verdict.
     pub(super) fn found(&self) -> Verdict {
         self.found

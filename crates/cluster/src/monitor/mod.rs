@@ -214,7 +214,7 @@ impl Monitors {
     pub(crate) fn are_known(&self) -> bool {
         let ours = |id: &MonitorId| !matches!(id.subject, Subject::Held(..));
         let mut ours = self.watches.iter().filter(|(id, _)| ours(id));
-        ours.all(|(_, watch)| watch.judgement().verdict() != Verdict::Unknown)
+        ours.all(|(_, watch)| watch.is_known())
     }
 
     /// The longest that a probe may take.

@@ -137,6 +137,11 @@ impl Watch {
         self.penalty = Penalty::default();
     }
 
+    /// Whether all is known of it that can be: there is a verdict, or it was tried and cannot be reached from here.
+    pub(super) fn is_known(&self) -> bool {
+        self.judgement().verdict() != Verdict::Unknown || !self.recent.is_empty()
+    }
+
     /// The kernel says that a listener was closed.
     pub(super) fn close(&mut self, now: Instant) {
         self.judge.close(now);
@@ -153,17 +158,23 @@ impl Watch {
             ProbeResult::Success => (Verdict::Up, None),
             ProbeResult::Degraded(reason) => (Verdict::Degraded, Some(reason.clone())),
             ProbeResult::Failure(reason) => (Verdict::Down, Some(reason.clone())),
+            ProbeResult::NoRoute => (Verdict::Unknown, Some("this server has no route to it".into())),
         };
         self.recent.truncate(REMEMBERED - 1);
         self.recent.push_front(Tried { at: now, says, reason });
         let before = self.judge.found();
-        self.judge.take(now, says, self.settings.rise, self.settings.fall);
+        match says {
+            Verdict::Unknown => self.judge.know_nothing(),
+            Verdict::Down | Verdict::Degraded | Verdict::Up => {
+                self.judge.take(now, says, self.settings.rise, self.settings.fall);
+            }
+        }
         let found = self.judge.found();
         if found != before {
             self.since = now;
             self.flips += u64::from(before != Verdict::Unknown);
             // Who has never worked has not failed: after a boot its service may only come up.
-            if found < before && before > Verdict::Unknown {
+            if found < before && before > Verdict::Unknown && found != Verdict::Unknown {
                 self.fail(now, found);
             }
         }

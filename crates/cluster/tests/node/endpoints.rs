@@ -55,6 +55,39 @@ fn all_servers_believe_the_majority_of_those_who_probe() {
 }
 
 #[test]
+fn who_has_no_route_to_it_has_no_vote() {
+    let mut stage = Stage::settled(probed_by("a b c"));
+    for server in ["a", "b"] {
+        stage.machine(server).no_route = true;
+    }
+    stage.run(ms(3_000));
+    assert_eq!(verdicts(&stage), [Verdict::Up; 3], "one who has a route reaches it");
+    let status = stage.node("a").status(stage.now);
+    let own = status.endpoints[0].probed_by.iter().find(|prober| prober.name == "a").unwrap();
+    let said = (own.monitors[0].verdict.as_str(), own.monitors[0].reason.as_deref());
+    assert_eq!(said, ("unknown", Some("this server has no route to it")));
+
+    reach(&mut stage, &[("c", Some(false))]);
+    stage.until(|stage| verdicts(stage) == [Verdict::Down; 3]);
+    stage.machine("c").no_route = true;
+    stage.until(|stage| verdicts(stage) == [Verdict::Unknown; 3]);
+    stage.machine("a").no_route = false;
+    let delay = stage.until(|stage| verdicts(stage) == [Verdict::Up; 3]);
+    assert!(delay <= ms(1_200), "its first result decides: {delay:?}");
+}
+
+#[test]
+fn who_begins_without_a_route_is_soon_sure_of_the_rest() {
+    let mut stage = Stage::new(probed_by("a"));
+    stage.machine("a").no_route = true;
+    for server in ["a", "b", "c"] {
+        stage.start(server);
+    }
+    let sure = stage.until(|stage| stage.node("a").health().settled);
+    assert!(sure < ms(2_000), "what cannot be tried is not waited for: {sure:?}");
+}
+
+#[test]
 fn the_dead_have_no_vote() {
     let mut stage = Stage::settled(probed_by("a b c"));
     reach(&mut stage, &[("a", Some(false)), ("b", Some(false))]);

@@ -110,6 +110,8 @@ pub struct Machine {
     pub hidden: bool,
     /// It reaches nobody's virtual addresses.
     pub sees_nothing: bool,
+    /// It has no route to any endpoint.
+    pub no_route: bool,
     /// Not scheduled; its kernel works on.
     pub frozen: bool,
     /// Whether the witnesses answer it.
@@ -139,6 +141,7 @@ impl Machine {
             refuses_to_remove: false,
             hidden: false,
             sees_nothing: false,
+            no_route: false,
             frozen: false,
             hears_witness: true,
             service: Some(true),
@@ -380,8 +383,10 @@ impl Stage {
             let machine = self.machines.get_mut(server).unwrap();
             let interval = machine.probes[&monitor];
             machine.next_probe.insert(monitor.clone(), now + interval);
+            let no_route = machine.no_route && matches!(monitor.subject, Subject::Endpoint(..));
             let result = match self.service(server, &monitor) {
                 None => continue,
+                Some(_) if no_route => ProbeResult::NoRoute,
                 Some(true) => ProbeResult::Success,
                 Some(false) => ProbeResult::Failure("connection refused".into()),
             };

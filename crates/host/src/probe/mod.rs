@@ -36,6 +36,7 @@ mod postgresql;
 mod process;
 mod push;
 mod redis;
+mod route;
 mod smb;
 mod smtp;
 mod ssh;
@@ -52,7 +53,7 @@ use std::{
 };
 
 use model::{
-    MonitorId,
+    MonitorId, Subject,
     config::ProbeKind,
     report::{ProbeOrder, ProbeResult},
 };
@@ -224,6 +225,9 @@ async fn probe(
                 attempt(&now, &mut kept).await
             }
         };
+        let elsewhere = matches!(monitor.subject, Subject::Endpoint(..));
+        let lost = elsewhere && matches!(result, ProbeResult::Failure(_)) && !route::exists(now.target);
+        let result = if lost { ProbeResult::NoRoute } else { result };
         sink(Report::Probe { monitor: monitor.clone(), result });
         let waiting = async {
             tokio::select! {
