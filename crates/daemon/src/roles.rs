@@ -140,6 +140,9 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
+    if let Err(error) = host::descriptors::raise() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = runtime()?;

@@ -8,6 +8,7 @@
 pub mod address;
 pub mod clock;
 mod connections;
+pub mod descriptors;
 pub mod dns_counters;
 pub mod dns_query;
 mod dns_socket;

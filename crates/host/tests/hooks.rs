@@ -108,6 +108,13 @@ fn await_that(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Of open files.
+fn soft_limit() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn it_is_told_everything_and_has_nothing_else() {
     let mut bench = Bench::new();
@@ -115,7 +122,9 @@ fn it_is_told_everything_and_has_nothing_else() {
     let marker = fs::File::create(bench.home.path().join("marker")).unwrap();
     // SAFETY: takes numbers only; the descriptor is open.
     assert_eq!(unsafe { libc::fcntl(marker.as_raw_fd(), libc::F_SETFD, 0) }, 0);
-    let text = "cat; env | sort; pwd; echo fds $(ls -l /proc/$$/fd); cut -d' ' -f5 /proc/$$/stat; echo $$\n\
+    let before = soft_limit();
+    host::descriptors::raise().unwrap();
+    let text = "cat; env | sort; pwd; echo limit $(ulimit -Sn); echo fds $(ls -l /proc/$$/fd); cut -d' ' -f5 /proc/$$/stat; echo $$\n\
                 grep -E '^(NoNewPrivs|CapEff|CapAmb|Groups)' /proc/self/status >&2";
     let report = bench.run(text, LONG);
     assert_eq!(report.outcome, HookOutcome::Succeeded, "{report:?}");
@@ -124,6 +133,8 @@ fn it_is_told_everything_and_has_nothing_else() {
     let told = |line: &&&str| !line.starts_with("PATH=") && !line.starts_with("PWD=") && line.contains('=');
     assert_eq!(lines.iter().filter(told).collect::<Vec<_>>(), [&"STANDIN_MOMENT=after-take"], "{lines:?}");
     assert!(lines.contains(&"/"), "{lines:?}");
+    let limit = lines.iter().find_map(|line| line.strip_prefix("limit "));
+    assert_eq!(limit, Some(&*before.to_string()), "not what the daemon has raised it to");
     let fds = lines.iter().find(|line| line.starts_with("fds ")).unwrap();
     assert!(fds.contains("pipe:") && !fds.contains("marker"), "{fds}");
     let [group, leader] = lines[lines.len() - 2..] else { panic!("{lines:?}") };

@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::descriptors;
+
 /// Connections at a time, where the limit of open files allows it.
 const TOTAL: usize = 2000;
 /// Connections of one client at a time, as a share of all.
@@ -31,7 +33,7 @@ struct Used {
 impl Limits {
     /// What this process can afford.
     pub(super) fn of_this_process() -> Arc<Self> {
-        Self::new(TOTAL.min(open_files() / 2))
+        Self::new(TOTAL.min(descriptors::soft_limit() / 2))
     }
 
     fn new(total: usize) -> Arc<Self> {
@@ -97,14 +99,6 @@ fn network(client: IpAddr) -> IpAddr {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
     }
-}
-
-/// The soft limit of open files.
-fn open_files() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes one rlimit, which outlives the call.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    if result == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 1024 }
 }
 
 #[cfg(test)]

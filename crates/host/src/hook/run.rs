@@ -15,7 +15,10 @@ use std::{
 use model::hook::{HookOutcome, HookReport};
 
 use super::{trust, user};
-use crate::wake::{Wake, pidfd, poll, readable};
+use crate::{
+    descriptors,
+    wake::{Wake, pidfd, poll, readable},
+};
 
 /// So much of standard output, and of standard error, is kept; the rest is read and forgotten.
 const KEPT: usize = 4096;
@@ -136,6 +139,7 @@ fn confine(parent: u32) -> io::Result<()> {
     if orphaned {
         return Err(io::ErrorKind::BrokenPipe.into());
     }
+    descriptors::restore()?;
     let (first, last): (libc::c_uint, libc::c_uint) = (3, libc::c_uint::MAX);
     // Kernels before 5.11 don't know it. Whatever we opened is marked so anyway; this is the second lock.
     // SAFETY: takes numbers only; no descriptor is closed before exec.

@@ -1,7 +1,8 @@
 //! Probes of service monitors: tokio tasks, one for each monitor; a file for each protocol.
 //!
 //! [`Probes::set`] takes the whole set of orders; what is unchanged goes on undisturbed. The first probe starts at once
-//! (spread a little, so that a hundred monitors don't all knock together), the next one an interval after the *start* of
+//! (spread a little, so that a hundred monitors don't all knock together), the second anywhere within an interval after
+//! that, so that thousands keep out of each other's way; each further one an interval after the *start* of
 //! the last, give or take 5 %. [`Probes::now`] does not wait for that.
 //!
 //! Invariants: one probe at a time for each monitor, so a slow service is not asked more often than it answers. Every probe
@@ -48,7 +49,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -77,6 +78,10 @@ const FIRST_WITHIN: Duration = Duration::from_millis(20);
 
 /// Intervals vary by one part in so many, either way.
 const JITTER: u32 = 20;
+
+/// Probes of different monitors that are due within this time begin together: thousands of them would wake the machine as
+/// often, and each awakening costs more than a probe.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 /// How long after the verdict a connection is given to end in peace, if the next probe is not due before.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -214,6 +219,7 @@ async fn probe(
 ) {
     sleep_until(Instant::now() + wait).await;
     let mut kept = Kept::default();
+    let mut first = true;
     loop {
         let mut began = Instant::now();
         let now = order.borrow_and_update().clone();
@@ -231,7 +237,7 @@ async fn probe(
         sink(Report::Probe { monitor: monitor.clone(), result });
         let waiting = async {
             tokio::select! {
-                goes_on = wait_for_next(began, &mut order) => goes_on,
+                goes_on = wait_for_next(began, std::mem::take(&mut first), &mut order) => goes_on,
                 () = news.notified() => true,
                 () = kept.news() => true,
             }
@@ -248,19 +254,33 @@ async fn probe(
     }
 }
 
-/// Until an interval after `began`; a new order is obeyed at once. False when the order is withdrawn.
-async fn wait_for_next(began: Instant, order: &mut watch::Receiver<ProbeOrder>) -> bool {
+/// Until an interval after `began`, for the second probe a part of it; a new order is obeyed at once. False when the order is
+/// withdrawn.
+async fn wait_for_next(began: Instant, second: bool, order: &mut watch::Receiver<ProbeOrder>) -> bool {
     let jitter = entropy::spread();
     loop {
         let interval = order.borrow().interval;
         let spread = interval / JITTER * 2;
-        let next = began + interval - interval / JITTER + fraction(spread, jitter);
-        match timeout_at(next, order.changed()).await {
+        let next = match second {
+            // A service is not tried twice in a moment.
+            true => began + (interval / 10).max(fraction(interval, jitter)),
+            false => began + interval - interval / JITTER + fraction(spread, jitter),
+        };
+        match timeout_at(together(next), order.changed()).await {
             Err(_) => return true,
             Ok(Ok(())) => {}
             Ok(Err(_)) => return false,
         }
     }
+}
+
+/// The next moment, not before `at`, at which probes begin.
+fn together(at: Instant) -> Instant {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let first = *FIRST.get_or_init(Instant::now);
+    let beyond = at.saturating_duration_since(first).as_nanos() % TOGETHER.as_nanos();
+    let beyond = u64::try_from(beyond).expect("less than the grid");
+    if beyond == 0 { at } else { at + TOGETHER - Duration::from_nanos(beyond) }
 }
 
 /// A random part of `span`.
