@@ -37,9 +37,8 @@ pub(crate) fn compare_with(zone: &dns::Zone, parent: &[IpAddr]) -> Vec<Delegated
 
 /// The parent's servers, as a resolver finds them; none where it finds none, or does not answer.
 pub(crate) fn parents_of(zone: &dns::Zone, resolver: IpAddr) -> Vec<IpAddr> {
-    let ask = |id: u16, build: &dyn Fn(u16) -> Vec<u8>| {
-        dns_query::exchange(SocketAddr::new(resolver, PORT), &build(id)).ok()
-    };
+    let ask =
+        |id: u16, build: &dyn Fn(u16) -> Vec<u8>| dns_query::exchange(SocketAddr::new(resolver, PORT), &build(id)).ok();
     dns::delegation::servers_of_parent(zone, &mut |build| ask(entropy::spread() as u16, build))
 }
 

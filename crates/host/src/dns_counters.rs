@@ -81,6 +81,9 @@ const RCODES: [&str; 16] = [
     "NOTZONE", "11", "12", "13", "14", "15",
 ];
 
+/// Upper bounds of the classes of answering times, in microseconds; there is one more class for what took longer.
+pub const ANSWER_BOUNDS: [u64; 9] = [10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_000];
+
 /// The counters of one thread, or of one part that several threads share.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -90,6 +93,9 @@ pub(crate) struct Cell {
     truncated: AtomicU64,
     deferred: AtomicU64,
     dropped: [AtomicU64; Dropped::ALL.len()],
+    /// Replies by how long they took, and all their microseconds.
+    answered: [AtomicU64; ANSWER_BOUNDS.len() + 1],
+    answering: AtomicU64,
 }
 
 /// How a [`Cell`] is written.
@@ -103,9 +109,13 @@ pub(crate) enum Writers {
 
 impl Writers {
     fn count(self, counter: &AtomicU64) {
+        self.add(counter, 1);
+    }
+
+    fn add(self, counter: &AtomicU64, more: u64) {
         match self {
-            Self::One => counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed),
-            Self::Many => drop(counter.fetch_add(1, Ordering::Relaxed)),
+            Self::One => counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed),
+            Self::Many => drop(counter.fetch_add(more, Ordering::Relaxed)),
         }
     }
 }
@@ -120,6 +130,13 @@ impl Cell {
         }
         let place = question_type(reply).and_then(|rtype| TYPES.iter().position(|(number, _)| *number == rtype));
         writers.count(&self.types[place.unwrap_or(TYPES.len())]);
+    }
+
+    /// So many replies were handed to the kernel, all of them `micros` after their queries had been taken from it.
+    pub(crate) fn answered(&self, writers: Writers, replies: u64, micros: u64) {
+        let class = ANSWER_BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(ANSWER_BOUNDS.len());
+        writers.add(&self.answered[class], replies);
+        writers.add(&self.answering, replies * micros);
     }
 
     /// A query that was handed to the general server.
@@ -167,6 +184,10 @@ pub struct DnsCounts {
     pub dropped: Vec<(&'static str, u64)>,
     /// Datagrams that the kernel dropped because the socket's queue was full.
     pub overflowed: u64,
+    /// Replies of the UDP threads by how long they took, class by class of [`ANSWER_BOUNDS`].
+    pub answered: [u64; ANSWER_BOUNDS.len() + 1],
+    /// What all of those took together, in microseconds.
+    pub answering_micros: u64,
 }
 
 impl DnsCounts {
@@ -178,6 +199,8 @@ impl DnsCounts {
             deferred: 0,
             dropped: Dropped::ALL.iter().map(|reason| (reason.label(), 0)).collect(),
             overflowed: 0,
+            answered: [0; ANSWER_BOUNDS.len() + 1],
+            answering_micros: 0,
         }
     }
 
@@ -193,6 +216,10 @@ impl DnsCounts {
         add(&mut self.dropped, &cell.dropped);
         self.truncated += cell.truncated.load(Ordering::Relaxed);
         self.deferred += cell.deferred.load(Ordering::Relaxed);
+        for (sum, counter) in self.answered.iter_mut().zip(&cell.answered) {
+            *sum += counter.load(Ordering::Relaxed);
+        }
+        self.answering_micros += cell.answering.load(Ordering::Relaxed);
     }
 
     /// Adds other sums.
@@ -208,6 +235,8 @@ impl DnsCounts {
         self.truncated += other.truncated;
         self.deferred += other.deferred;
         self.overflowed += other.overflowed;
+        self.answered.iter_mut().zip(other.answered).for_each(|(sum, other)| *sum += other);
+        self.answering_micros += other.answering_micros;
     }
 
     /// Replies sent, all together.
@@ -241,6 +270,20 @@ mod tests {
         assert_eq!(counted(&counts.types), [("AAAA", 1), ("other", 2)]);
         assert_eq!(counted(&counts.rcodes), [("NXDOMAIN", 3)]);
         assert_eq!((counts.truncated, counts.replies()), (3, 3));
+    }
+
+    #[test]
+    fn replies_are_sorted_by_what_they_took() {
+        let cell = Cell::default();
+        cell.answered(Writers::One, 3, 10);
+        cell.answered(Writers::One, 2, 11);
+        cell.answered(Writers::Many, 1, 1_000_000);
+        let mut counts = DnsCounts::new();
+        counts.add_cell(&cell);
+        let mut twice = counts.clone();
+        twice.add(&counts);
+        assert_eq!(counts.answered, [3, 2, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((twice.answered[0], twice.answering_micros), (6, 2 * (30 + 22 + 1_000_000)));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::{ObjectCommand, Reach};
-use crate::{exit, members::{RoleArgument, Seconds}};
+use crate::{
+    exit,
+    members::{RoleArgument, Seconds},
+};
 
 /// What to do with the cluster's servers.
 #[derive(Subcommand, Debug)]

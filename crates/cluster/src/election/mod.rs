@@ -174,6 +174,10 @@ impl Election {
     pub(crate) fn reconfigure(&mut self, spec: VirtualHost) {
         if self.spec != spec {
             self.proofs.reconfigure(&spec.addresses);
+            // What others failed to reach is not what is tried from now on.
+            if self.spec.monitors != spec.monitors {
+                self.forgive();
+            }
             self.spec = spec;
             self.forget_outside_keys();
             self.reconfigured = true;

@@ -62,6 +62,18 @@ fn after_the_hold_down_it_goes_home_and_the_next_one_is_longer() {
 }
 
 #[test]
+fn what_others_did_not_reach_is_forgotten_when_something_else_is_tried() {
+    let mut stage = three();
+    stage.machine("a").hidden = true;
+    stage.until(|stage| stage.holders("v1") == "b");
+    for server in ["a", "b", "c"] {
+        stage.reload(server, config("a b c", &["v1: a b c"]));
+    }
+    let home = stage.until(|stage| stage.holders("v1") == "a");
+    assert!(home < ms(3_000), "without monitors nobody can say that it is not reached: {home:?}");
+}
+
+#[test]
 fn where_nobody_is_reached_the_address_moves_once_at_most() {
     let mut stage = three();
     for server in ["a", "b", "c"] {

@@ -59,8 +59,8 @@ use model::{
 };
 use tokio::sync::oneshot;
 
-pub use self::openapi::openapi;
 pub(crate) use self::failure::{Body, Failure};
+pub use self::openapi::openapi;
 use crate::{
     access::{Access, Who, identify},
     desk,

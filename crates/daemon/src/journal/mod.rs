@@ -6,6 +6,7 @@
 //!
 //! Deliberately not here: decisions, and the log lines of modules that only report their own technical state.
 
+mod durations;
 mod words;
 
 use std::{
@@ -28,6 +29,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
+use self::durations::Durations;
 pub(crate) use self::words::label as cause_word;
 pub use self::words::sentence;
 use crate::metrics::Metrics;
@@ -87,9 +89,10 @@ impl Journal {
     pub(crate) fn start(metrics: Arc<Metrics>, history: History) -> io::Result<(Self, JoinHandle<()>)> {
         let (queue, events) = sync_channel(DEPTH);
         let counters = metrics.clone();
-        let thread = thread::Builder::new()
-            .name("standin-journal".into())
-            .spawn(move || Writer { counters, history, sequence: 0, causes: BTreeMap::new() }.run(&events))?;
+        let thread = thread::Builder::new().name("standin-journal".into()).spawn(move || {
+            Writer { counters, history, sequence: 0, causes: BTreeMap::new(), durations: Durations::default() }
+                .run(&events)
+        })?;
         Ok((Self { queue, metrics }, thread))
     }
 
@@ -107,6 +110,7 @@ struct Writer {
     sequence: u64,
     /// Why the takings under way began: a move is counted when it is complete.
     causes: BTreeMap<VirtualHostName, Cause>,
+    durations: Durations,
 }
 
 impl Writer {
@@ -128,6 +132,7 @@ impl Writer {
         let kind = fields.get("event").and_then(Value::as_str).unwrap_or("unknown");
         self.counters.events.with_label_values(&[kind, level_word(level)]).inc();
         self.count(event);
+        self.durations.note(host::clock::now(), event, &self.counters);
         let (time, level_word) = (now(), level_word(level));
         // History before the log: whoever has read the line finds the entry.
         self.history.push(Entry {

@@ -84,6 +84,11 @@ declare! {
         "Time from this server's decision to take a virtual host until the kernel had confirmed its addresses.";
     RELEASE_DURATION = "standin_release_duration_seconds" []
         "Time from this server's decision to give a virtual host up until the kernel had confirmed the removal.";
+    DETECTION_DURATION = "standin_detection_duration_seconds" [] "Silence of a peer until it was declared dead.";
+    FAILOVER_DURATION = "standin_failover_duration_seconds" []
+        "Time from the last word of a dead server until this server held a virtual host of its.";
+    HANDOVER_DURATION = "standin_handover_duration_seconds" []
+        "Time from the decision to give a virtual host up for another server until that one said that it held it.";
     RIVALS = "standin_rivals_total" ["virtual_host"] "Sightings of two servers that claim one virtual host.";
     ADDRESSES_RESTORED = "standin_addresses_restored_total" ["virtual_host"]
         "Addresses deleted by somebody else and put back.";
@@ -110,6 +115,9 @@ declare! {
     DNS_QUERIES = "standin_dns_queries_total" ["type"] "DNS queries by type.";
     DNS_RESPONSES = "standin_dns_responses_total" ["rcode"] "DNS responses by response code.";
     DNS_DROPPED = "standin_dns_dropped_total" ["reason"] "DNS datagrams that got no response, by reason.";
+    DNS_TRUNCATED = "standin_dns_truncated_total" [] "DNS responses with TC set.";
+    DNS_ANSWER_DURATION = "standin_dns_answer_duration_seconds" []
+        "Time from taking a UDP query from the kernel until its response was handed to it.";
     DNS_SERIAL = "standin_dns_serial" [] "The zone serial that this server answers.";
     DNS_ANSWERED = "standin_pool_member_answered" ["pool", "member"]
         "1 while DNS answers contain the pool's member.";
@@ -118,8 +126,9 @@ declare! {
 }
 
 /// Seconds: from 10 µs to 10 s.
-const FAST: [f64; 16] = [
-    0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0,
+const FAST: [f64; 18] = [
+    0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5,
+    1.0, 10.0,
 ];
 
 /// The values kept between scrapes. Cheap to share; every field may be raised from any thread.
@@ -138,6 +147,12 @@ pub(crate) struct Metrics {
     pub move_duration: Histogram,
     /// [`RELEASE_DURATION`].
     pub release_duration: Histogram,
+    /// [`DETECTION_DURATION`].
+    pub detection_duration: Histogram,
+    /// [`FAILOVER_DURATION`].
+    pub failover_duration: Histogram,
+    /// [`HANDOVER_DURATION`].
+    pub handover_duration: Histogram,
     /// [`RIVALS`].
     pub rivals: IntCounterVec,
     /// [`ADDRESSES_RESTORED`].
@@ -179,6 +194,9 @@ impl Metrics {
             moves: kept.counters(MOVES),
             move_duration: kept.histogram(MOVE_DURATION),
             release_duration: kept.histogram(RELEASE_DURATION),
+            detection_duration: kept.histogram(DETECTION_DURATION),
+            failover_duration: kept.histogram(FAILOVER_DURATION),
+            handover_duration: kept.histogram(HANDOVER_DURATION),
             rivals: kept.counters(RIVALS),
             addresses_restored: kept.counters(ADDRESSES_RESTORED),
             addresses_refused: kept.counters(ADDRESSES_REFUSED),

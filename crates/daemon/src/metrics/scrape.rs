@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use cluster::Counters;
-use host::dns_counters::DnsCounts;
+use host::dns_counters::{ANSWER_BOUNDS, DnsCounts};
 use model::{
     api::{Status, VirtualHostStatus},
     event::Refusal,
     health::Hold,
 };
 use prometheus::{
-    GaugeVec, IntCounterVec, TextEncoder, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
+    GaugeVec, IntCounterVec, TextEncoder,
+    core::Collector,
+    process_collector::ProcessCollector,
+    proto::{Bucket, Histogram, Metric, MetricFamily, MetricType},
 };
 
 use super::{Declaration, Metrics};
@@ -34,6 +37,12 @@ pub(crate) struct Sampled {
     pub dns_responses: BTreeMap<String, u64>,
     /// DNS datagrams without a response, by reason.
     pub dns_dropped: BTreeMap<String, u64>,
+    /// DNS responses with TC set.
+    pub dns_truncated: u64,
+    /// UDP responses by how long they took, class by class of `host::dns_counters::ANSWER_BOUNDS`.
+    pub dns_answered: [u64; ANSWER_BOUNDS.len() + 1],
+    /// What all of those took together, in microseconds.
+    pub dns_answering_micros: u64,
 }
 
 impl Sampled {
@@ -48,6 +57,9 @@ impl Sampled {
         add(&mut self.dns_responses, &counts.rcodes);
         add(&mut self.dns_dropped, &counts.dropped);
         add(&mut self.dns_dropped, &[("overflow", counts.overflowed)]);
+        self.dns_truncated += counts.truncated;
+        self.dns_answered.iter_mut().zip(counts.answered).for_each(|(sum, count)| *sum += count);
+        self.dns_answering_micros += counts.answering_micros;
     }
 }
 
@@ -108,6 +120,32 @@ impl Page {
             let rows = rows(map);
             self.counter(declaration, rows.iter().map(|(label, value)| (vec![label.as_str()], *value)));
         }
+        self.counter(super::DNS_TRUNCATED, [(vec![], sampled.dns_truncated)]);
+        self.answer_duration(sampled);
+    }
+
+    /// The classes that the answering threads count by, as Prometheus wants them: each holds those before it.
+    fn answer_duration(&mut self, sampled: &Sampled) {
+        let mut histogram = Histogram::default();
+        let mut so_far = 0;
+        let classes = ANSWER_BOUNDS.iter().zip(&sampled.dns_answered).map(|(bound, count)| {
+            so_far += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(seconds(*bound));
+            bucket.set_cumulative_count(so_far);
+            bucket
+        });
+        histogram.set_bucket(classes.collect());
+        histogram.set_sample_count(sampled.dns_answered.iter().sum());
+        histogram.set_sample_sum(seconds(sampled.dns_answering_micros));
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        let mut family = MetricFamily::default();
+        family.set_name(super::DNS_ANSWER_DURATION.name.into());
+        family.set_help(super::DNS_ANSWER_DURATION.help.into());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        self.0.push(family);
     }
 
     fn core(&mut self, core: &Counters) {
@@ -227,6 +265,10 @@ fn flag(on: bool) -> f64 {
 
 fn count(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+fn seconds(micros: u64) -> f64 {
+    number(micros) / 1e6
 }
 
 /// Prometheus' numbers are floats: exact up to 2^53.

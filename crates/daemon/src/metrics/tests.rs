@@ -97,6 +97,9 @@ fn full() -> String {
         dns_queries: counts("A"),
         dns_responses: counts("NOERROR"),
         dns_dropped: counts("send"),
+        dns_truncated: 1,
+        dns_answered: [3, 0, 0, 0, 0, 0, 0, 0, 1, 1],
+        dns_answering_micros: 44_000,
     };
     scrape(&metrics, &sampled)
 }
@@ -120,6 +123,30 @@ fn names_follow_prometheus_conventions() {
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         assert!(help.ends_with('.'), "{name}: {help}");
     }
+}
+
+/// `docs/metrics.md` is this table. `UPDATE=1` writes it.
+#[test]
+fn the_documentation_lists_every_metric() {
+    let kind = |name: &str| {
+        let types = full();
+        let line = types.lines().find_map(|line| line.strip_prefix("# TYPE ")?.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_default().to_owned()
+    };
+    let mut text = String::from(
+        "# Metrics\n\nWhat `GET /metrics` of a server says. Alerts and recording rules are in `deploy/prometheus`, a dashboard in \
+         `deploy/grafana`.\nDurations are histograms in seconds. The process itself has `process_...`.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for Declaration { name, help, labels } in ALL {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        text += &format!("| `{name}` | {} | {} | {help} |\n", kind(name), labels.join(", "));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text, "UPDATE=1 writes it anew");
 }
 
 #[test]
@@ -148,6 +175,12 @@ fn values_are_those_of_the_status() {
         "standin_config_info{hash=\"00ff\"} 1",
         "standin_config_conflicts 1",
         "standin_dns_queries_total{type=\"A\"} 5",
+        "standin_dns_truncated_total 1",
+        "standin_dns_answer_duration_seconds_bucket{le=\"0.00001\"} 3",
+        "standin_dns_answer_duration_seconds_bucket{le=\"0.025\"} 4",
+        "standin_dns_answer_duration_seconds_bucket{le=\"+Inf\"} 5",
+        "standin_dns_answer_duration_seconds_sum 0.044",
+        "standin_dns_answer_duration_seconds_count 5",
         "standin_moves_total{cause=\"failback\"} 1",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");

@@ -211,6 +211,11 @@ impl Batch {
         self.ready += 1;
     }
 
+    /// How many replies are ready to go.
+    pub(super) fn ready(&self) -> usize {
+        self.ready
+    }
+
     /// Sends what is ready, and says how many replies the kernel refused.
     pub(super) fn send(&mut self, socket: &impl AsRawFd) -> usize {
         let m = self.memory.as_ptr();

@@ -29,8 +29,8 @@ use std::{
 use model::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use self::size::size_passes;
 use self::packet::LENGTH;
+pub use self::size::size_passes;
 use crate::{
     Report, Sink, clock, confine, entropy, schedule,
     wake::{Wake, poll, readable},

@@ -5,7 +5,7 @@ use std::{
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -33,6 +33,7 @@ pub fn size_passes(target: IpAddr, size: usize) -> io::Result<bool> {
     never_fragment(&socket, target.is_ipv4())?;
     let identifier = entropy::spread() as u16;
     socket.attach_filter(&packet::filter(target.is_ipv4(), identifier))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect(&SocketAddr::new(target, 0).into())?;
     let request = packet::long_request(target, identifier, size.saturating_sub(header));
     for _ in 0..TRIES {
@@ -40,17 +41,13 @@ pub fn size_passes(target: IpAddr, size: usize) -> io::Result<bool> {
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => return Ok(false),
             sent => sent?,
         };
-        let until = Instant::now() + PATIENCE;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            socket.set_read_timeout(Some(left))?;
-            let mut buffer = [MaybeUninit::uninit(); 64];
-            // The filter lets nothing but replies to this request through.
-            match socket.recv(&mut buffer) {
-                Ok(_) => return Ok(true),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
-                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => return Ok(false),
-                Err(error) => return Err(error),
-            }
+        // The filter lets nothing but replies to this request through.
+        let mut buffer = [MaybeUninit::uninit(); 64];
+        match socket.recv(&mut buffer) {
+            Ok(_) => return Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
     Ok(false)

@@ -124,7 +124,7 @@ mod tests {
             [(Transport::Udp, udp.local_addr().unwrap()), (Transport::Tcp, tcp.local_addr().unwrap())]
         {
             let holder = found.iter().find(|holder| (holder.transport, holder.address) == (transport, address));
-            let holder = holder.unwrap_or_else(|| panic!("no {address} in {found:?}"));
+            let holder = holder.expect("our socket is listed");
             assert!(holder.processes.iter().any(|(pid, _)| *pid == std::process::id()), "{holder:?}");
         }
     }

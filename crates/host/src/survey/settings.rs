@@ -78,8 +78,11 @@ fn mtu(name: &str) -> u32 {
         }
         // SAFETY: the request is an `ifreq` with a name that ends in NUL, and outlives the call, which fills it.
         let failed = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+        if failed != 0 {
+            return None;
+        }
         // SAFETY: the kernel has filled this member of the union.
-        (failed == 0).then(|| unsafe { request.ifr_ifru.ifru_mtu })
+        Some(unsafe { request.ifr_ifru.ifru_mtu })
     };
     ask().and_then(|mtu| u32::try_from(mtu).ok()).unwrap_or(ETHERNET)
 }
