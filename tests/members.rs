@@ -481,7 +481,8 @@ fn an_edit_anywhere_is_in_force_everywhere_also_where_nobody_was_at_home() {
         restart(&mut stage, "web3");
         await_configuration(&stage, "web3", &["pool", "show", "www"], "ttl = 11");
         agreed(&stage, &all);
-        ask(&stage, "web2", &["rotate", "heartbeat"], "");
+        let said = ask(&stage, "web2", &["rotate", "heartbeat", "--wait"], "");
+        assert!(said.ends_with("the heartbeat key is changed\n"), "{said}");
         let gone = |event: &Value| is(event, "rotation", "step", "the old one is gone");
         let begun = Instant::now();
         while !all.iter().any(|server| events(&stage, server).iter().any(gone)) {

@@ -7,6 +7,7 @@ mod zone;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 pub(crate) use config::{
     Export, How, Init, MonitorEdit, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
@@ -14,7 +15,7 @@ pub(crate) use config::{
 pub(crate) use members::{ApiTokenCommand, KeyName, ServerCommand, UserCommand};
 pub(crate) use zone::ZoneCommand;
 
-use crate::members::Seconds;
+use crate::{exit, members::Seconds};
 
 /// Where the node file is, unless told otherwise.
 pub(crate) const CONFIG: &str = "/etc/standin/standin.toml";
@@ -23,7 +24,7 @@ pub(crate) const SOCKET: &str = "/run/standin/standin.sock";
 
 /// Servers that stand in for each other: virtual addresses and the DNS zone that clients use, in one daemon.
 #[derive(Parser, Debug)]
-#[command(name = "standin", version, arg_required_else_help = true)]
+#[command(name = "standin", version, arg_required_else_help = true, after_help = exit::CODES)]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -33,6 +34,24 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Print the admin API as an OpenAPI document.
+    #[command(after_help = "A running daemon has the same at GET /v1/openapi.json.\nExit codes: 0 printed.")]
+    Openapi,
+    /// Print completions for a shell.
+    #[command(after_help = "Such as `standin completions bash > /usr/share/bash-completion/completions/standin`.\n\
+                            Exit codes: 0 printed.")]
+    Completions {
+        /// Which.
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command.
+    #[command(after_help = "Such as `standin man --out /usr/share/man/man1`.\n\
+                            Exit codes: 0 written; 1 not.")]
+    Man {
+        /// Where to; it is made if it is not there.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: PathBuf,
+    },
     /// Run the daemon in the foreground.
     #[command(after_help = "SIGTERM and SIGINT stop it as planned: everything is handed over first. SIGHUP reads the \
                             configuration again; a bad one leaves the running one in force.\n\
@@ -78,6 +97,24 @@ pub(crate) enum Command {
         json: bool,
         #[command(flatten)]
         reach: Reach,
+    },
+    /// Look for what keeps Standin from working on this machine, or may hurt it, and say how it is mended.
+    #[command(
+        after_help = "Best run as root, before the daemon's first start and whenever something puzzles. It changes nothing, and \
+                            sends a few packets: questions to the other servers and to the zones' parents.\n\
+                            Exit codes: 0 nothing but notes; 2 the configuration has mistakes; 3 warnings or errors."
+    )]
+    Doctor {
+        /// The node file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// A name server of the parent zone, to be asked whether it delegates our zones as they say; can be given more
+        /// than once. Default: those that this machine's resolver finds.
+        #[arg(long, value_name = "ADDRESS")]
+        parent: Vec<IpAddr>,
+        /// Print JSON: every check with its findings.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the last decisions and observations, with their causes.
     #[command(after_help = "Exit codes: 0 shown; 1 the daemon cannot be reached.")]
@@ -167,25 +204,29 @@ pub(crate) enum Command {
         fingerprint: Option<String>,
     },
     /// End the session at a cluster.
+    #[command(after_help = "Exit codes: 0 ended; 1 nobody is logged in, or the cluster cannot be reached.")]
     Logout {
         /// The host that was logged in to.
         #[arg(long, value_name = "HOST")]
         connect: String,
     },
     /// Change a key without a gap: everybody receives the new one, then uses it, then the old one goes.
-    #[command(after_help = "Exit codes: 0 begun; 1 the daemon cannot be reached, or refused.")]
+    #[command(after_help = "Exit codes: 0 begun, or with --wait done; 1 the daemon cannot be reached, or refused.")]
     Rotate {
         /// Which.
         #[arg(value_enum)]
         key: KeyName,
+        /// Tell how far it is, and end when it is over.
+        #[arg(long)]
+        wait: bool,
         #[command(flatten)]
         reach: Reach,
     },
     /// Have a server hand everything over and hold nothing until `resume`.
-    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    #[command(after_help = exit::ASKED)]
     Standby(Target),
     /// End a server's standby.
-    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    #[command(after_help = exit::ASKED)]
     Resume(Target),
     /// Report how a service on this server is, to its monitor of type "push".
     #[command(
@@ -317,7 +358,7 @@ pub(crate) enum MonitorOverride {
         reach: Reach,
     },
     /// On this server the monitor is no longer forced, latched or damped: what its probes find counts again.
-    #[command(after_help = "Exit codes: 0 done; 1 the daemon cannot be reached, or refused.")]
+    #[command(after_help = exit::ASKED)]
     Reset {
         /// The monitor, such as `virtual1/http-80`.
         #[arg(value_name = "VIRTUAL-HOST/MONITOR")]

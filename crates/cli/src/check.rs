@@ -12,10 +12,11 @@ use daemon::{
 };
 use model::config::{ClusterConfig, Monitor, PartitionPolicy, PoolMember, Ttl};
 
-use crate::print::{Style, Tone, lines};
+use crate::{
+    exit,
+    print::{Style, Tone, lines},
+};
 
-/// The configuration has mistakes.
-const BAD_CONFIGURATION: u8 = 2;
 /// More rows of one kind are counted, not shown: the summary fits on a screen.
 const ROWS: usize = 12;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(config: &Path, parent: &[IpAddr]) -> ExitCode {
             let delegated = compare_with_parent(&loaded, parent);
             let differs = delegated.iter().any(|one| !one.found.as_ref().is_ok_and(Vec::is_empty));
             match crate::say(&(summary(&loaded, style) + &delegations(&delegated))) {
-                Ok(()) if differs => ExitCode::from(crate::DEGRADED),
+                Ok(()) if differs => ExitCode::from(exit::DEGRADED),
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             }
@@ -44,7 +45,7 @@ pub(crate) fn run(config: &Path, parent: &[IpAddr]) -> ExitCode {
             let terminal = std::io::stderr().is_terminal();
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             crate::complain(&format!("{}\n\n{}", error.render(colour), count(&error)));
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(exit::BAD_CONFIGURATION)
         }
     }
 }

@@ -7,6 +7,9 @@ mod check;
 mod client;
 mod config;
 mod demo;
+mod doctor;
+mod exit;
+mod manual;
 mod members;
 mod print;
 mod session;
@@ -27,9 +30,6 @@ use serde_json::{Value, json};
 use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, MonitorOverride, Reach, Target, ZoneCommand};
 use print::Style;
 
-/// The daemon answers, and something is not as it should be.
-const DEGRADED: u8 = 3;
-
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Run { config, log_format, guarded, while_stdin } => {
@@ -42,7 +42,14 @@ fn main() -> ExitCode {
                 None => daemon::guard(format, "--guarded"),
             };
         }
+        Command::Openapi => serde_json::to_string_pretty(&daemon::openapi())
+            .map_err(Into::into)
+            .and_then(|text| say(&(text + "\n")))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { out } => manual::man(&out),
         Command::Check { config, parent } => return check::run(&config, &parent),
+        Command::Doctor { config, parent, json } => doctor::run(&config, &parent, json),
         Command::Demo { keep } => return demo::run(keep),
         Command::Init(init) => config::init(&init),
         Command::Server(command) => config::end(members::server(&command)),
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
         Command::ApiToken { command } => members::api_token(&command),
         Command::Login { connect, user, fingerprint } => members::login(&connect, &user, fingerprint.as_deref()),
         Command::Logout { connect } => members::logout(&connect),
-        Command::Rotate { key, reach } => members::rotate(key, &reach),
+        Command::Rotate { key, wait, reach } => members::rotate(key, wait, &reach),
         Command::Standby(target) => command("/v1/standby", &target),
         Command::Resume(target) => command("/v1/resume", &target),
         Command::Push { monitor, state, message, reach } => {
@@ -117,7 +124,7 @@ fn status(json: bool, reach: &Reach) -> Result<ExitCode> {
         say(&print::status::render(&status, Style::of_stdout()))?;
     }
     let well = print::status::complaints(&status).is_empty();
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DEGRADED) })
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(exit::DEGRADED) })
 }
 
 fn events(json: bool, cluster: bool, reach: &Reach) -> Result<ExitCode> {

@@ -234,11 +234,38 @@ pub(crate) fn logout(host: &str) -> Result<ExitCode> {
     ended.map(|_| ExitCode::SUCCESS)
 }
 
-pub(crate) fn rotate(key: KeyName, reach: &Reach) -> Result<ExitCode> {
+pub(crate) fn rotate(key: KeyName, wait: bool, reach: &Reach) -> Result<ExitCode> {
     let body = json!({ "key": key.word() }).to_string();
-    client::request(&client::door(reach)?, Method::POST, "/v1/rotate", Some(body))?;
+    let door = client::door(reach)?;
+    client::request(&door, Method::POST, "/v1/rotate", Some(body))?;
+    if wait {
+        return follow_rotation(key, &door);
+    }
     complain("it goes on by itself: `standin server list` shows how far it is, `standin events` every step");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells how far a rotation is whenever that is news, until it is over.
+fn follow_rotation(key: KeyName, door: &Door) -> Result<ExitCode> {
+    /// Between two looks.
+    const PAUSE: Duration = Duration::from_millis(200);
+    let mut told = String::new();
+    loop {
+        let servers: Servers = serde_json::from_slice(&client::request(door, Method::GET, "/v1/servers", None)?)?;
+        let Some(rotation) = servers.rotating.iter().find(|one| one.key.starts_with(key.word())) else {
+            say(&format!("the {} key is changed\n", key.word()))?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let news = match rotation.awaited.as_slice() {
+            [] => "every server is linked: under way\n".to_owned(),
+            awaited => format!("waits for {}\n", awaited.join(", ")),
+        };
+        if news != told {
+            say(&news)?;
+            told = news;
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 fn print_json(body: &[u8]) -> Result<ExitCode> {

@@ -26,8 +26,20 @@ pub struct Delegated {
 
 /// Compares every zone with what each of the parent's servers says of it, in the order given.
 pub fn compare_with_parent(loaded: &Loaded, parent: &[IpAddr]) -> Vec<Delegated> {
-    let each = loaded.zones.iter().flat_map(|zone| parent.iter().map(move |server| (zone, *server)));
-    each.map(|(zone, server)| Delegated { zone: zone.name.clone(), server, found: compare(zone, server) }).collect()
+    loaded.zones.iter().flat_map(|zone| compare_with(zone, parent)).collect()
+}
+
+/// Compares one zone with what each of the parent's servers says of it.
+pub(crate) fn compare_with(zone: &dns::Zone, parent: &[IpAddr]) -> Vec<Delegated> {
+    let told = |server: &IpAddr| Delegated { zone: zone.name.clone(), server: *server, found: compare(zone, *server) };
+    parent.iter().map(told).collect()
+}
+
+/// The parent's servers, as a resolver finds them; none where it finds none, or does not answer.
+pub(crate) fn parents_of(zone: &dns::Zone, resolver: IpAddr) -> Vec<IpAddr> {
+    let ask =
+        |id: u16, build: &dyn Fn(u16) -> Vec<u8>| dns_query::exchange(SocketAddr::new(resolver, PORT), &build(id)).ok();
+    dns::delegation::servers_of_parent(zone, &mut |build| ask(entropy::spread() as u16, build))
 }
 
 fn compare(zone: &dns::Zone, server: IpAddr) -> Result<Vec<Difference>, String> {

@@ -13,6 +13,7 @@ mod audit;
 mod circle;
 pub mod delegation;
 pub mod desk;
+pub mod doctor;
 mod driver;
 pub mod enroll;
 mod execute;
@@ -41,6 +42,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 use host::guardian::{self, End, Ward};
 use sd_notify::NotifyState;
 
+pub use admin::openapi;
 pub use init::{Founded, InitError, Made, init};
 pub use journal::sentence;
 pub use logging::LogFormat;
@@ -59,6 +61,7 @@ const EXPELLED: u8 = 4;
 /// cannot be started at all.
 pub fn guard(format: LogFormat, flag: &str) -> ExitCode {
     logging::start(format);
+    gain_nothing();
     let arguments = std::env::args_os().skip(1).collect();
     // While no daemon runs there is nobody else to tell that all goes as it should.
     let mut waiting = || {
@@ -81,6 +84,7 @@ pub fn guard(format: LogFormat, flag: &str) -> ExitCode {
 /// printed to standard error, 4 when this server does not belong to the cluster any more.
 pub fn run(config: &Path, format: LogFormat, passed: &str, while_stdin: bool) -> ExitCode {
     logging::start(format);
+    gain_nothing();
     let ward = match Ward::inherit(passed) {
         Ok(ward) => ward,
         Err(error) => {
@@ -113,6 +117,13 @@ pub fn run(config: &Path, format: LogFormat, passed: &str, while_stdin: bool) ->
             complain(&format_args!("standin: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// No program that is started from here has more privileges than this one.
+fn gain_nothing() {
+    if let Err(error) = host::confine::no_new_privileges() {
+        tracing::debug!(%error, "new privileges are not given up");
     }
 }
 

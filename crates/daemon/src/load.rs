@@ -20,7 +20,7 @@ use std::{
 };
 
 use cluster::{Key, Keys};
-use dns::zone::Zone;
+use dns::{CookieSecrets, zone::Zone};
 use model::{
     ZoneName,
     config::{ClusterConfig, NodeConfig, decode_key, locate, parse_cluster, parse_node, text_at},
@@ -67,6 +67,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What DNS cookies are made with, the same on every server.
+    pub(crate) fn cookie_secrets(&self) -> CookieSecrets {
+        let (current, accepted) = self.keys.cookie_secrets();
+        CookieSecrets { current, accepted }
+    }
+
     /// Says in the log what is amiss and does not keep anything from working.
     pub(crate) fn complain(&self) {
         self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));

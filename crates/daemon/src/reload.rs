@@ -57,7 +57,7 @@ impl Reload {
 fn read(config: &Path) -> Read {
     let mut loaded = load::load(config).map_err(|error| error.to_string())?;
     let zones = Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster);
-    let zones = Arc::new(zones.with_cookies(loaded.keys.current().cookie_secret()));
+    let zones = Arc::new(zones.with_cookies(loaded.cookie_secrets()));
     Ok((loaded, zones))
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn apply(running: &mut Running, read: Read) {
 /// In document mode an edit may have come in while the files were read: the desk knows the newest.
 async fn newest(running: &Running, mut loaded: Loaded, zones: Arc<Zones>) -> Result<(Loaded, Arc<Zones>), Busy> {
     let Some(desk) = &running.admin.desk else { return Ok((loaded, zones)) };
-    let cookies = loaded.keys.current().cookie_secret();
+    let cookies = loaded.cookie_secrets();
     let force = desk.ask(move |desk| desk.with_cookies(cookies)).await?;
     loaded.cluster = Arc::new(force.settled.checked.config.clone());
     Ok((loaded, force.zones))

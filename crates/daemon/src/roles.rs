@@ -148,7 +148,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let runtime = runtime()?;
     let metrics = Arc::new(Metrics::new());
     let history = History::default();
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.keys.current().cookie_secret()));
+    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     let (queue, messages) = Queue::new(metrics.clone());
@@ -242,7 +242,7 @@ fn desk(loaded: &Loaded, queue: &Queue) -> Result<Option<(desk::Handle, JoinHand
         )
         .advice("does another standin run with the same `state-dir`?")
     };
-    let desk = Desk::open(&node.name, &node.state_dir, loaded.keys.current().cookie_secret()).map_err(open)?;
+    let desk = Desk::open(&node.name, &node.state_dir, loaded.cookie_secrets()).map_err(open)?;
     let queue = queue.clone();
     let tell = move |event| {
         let _ended = queue.send(Message::Record(event));

@@ -30,7 +30,7 @@ pub(crate) fn at_start(state_dir: &Path) -> u32 {
 /// # Errors
 /// The disk's; the serial is then not kept.
 pub(crate) fn keep(state_dir: &Path, serial: u32) -> io::Result<()> {
-    fs::create_dir_all(state_dir)?;
+    host::store::make_private(state_dir)?;
     let (target, draft) = (file(state_dir), state_dir.join("serial.new"));
     let mut new = File::create(&draft)?;
     writeln!(new, "{serial}")?;

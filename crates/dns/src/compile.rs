@@ -30,7 +30,7 @@ use self::{
     table::Table,
 };
 use crate::{
-    cookie::Secret,
+    cookie::CookieSecrets,
     pool::Pools,
     wire::{NameBuf, rtype},
     zone::{Follower, Zone},
@@ -64,7 +64,7 @@ pub struct Zones {
     /// How many replies a network gets.
     pub(crate) rate_limit: Option<RateLimit>,
     /// What DNS cookies are made with; none: no cookies.
-    pub(crate) cookies: Option<Secret>,
+    pub(crate) cookies: Option<CookieSecrets>,
 }
 
 /// Stands for "there is none" in an index.
@@ -184,9 +184,9 @@ impl Zones {
         build::build(zones, config)
     }
 
-    /// With DNS cookies (RFC 7873), which every server that has this secret makes and knows.
-    pub fn with_cookies(mut self, secret: [u8; 16]) -> Self {
-        self.cookies = Some(Secret(secret));
+    /// With DNS cookies (RFC 7873), which every server that has these secrets makes and knows.
+    pub fn with_cookies(mut self, secrets: impl Into<CookieSecrets>) -> Self {
+        self.cookies = Some(secrets.into());
         self
     }
 

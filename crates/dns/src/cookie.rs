@@ -40,45 +40,59 @@ pub(crate) fn read(data: &[u8]) -> Option<Cookie> {
 }
 
 /// What the cookies of a cluster are made with.
-#[derive(Clone, Copy)]
-pub(crate) struct Secret(pub(crate) [u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CookieSecrets {
+    /// Makes them.
+    pub current: [u8; 16],
+    /// While the cluster's key changes: the other one, by which servers make cookies that have it already, or still.
+    pub accepted: Option<[u8; 16]>,
+}
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
+impl From<[u8; 16]> for CookieSecrets {
+    fn from(current: [u8; 16]) -> Self {
+        Self { current, accepted: None }
     }
 }
 
-impl Secret {
+impl std::fmt::Debug for CookieSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CookieSecrets")
+    }
+}
+
+impl CookieSecrets {
     /// The cookie to send to a client, and whether it has shown a good one. `now` is in seconds since 1970; it wraps around
     /// in 2106, and so do the comparisons (RFC 1982).
     pub(crate) fn answer(&self, cookie: &Cookie, client: IpAddr, now: u32) -> ([u8; WHOLE], bool) {
         let shown = cookie.server.filter(|server| {
             let made = time_of(server);
             let in_time = now.wrapping_sub(made) <= LIFETIME || made.wrapping_sub(now) <= AHEAD;
-            in_time && *server == self.make(cookie, client, made)
+            let mut secrets = [Some(self.current), self.accepted].into_iter().flatten();
+            in_time && secrets.any(|secret| *server == make(&secret, cookie, client, made))
         });
-        let fresh = shown.filter(|server| now.wrapping_sub(time_of(server)) <= FRESH);
+        // One that the other secret has made lasts as long as that; the client gets its own.
+        let current = |server: &[u8; SERVER]| *server == make(&self.current, cookie, client, time_of(server));
+        let fresh = shown.filter(|server| now.wrapping_sub(time_of(server)) <= FRESH && current(server));
         let mut whole = [0; WHOLE];
         whole[..8].copy_from_slice(&cookie.client);
-        whole[8..].copy_from_slice(&fresh.unwrap_or_else(|| self.make(cookie, client, now)));
+        whole[8..].copy_from_slice(&fresh.unwrap_or_else(|| make(&self.current, cookie, client, now)));
         (whole, shown.is_some())
     }
+}
 
-    fn make(&self, cookie: &Cookie, client: IpAddr, time: u32) -> [u8; SERVER] {
-        let mut server = [0; SERVER];
-        server[..4].copy_from_slice(&VERSION);
-        server[4..8].copy_from_slice(&time.to_be_bytes());
-        let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write(&cookie.client);
-        hasher.write(&server[..8]);
-        match client {
-            IpAddr::V4(address) => hasher.write(&address.octets()),
-            IpAddr::V6(address) => hasher.write(&address.octets()),
-        }
-        server[8..].copy_from_slice(&hasher.finish().to_le_bytes());
-        server
+fn make(secret: &[u8; 16], cookie: &Cookie, client: IpAddr, time: u32) -> [u8; SERVER] {
+    let mut server = [0; SERVER];
+    server[..4].copy_from_slice(&VERSION);
+    server[4..8].copy_from_slice(&time.to_be_bytes());
+    let mut hasher = SipHasher24::new_with_key(secret);
+    hasher.write(&cookie.client);
+    hasher.write(&server[..8]);
+    match client {
+        IpAddr::V4(address) => hasher.write(&address.octets()),
+        IpAddr::V6(address) => hasher.write(&address.octets()),
     }
+    server[8..].copy_from_slice(&hasher.finish().to_le_bytes());
+    server
 }
 
 fn time_of(server: &[u8; SERVER]) -> u32 {
@@ -91,8 +105,8 @@ mod tests {
 
     use super::*;
 
-    fn secret() -> Secret {
-        Secret(*b"\xe5\xe9\x73\xe5\xa6\xb2\xa4\x3f\x48\xe7\xdc\x84\x9e\x37\xbf\xcf")
+    fn secret() -> CookieSecrets {
+        CookieSecrets::from(*b"\xe5\xe9\x73\xe5\xa6\xb2\xa4\x3f\x48\xe7\xdc\x84\x9e\x37\xbf\xcf")
     }
 
     /// RFC 9018 appendix A.1.
@@ -119,7 +133,25 @@ mod tests {
         assert!(good(0_u32.wrapping_sub(300)).1 && !good(0_u32.wrapping_sub(301)).1);
         assert!(!secret.answer(&cookie, "192.0.2.2".parse().unwrap(), made).1);
         assert!(!secret.answer(&Cookie { client: [8; 8], ..cookie }, client, made).1);
-        assert!(!Secret([0; 16]).answer(&cookie, client, made).1);
+        assert!(!CookieSecrets::from([0; 16]).answer(&cookie, client, made).1);
+    }
+
+    #[test]
+    fn while_the_secret_changes_both_are_known_and_the_current_one_makes() {
+        let (old, new, client) = ([1; 16], [2; 16], "192.0.2.1".parse().unwrap());
+        let ask = |secrets: CookieSecrets, cookie: &Cookie| secrets.answer(cookie, client, 1000);
+        let plain = Cookie { client: [7; 8], server: None };
+        let [by_old, by_new] = [old, new].map(|secret| read(&ask(secret.into(), &plain).0).unwrap());
+        let before = CookieSecrets { current: old, accepted: Some(new) };
+        let after = CookieSecrets { current: new, accepted: Some(old) };
+        for cookie in [&by_old, &by_new] {
+            for secrets in [before, after] {
+                let (whole, shown) = ask(secrets, cookie);
+                assert!(shown);
+                assert_eq!(whole, ask(secrets.current.into(), &plain).0, "what comes next is made by the current one");
+            }
+        }
+        assert!(!ask(new.into(), &by_old).1, "the old one is gone");
     }
 
     #[test]

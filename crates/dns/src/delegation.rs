@@ -143,6 +143,44 @@ impl Delegation {
     }
 }
 
+/// Asks a resolver: builds the question with an ID, and returns the reply; none where there is none.
+pub type Resolver<'r> = dyn FnMut(&dyn Fn(u16) -> Vec<u8>) -> Option<Vec<u8>> + 'r;
+
+/// Addresses of the servers of the zone's parent, the first of them, as a resolver finds them.
+pub fn servers_of_parent(zone: &Zone, resolver: &mut Resolver<'_>) -> Vec<IpAddr> {
+    const SERVERS: usize = 2;
+    let mut ancestor = zone.origin.base_name();
+    while !ancestor.is_root() {
+        let Some(found) = resolve(&ancestor, RecordType::NS, resolver) else { return Vec::new() };
+        let names = found.into_iter().filter_map(|data| match data {
+            RData::NS(target) => Some(target.0),
+            _ => None,
+        });
+        let names: Vec<Name> = names.take(SERVERS).collect();
+        if !names.is_empty() {
+            let addresses = names.iter().filter_map(|name| {
+                let kinds = [RecordType::A, RecordType::AAAA].into_iter();
+                kinds.filter_map(|kind| resolve(name, kind, resolver)?.iter().find_map(address)).next()
+            });
+            return addresses.collect();
+        }
+        ancestor = ancestor.base_name();
+    }
+    Vec::new()
+}
+
+/// The answer's data of one type; none where the resolver does not answer.
+fn resolve(name: &Name, kind: RecordType, resolver: &mut Resolver<'_>) -> Option<Vec<RData>> {
+    let build = |id| {
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(Query::query(name.clone(), kind));
+        message.to_vec().expect("a message with one question can be written")
+    };
+    let message = Message::from_vec(&resolver(&build)?).ok()?;
+    Some(message.answers.into_iter().filter(|record| record.record_type() == kind).map(|record| record.data).collect())
+}
+
 fn text(name: &Name) -> String {
     name.to_ascii().to_ascii_lowercase()
 }

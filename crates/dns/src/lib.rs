@@ -23,6 +23,7 @@ mod wire;
 pub mod zone;
 
 pub use compile::Zones;
+pub use cookie::CookieSecrets;
 pub use foresight::AHEAD;
 pub use limit::Limiter;
 pub use lookup::{Answer, Transport};

@@ -18,7 +18,7 @@ use automerge::{
 };
 use model::digest::digest64;
 
-use crate::{Author, Key, Objects, Transaction};
+use crate::{Author, Change, Key, Objects, Transaction};
 
 /// One life of one writer: never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,10 +194,20 @@ impl Document {
     pub fn write(&mut self, transaction: &Transaction) -> Option<ChangeHash> {
         let author = serde_json::to_string(&transaction.author).unwrap_or_default();
         let options = CommitOptions::default().with_message(author).with_time(transaction.time);
+        // Where a value of several is chosen, Automerge would drop the others and write nothing: whoever overwrites that value
+        // elsewhere, knowing nothing of the choice, would then undo it in silence. Another value in between makes it an edit.
+        let between = |change: &Change| {
+            let clashing = self.values.get(&change.key).is_some_and(|versions| versions.len() > 1);
+            clashing.then(|| change.text.as_ref().map_or(ScalarValue::Str("".into()), |_| ScalarValue::Null))
+        };
+        let between: Vec<Option<ScalarValue>> = transaction.changes.iter().map(between).collect();
         let written = self.automerge.transact_with(
             |()| options,
             |map| {
-                for change in &transaction.changes {
+                for (change, between) in transaction.changes.iter().zip(between) {
+                    if let Some(between) = between {
+                        map.put(ROOT, change.key.to_string(), between)?;
+                    }
                     let value = match &change.text {
                         Some(text) => ScalarValue::Str((&**text).into()),
                         None => ScalarValue::Null,

@@ -1,8 +1,9 @@
 //! Edits: what somebody wants changed, as a whole or not at all.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use model::digest::digest64;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::Key;
@@ -47,6 +48,20 @@ impl Was {
     }
 }
 
+impl JsonSchema for Was {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Was".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "`anything`, `absent`, or the digest of its text." })
+    }
+}
+
 impl Serialize for Was {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -71,7 +86,7 @@ impl<'de> Deserialize<'de> for Was {
 }
 
 /// One object's change.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Which object.
     pub key: Key,

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use automerge::{Change, ChangeHash, ReadDoc, ScalarValue, legacy::OpType};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Author, Document, Key, Stamp};
 
 /// How an object was touched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Touch {
     /// It had no value before.
@@ -23,7 +24,7 @@ pub enum Touch {
 }
 
 /// One object of a change.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Touched {
     /// Which.
     pub key: Key,
@@ -103,7 +104,7 @@ impl Document {
 
 fn touched(change: &Change) -> Vec<Touched> {
     let operations = change.decode().operations;
-    let touched = operations.iter().filter_map(|operation| {
+    let each = operations.iter().filter_map(|operation| {
         let key = match &operation.key {
             automerge::legacy::Key::Map(key) => Key::parse(key)?,
             automerge::legacy::Key::Seq(_) => return None,
@@ -115,5 +116,13 @@ fn touched(change: &Change) -> Vec<Touched> {
         };
         Some(Touched { key, how })
     });
-    touched.collect()
+    // Of an object that is written twice in one change, the last counts (`Document::write`).
+    let mut touched: Vec<Touched> = Vec::new();
+    for one in each {
+        match touched.iter_mut().find(|known| known.key == one.key) {
+            Some(known) => *known = one,
+            None => touched.push(one),
+        }
+    }
+    touched
 }

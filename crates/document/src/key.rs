@@ -1,8 +1,9 @@
 //! What an object of the document is called: its kind and its name, `virtual-host/virtual1`.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use model::id::is_valid_name;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Names of templates are longer than others: they are paths.
@@ -67,7 +68,7 @@ impl Kind {
     }
 }
 
-/// An object's key.
+/// An object's key, such as `virtual-host/virtual1`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     /// What it is.
@@ -108,6 +109,20 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}/{}", self.kind.word(), self.name))
+    }
+}
+
+impl JsonSchema for Key {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Key".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "Kind and name, such as `virtual-host/virtual1`." })
     }
 }
 

@@ -319,6 +319,29 @@ fn a_clash_is_kept_until_somebody_settles_it() {
     assert_eq!(world.servers[0].document().get(&key("pool/p0")), None);
 }
 
+/// Found by the long run: a choice among clashing values is an edit, which a removal elsewhere clashes with.
+#[test]
+fn a_choice_is_not_lost_to_an_edit_that_knew_nothing_of_it() {
+    let mut world = World::new(2);
+    let pool = |host: u8| Change::new(key("pool/p1"), Some(&format!("[pool.p1]\nmembers = [\"v{host}\"]\n")));
+    world.edit(0, vec![pool(1)]);
+    world.edit(1, vec![pool(0)]);
+    let theirs = world.made[0].2.clone();
+    world.servers[1].take(&theirs).unwrap();
+    // Server 1 chooses what server 0 has written, and server 0 removes it.
+    let clash = world.servers[1].clashes().remove(0);
+    let chosen = clash.versions.iter().position(|version| version.text.as_deref().unwrap().contains("v1")).unwrap();
+    world.settle(1, 0, chosen);
+    assert_eq!(world.servers[1].clashes(), []);
+    let touched = &world.servers[1].document().history(1)[0].touched;
+    assert_eq!((touched.len(), &touched[0].key), (1, &key("pool/p1")));
+    world.edit(0, vec![Change::new(key("pool/p1"), None)]);
+    world.meet();
+    let clash = &world.servers[0].clashes()[0];
+    assert!(clash.versions[0].text.as_deref().unwrap().contains("v1") && clash.versions[1].text.is_none(), "{clash:?}");
+    assert_eq!(world.servers[0].clashes(), world.servers[1].clashes());
+}
+
 #[test]
 fn two_edits_that_contradict_each_other_hold_the_younger() {
     let mut world = World::new(2);

@@ -36,7 +36,7 @@ use model::{
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::{
-    Report, Sink, clock,
+    Report, Sink, clock, confine,
     packet_info::set_option,
     peer::LARGEST,
     schedule,
@@ -188,6 +188,7 @@ struct Engine<'a> {
 
 /// The thread.
 fn run(shared: &Shared, sink: &Sink) {
+    confine::this_thread();
     // Heartbeats that wait behind a busy machine's work look like a dead peer. Refused without the privilege, harmlessly.
     let _ = schedule::prefer_this_thread();
     let mut engine =

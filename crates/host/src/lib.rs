@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod clock;
+pub mod confine;
 mod connections;
 pub mod descriptors;
 pub mod dns_counters;
@@ -26,6 +27,7 @@ pub mod peer;
 pub mod probe;
 pub mod schedule;
 pub mod store;
+pub mod survey;
 mod wake;
 pub mod wire;
 

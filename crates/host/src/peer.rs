@@ -26,7 +26,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use self::errors::Failure;
 use crate::{
-    Report, Sink, schedule,
+    Report, Sink, confine, schedule,
     wake::{Wake, poll, readable},
 };
 
@@ -141,6 +141,7 @@ fn open(listen: SocketAddr) -> io::Result<UdpSocket> {
 
 /// The receiver thread.
 fn receive(shared: &Shared, sink: &Sink) {
+    confine::this_thread();
     // Heartbeats that wait behind a busy machine's work look like a dead peer. Refused without the privilege, harmlessly.
     let _ = schedule::prefer_this_thread();
     let mut buffer = [0; LARGEST + 1];

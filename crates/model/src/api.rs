@@ -1,13 +1,16 @@
 //! What `standin status --json` and the admin API say. Fields are added, never renamed.
 
 pub mod access;
+pub mod doctor;
+pub mod request;
 
 use std::{net::IpAddr, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The whole cluster as one server sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
@@ -40,7 +43,7 @@ pub struct Status {
 }
 
 /// A member.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
@@ -62,7 +65,7 @@ pub struct ServerStatus {
 }
 
 /// A heartbeat path from a peer to this server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PathStatus {
     /// `udp` or `ethernet`.
     pub path: String,
@@ -75,7 +78,7 @@ pub struct PathStatus {
 }
 
 /// Heartbeats as Ethernet broadcasts.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EthernetStatus {
     /// `on`, `off` (by configuration) or `absent`.
     pub state: String,
@@ -86,7 +89,7 @@ pub struct EthernetStatus {
 }
 
 /// A virtual host.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VirtualHostStatus {
     /// Its name.
     pub name: String,
@@ -113,7 +116,7 @@ pub struct VirtualHostStatus {
 }
 
 /// How a server reaches a virtual address on its holder.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SeenStatus {
     /// Who tries.
     pub server: String,
@@ -126,7 +129,7 @@ pub struct SeenStatus {
 }
 
 /// A hook on the server that answers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HookStatus {
     /// `before-take`, `after-take`, `before-release` or `after-release`.
     pub on: String,
@@ -143,7 +146,7 @@ pub struct HookStatus {
 }
 
 /// One server of a virtual host's list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CandidateStatus {
     /// The server's name.
     pub name: String,
@@ -154,7 +157,7 @@ pub struct CandidateStatus {
 }
 
 /// One monitor on one server.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorStatus {
     /// Its name.
     pub name: String,
@@ -183,7 +186,7 @@ pub struct MonitorStatus {
 }
 
 /// What a server knows of its own probes.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct OwnProbes {
     /// Milliseconds that they have found the same.
     pub since_ms: u64,
@@ -196,7 +199,7 @@ pub struct OwnProbes {
 }
 
 /// One probe that has ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeStatus {
     /// Milliseconds ago.
     pub ago_ms: u64,
@@ -207,7 +210,7 @@ pub struct ProbeStatus {
 }
 
 /// An endpoint.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
@@ -220,7 +223,7 @@ pub struct EndpointStatus {
 }
 
 /// One server that probes an endpoint.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ProberStatus {
     /// The server's name.
     pub name: String,
@@ -229,7 +232,7 @@ pub struct ProberStatus {
 }
 
 /// A pool.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
@@ -238,7 +241,7 @@ pub struct PoolStatus {
 }
 
 /// A pool's member.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PoolMemberStatus {
     /// Its name.
     pub name: String,
@@ -251,7 +254,7 @@ pub struct PoolMemberStatus {
 }
 
 /// Why a name is answered as it is: what `standin dns why` says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// The name asked for, absolute.
     pub name: String,
@@ -275,7 +278,7 @@ pub struct Why {
 }
 
 /// A pool's part in an answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PoolWhy {
     /// Its name.
     pub name: String,
@@ -292,7 +295,7 @@ pub struct PoolWhy {
 }
 
 /// The configuration in force.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
     /// Counts the configurations that this daemon has applied, from 1.
     pub version: u64,
@@ -320,7 +323,7 @@ pub struct ConfigStatus {
 }
 
 /// The DNS service.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DnsStatus {
     /// The serial in every zone's SOA that asks for it.
     pub serial: u32,

@@ -3,12 +3,16 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::{ObjectCommand, Reach};
-use crate::members::{RoleArgument, Seconds};
+use crate::{
+    exit,
+    members::{RoleArgument, Seconds},
+};
 
 /// What to do with the cluster's servers.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ServerCommand {
     /// Show them, their links, and how far a rotation is.
+    #[command(after_help = exit::ASKED)]
     List {
         /// Print the API's JSON.
         #[arg(long)]
@@ -25,6 +29,7 @@ pub(crate) enum ServerCommand {
 #[derive(Subcommand, Debug)]
 pub(crate) enum UserCommand {
     /// Show them, their sessions, and programs' tokens.
+    #[command(after_help = exit::ASKED)]
     List {
         /// Print the API's JSON.
         #[arg(long)]
@@ -33,6 +38,7 @@ pub(crate) enum UserCommand {
         reach: Reach,
     },
     /// Add a person, or change a role. The password is asked for, or read from standard input.
+    #[command(after_help = exit::ASKED)]
     Add {
         /// How the person logs in.
         name: String,
@@ -43,6 +49,7 @@ pub(crate) enum UserCommand {
         reach: Reach,
     },
     /// Set a password: of the person named, or one's own.
+    #[command(after_help = exit::ASKED)]
     Passwd {
         /// Whose.
         name: Option<String>,
@@ -50,6 +57,7 @@ pub(crate) enum UserCommand {
         reach: Reach,
     },
     /// Refuse a person from now on.
+    #[command(after_help = exit::ASKED)]
     Remove {
         /// Whom.
         name: String,
@@ -62,6 +70,7 @@ pub(crate) enum UserCommand {
 #[derive(Subcommand, Debug)]
 pub(crate) enum ApiTokenCommand {
     /// Make one, and show it this once.
+    #[command(after_help = exit::ASKED)]
     Add {
         /// The program's name.
         name: String,
@@ -75,6 +84,7 @@ pub(crate) enum ApiTokenCommand {
         reach: Reach,
     },
     /// Refuse one from now on.
+    #[command(after_help = exit::ASKED)]
     Remove {
         /// Its id, as `standin user list` shows it.
         id: String,

@@ -57,7 +57,7 @@ impl Key {
     }
 
     /// The secret of DNS cookies (RFC 9018), the same on every server.
-    pub fn cookie_secret(&self) -> [u8; 16] {
+    fn cookie_secret(&self) -> [u8; 16] {
         let mut secret = [0; 16];
         fill(&self.secret, &[PURPOSE_OF_COOKIES], &mut secret);
         secret
@@ -124,6 +124,11 @@ impl Keys {
     /// The key that seals.
     pub fn current(&self) -> &Key {
         &self.current
+    }
+
+    /// The secret of DNS cookies, and one more that is known during a rotation.
+    pub fn cookie_secrets(&self) -> ([u8; 16], Option<[u8; 16]>) {
+        (self.current.cookie_secret(), self.accepted.as_ref().map(Key::cookie_secret))
     }
 
     /// The keys that a datagram with this key id may be sealed under, each with its place.

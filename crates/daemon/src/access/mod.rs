@@ -42,7 +42,7 @@ const BEARER: &str = "standin_";
 /// With which a member names the person for whom it asks: `ROLE NAME`.
 pub(crate) const ON_BEHALF: &str = "standin-on-behalf";
 /// Where requests by the Unix socket come from.
-const SOCKET: &str = "socket";
+pub(crate) const SOCKET: &str = "socket";
 /// Logins that wait for their turn; more are sent away.
 const WAITING: usize = 16;
 /// The longest wait for a turn.
@@ -241,7 +241,7 @@ impl FromRequestParts<Arc<Admin>> for Who {
 }
 
 /// The address that a request comes from; none for the Unix socket.
-fn address(parts: &Parts) -> Option<IpAddr> {
+pub(crate) fn address(parts: &Parts) -> Option<IpAddr> {
     match parts.extensions.get::<Arrival>()? {
         Arrival::Socket { .. } => None,
         Arrival::Member { from, .. } | Arrival::Stranger { from } => Some(from.ip()),

@@ -20,12 +20,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::State,
     routing::{get, post},
 };
 use document::{ChangeHash, Key};
-use model::access::Action;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use model::{
+    access::Action,
+    api::request::{Limit, Version},
+};
+use serde::de::DeserializeOwned;
 
 use super::{Admin, Failure};
 use crate::{
@@ -37,9 +40,6 @@ use crate::{
     },
 };
 
-/// A whole configuration with large zones is not longer.
-const LONGEST: usize = 256 << 20;
-
 /// An edit is in force within this time, or the answer says that it is not yet.
 const IN_FORCE: Duration = Duration::from_secs(2);
 /// Servers in conversation have an edit on their disks within this time, or count as not having it.
@@ -50,7 +50,6 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/v1/config/plan", post(post_plan))
         .route("/v1/config/edit", post(post_edit))
-        .layer(DefaultBodyLimit::max(LONGEST))
         .route("/v1/config", get(get_config))
         .route("/v1/config/confirm", post(post_confirm))
         .route("/v1/config/at", post(post_at))
@@ -139,13 +138,6 @@ async fn everywhere(desk: &Handle, change: ChangeHash) {
     let _in_time = tokio::time::timeout(EVERYWHERE, told).await;
 }
 
-/// A version by its name.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Version {
-    version: String,
-}
-
 async fn post_confirm(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<Version>, Failure> {
     who.may(&admin, Action::EditConfiguration)?;
     let version = admin.desk()?.ask(|desk| desk.confirm()).await??;
@@ -169,11 +161,6 @@ async fn post_history(
     body: Bytes,
 ) -> Result<Json<Vec<HistoryEntry>>, Failure> {
     who.may(&admin, Action::ReadConfiguration)?;
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Limit {
-        limit: usize,
-    }
     let (desk, Limit { limit }) = (admin.desk()?, parse(&body)?);
     Ok(Json(desk.ask(move |desk| desk.history(limit)).await?))
 }

@@ -4,14 +4,14 @@ use std::io;
 
 use axum::{
     Json,
+    body::to_bytes,
     extract::{FromRequest, Request},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use cluster::trust::TrustError;
-use document::Refusal;
-use model::{ServerName, access::Role};
-use serde::{Serialize, de::DeserializeOwned};
+use model::{ServerName, access::Role, api::request::Refusal};
+use serde::de::DeserializeOwned;
 
 use crate::{
     circle::RotateError,
@@ -31,6 +31,15 @@ pub(crate) enum Failure {
     /// 400: the request is not as it must be.
     #[error("{0}")]
     Request(String),
+    /// 413: the body is too long.
+    #[error("the body is longer than {longest} bytes, which is the most that is taken here")]
+    TooLong {
+        /// What is taken.
+        longest: usize,
+    },
+    /// 408: the body does not come.
+    #[error("the body did not come in time")]
+    Slow,
     /// 401: nobody, or somebody else than is said.
     #[error("{0}")]
     Unauthorized(String),
@@ -107,24 +116,21 @@ pub(crate) enum Failure {
     Rotate(#[from] RotateError),
 }
 
-#[derive(Serialize)]
-struct ErrorBody {
-    error: String,
-}
-
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = match &self {
             Self::Driver(_) | Self::Busy | Self::Desk(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) | Self::NoCluster | Self::FileMode { .. } | Self::Trust(_) | Self::Rotate(_) => {
                 StatusCode::CONFLICT
             }
-            Self::Edit(EditError::Refused(Refusal::Mistakes(_))) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Edit(EditError::Refused(document::Refusal::Mistakes(_))) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Edit(EditError::Refused(_) | EditError::Unconfirmed | EditError::NothingToConfirm) => {
                 StatusCode::CONFLICT
             }
@@ -137,7 +143,7 @@ impl IntoResponse for Failure {
             Self::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let wait = if let Self::TooMany { seconds } = &self { Some(*seconds) } else { None };
-        let mut response = (code, Json(ErrorBody { error: self.to_string() })).into_response();
+        let mut response = (code, Json(Refusal { error: self.to_string() })).into_response();
         if let Some(wait) = wait {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
         }
@@ -159,4 +165,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = bytes.map_err(|error| Failure::Request(error.to_string()))?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Failure::Request(format!("the body: {error}")))
     }
+}
+
+/// Nothing has this path.
+pub(super) async fn nothing_there(uri: Uri) -> Response {
+    let error = format!("there is no {}: GET /v1/openapi.json says what there is", uri.path());
+    (StatusCode::NOT_FOUND, Json(Refusal { error })).into_response()
+}
+
+/// Something has this path, and another method.
+pub(super) async fn not_that_way(method: Method, uri: Uri) -> Response {
+    let error = format!("{} does not take {method}: the header Allow says what it takes", uri.path());
+    (StatusCode::METHOD_NOT_ALLOWED, Json(Refusal { error })).into_response()
+}
+
+/// What axum itself refuses, such as a query that is none, reads as every other refusal.
+pub(super) async fn in_json(response: Response) -> Response {
+    /// Its words are never longer.
+    const LONGEST: usize = 4096;
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let refuses = response.status().is_client_error() || response.status().is_server_error();
+    if !refuses || kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"text/plain")) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let error = to_bytes(body, LONGEST).await.map(|words| String::from_utf8_lossy(&words).into_owned());
+    (parts.status, Json(Refusal { error: error.unwrap_or_default() })).into_response()
 }

@@ -8,7 +8,9 @@
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
 //! | `POST /v1/monitor/force`, `/v1/monitor/reset` | 204: what a monitor counts as (`monitors`) | `ForceMonitor`, `ResetMonitor` |
 //! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | 204: a service's own report | `Push` |
+//! | `GET /v1/doctor`, `/v1/clock` | `model::api::doctor`: what `standin doctor` asks the daemon | `Diagnose` |
 //! | `GET /metrics` | Prometheus' text; without TLS on `[metrics] listen` | `ReadMetrics` |
+//! | `GET /v1/openapi.json` | this API as an OpenAPI document (`openapi`), for anybody | |
 //! | `GET /` | a page for people | `ReadStatus` |
 //! | `/v1/login`, `/v1/logout`, `/v1/password`, `/v1/users`, `/v1/api-tokens` | people and programs: `people` | |
 //! | `/v1/join`, `/v1/join-tokens`, `/v1/servers`, `/v1/leave`, `/v1/rotate` | members and keys: `servers` | |
@@ -17,12 +19,15 @@
 //! Who asks is found out before a handler runs (`access`); what it may is the handler's first line.
 
 mod config;
+mod doctor;
 mod failure;
 mod monitors;
+mod openapi;
 mod others;
 mod page;
 mod people;
 mod push;
+mod receive;
 mod servers;
 pub(crate) mod socket;
 
@@ -37,7 +42,7 @@ use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
-    middleware::from_fn_with_state,
+    middleware::{from_fn_with_state, map_response},
     response::{Html, IntoResponse, Response},
     routing::{delete, get, post, put},
 };
@@ -47,12 +52,15 @@ use host::{guardian::Ward, probe::Probes};
 use model::{
     ServerName,
     access::Action,
-    api::{Status, Why},
+    api::{
+        Status, Why,
+        request::{Question, Target},
+    },
 };
-use serde::Deserialize;
 use tokio::sync::oneshot;
 
 pub(crate) use self::failure::{Body, Failure};
+pub use self::openapi::openapi;
 use crate::{
     access::{Access, Who, identify},
     desk,
@@ -68,8 +76,6 @@ use crate::{
 
 /// The driver answers within this time, or the request fails.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Longest body of a request, but for configurations.
-const LONGEST: usize = 1 << 20;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -104,8 +110,11 @@ pub(crate) struct Admin {
 pub(crate) fn api(admin: &Arc<Admin>) -> Router {
     let router = Router::new()
         .route("/", get(get_page))
+        .route("/v1/openapi.json", get(openapi::get))
         .route("/v1/status", get(get_status))
         .route("/v1/events", get(others::events))
+        .route("/v1/clock", get(doctor::clock))
+        .route("/v1/doctor", get(doctor::diagnosis))
         .route("/v1/dns/why", post(post_why))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
@@ -127,8 +136,11 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/servers/{name}", delete(servers::remove))
         .route("/v1/leave", post(servers::leave))
         .route("/v1/rotate", post(servers::rotate));
-    let layers = (DefaultBodyLimit::max(LONGEST), from_fn_with_state(admin.clone(), identify));
-    router.layer(layers.1).layer(layers.0).with_state(admin.clone())
+    let router = router.fallback(failure::nothing_there).method_not_allowed_fallback(failure::not_that_way);
+    let identify = from_fn_with_state(admin.clone(), identify);
+    // The last one comes first: who asks, then what is sent, which `receive` has already limited.
+    let router = router.layer(DefaultBodyLimit::disable()).layer(from_fn_with_state(admin.clone(), receive::receive));
+    router.layer(identify).layer(map_response(failure::in_json)).with_state(admin.clone())
 }
 
 /// Metrics alone: for `[metrics] listen`.
@@ -155,11 +167,6 @@ impl Admin {
     }
 
     async fn command(&self, who: &Who, action: Action, body: &[u8]) -> Result<StatusCode, Failure> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Target {
-            server: String,
-        }
         who.may(self, action)?;
         let (path, command): (_, fn(ServerName) -> Command) = match action {
             Action::Standby => ("/v1/standby", Command::Standby),
@@ -198,13 +205,6 @@ async fn get_status(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<St
 /// Reads only, and is a POST for the names' sake, which need no escaping in a body.
 async fn post_why(State(admin): State<Arc<Admin>>, who: Who, body: axum::body::Bytes) -> Result<Json<Why>, Failure> {
     who.may(&admin, Action::AskDns)?;
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Question {
-        name: String,
-        #[serde(rename = "type")]
-        kind: String,
-    }
     let wrong = |error: serde_json::Error| {
         Failure::Request(format!("the body must be {{\"name\": \"NAME\", \"type\": \"TYPE\"}}: {error}"))
     };

@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{body::Bytes, extract::State, http::StatusCode};
 use cluster::Command;
-use model::{access::Action, api::Status};
+use model::{
+    access::Action,
+    api::{
+        Status,
+        request::{ForceMonitor, ResetMonitor},
+    },
+};
 use serde::Deserialize;
 
 use super::{Admin, Failure};
@@ -13,15 +19,7 @@ use crate::access::Who;
 /// `POST /v1/monitor/force`.
 pub(super) async fn force(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Result<StatusCode, Failure> {
     who.may(&admin, Action::ForceMonitor)?;
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        monitor: String,
-        up: bool,
-        for_ms: Option<u64>,
-        server: Option<String>,
-    }
-    let Asked { monitor, up, for_ms, server } = read(&body, "{\"monitor\": \"NAME\", \"up\": true}")?;
+    let ForceMonitor { monitor, up, for_ms, server } = read(&body, "{\"monitor\": \"NAME\", \"up\": true}")?;
     if let Some(other) = admin.elsewhere(server) {
         admin.pass_on(&who, &other, "/v1/monitor/force", &body).await?;
         return Ok(StatusCode::NO_CONTENT);
@@ -36,13 +34,7 @@ pub(super) async fn force(State(admin): State<Arc<Admin>>, who: Who, body: Bytes
 /// `POST /v1/monitor/reset`.
 pub(super) async fn reset(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Result<StatusCode, Failure> {
     who.may(&admin, Action::ResetMonitor)?;
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        monitor: String,
-        server: Option<String>,
-    }
-    let Asked { monitor, server } = read(&body, "{\"monitor\": \"NAME\"}")?;
+    let ResetMonitor { monitor, server } = read(&body, "{\"monitor\": \"NAME\"}")?;
     if let Some(other) = admin.elsewhere(server) {
         admin.pass_on(&who, &other, "/v1/monitor/reset", &body).await?;
         return Ok(StatusCode::NO_CONTENT);

@@ -6,31 +6,18 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
 use host::probe::PushError;
-use model::{MonitorId, VirtualHostName, access::Action, report::ProbeResult};
-use serde::Deserialize;
+use model::{
+    MonitorId, VirtualHostName,
+    access::Action,
+    api::request::{Push, Reported},
+    report::ProbeResult,
+};
 
 use super::{Admin, Failure};
 use crate::access::Who;
 
 /// A longer message is cut: it appears in status, events and heartbeats' reasons.
 const LONGEST: usize = 160;
-
-/// `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up", "message": "..."}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    monitor: String,
-    state: Reported,
-    message: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Reported {
-    Up,
-    Degraded,
-    Down,
-}
 
 /// 204 once the report was taken.
 pub(super) async fn post(
@@ -44,7 +31,7 @@ pub(super) async fn post(
             "the body must be {{\"monitor\": \"VIRTUAL-HOST/MONITOR\", \"state\": \"up\"}}: {why}"
         ))
     };
-    let Body { monitor, state, message } = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+    let Push { monitor, state, message } = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
     let (virtual_host, name) = monitor.split_once('/').ok_or_else(|| wrong(format!("{monitor:?} has no `/`")))?;
     let id = MonitorId::of_host(&VirtualHostName::new(virtual_host), &name.into());
     let pushed = match admin.probes.upgrade() {

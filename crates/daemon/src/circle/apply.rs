@@ -120,14 +120,13 @@ async fn keys(circle: &Circle, trust: &Trust, in_force: &mut InForce) {
     if in_force.keys.as_ref() == Some(&keys) {
         return;
     }
-    let sealing = keys.current().clone();
     let (done, dealt_with) = oneshot::channel();
     let message = Message::Keys { keys: keys.clone(), done };
     let queue = circle.queue.clone();
     let sent = spawn_blocking(move || queue.send(message)).await;
     if matches!(sent, Ok(Ok(()))) && dealt_with.await.is_ok() {
         let before = in_force.keys.replace(keys);
-        if before.is_some_and(|before| *before.current() != sealing) {
+        if before.is_some() {
             circle.rekeyed.send_modify(|count| *count += 1);
         }
     }

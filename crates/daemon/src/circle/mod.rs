@@ -228,7 +228,12 @@ impl Circle {
     pub(crate) fn rotating(&self) -> Vec<Rotating> {
         let known = self.keeper.known();
         let kinds = KeyKind::ALL.into_iter().filter(|kind| known.trust.is_rotating(*kind));
-        kinds.map(|kind| Rotating { key: kind.word().to_owned(), awaited: self.awaited() }).collect()
+        let mut all: Vec<Rotating> =
+            kinds.map(|kind| Rotating { key: kind.word().to_owned(), awaited: self.awaited() }).collect();
+        if self.lock().next_key.is_some() {
+            all.push(Rotating { key: "server key".to_owned(), awaited: self.awaited() });
+        }
+        all
     }
 }
 

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use document::{Change, Key, Touched};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What somebody wants the document to become.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
     /// Some objects otherwise.
@@ -20,7 +21,7 @@ pub enum Wanted {
 }
 
 /// A record to ask for, before and after.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     /// The name, absolute.
     pub name: String,
@@ -30,7 +31,7 @@ pub struct Sample {
 }
 
 /// The body of `POST /v1/config/edit` and `/v1/config/plan`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditRequest {
     /// What.
@@ -53,7 +54,7 @@ pub struct EditRequest {
 }
 
 /// An object before and after.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChangedObject {
     /// Which.
     pub key: Key,
@@ -64,7 +65,7 @@ pub struct ChangedObject {
 }
 
 /// A virtual address that is, or would be, held elsewhere.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Move {
     /// Which.
     pub address: IpAddr,
@@ -77,7 +78,7 @@ pub struct Move {
 }
 
 /// An answer that differs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerChange {
     /// The name asked for.
     pub name: String,
@@ -91,7 +92,7 @@ pub struct AnswerChange {
 }
 
 /// The records of a zone that differ, with all pool members up.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneChange {
     /// Which zone.
     pub zone: String,
@@ -104,7 +105,7 @@ pub struct ZoneChange {
 }
 
 /// A server's share of new clients, averaged over all pools.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
     /// The server, or an endpoint.
     pub server: String,
@@ -115,7 +116,7 @@ pub struct Share {
 }
 
 /// An object that is not in force as the document has it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HeldObject {
     /// Which.
     pub key: Key,
@@ -126,7 +127,7 @@ pub struct HeldObject {
 }
 
 /// What an edit would change.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Objects.
     pub changes: Vec<ChangedObject>,
@@ -145,7 +146,7 @@ pub struct Plan {
 }
 
 /// An edit that was made.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Edited {
     /// The document's new version; the old one where nothing has changed.
     pub version: String,
@@ -162,7 +163,7 @@ pub struct Edited {
 }
 
 /// One value of a clashing object.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClashValue {
     /// The text; none: removed.
     pub text: Option<Arc<str>>,
@@ -179,7 +180,7 @@ pub struct ClashValue {
 }
 
 /// An object with several values.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClashingObject {
     /// Which.
     pub key: Key,
@@ -188,7 +189,7 @@ pub struct ClashingObject {
 }
 
 /// An edit that waits to be confirmed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Unconfirmed {
     /// Which.
     pub version: String,
@@ -197,7 +198,7 @@ pub struct Unconfirmed {
 }
 
 /// The answer to `GET /v1/config`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Configuration {
     /// The document's version.
     pub version: String,
@@ -214,7 +215,7 @@ pub struct Configuration {
 }
 
 /// One change of the history.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
     /// The version that it made.
     pub version: String,

@@ -29,7 +29,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dns::Zones;
+use dns::{CookieSecrets, Zones};
 use document::{ChangeHash, Document, Incarnation, Ledger, Session, settle::Settled};
 use host::store::{Directory, Store};
 use model::{Instant, ServerName, event::Event};
@@ -71,7 +71,7 @@ pub struct Desk {
     ledger: Ledger,
     store: Store<Directory>,
     state_dir: std::path::PathBuf,
-    cookies: [u8; 16],
+    cookies: CookieSecrets,
     sessions: BTreeMap<u64, (ServerName, Session)>,
     next_session: u64,
     pending: Option<Pending>,
@@ -165,7 +165,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub(crate) fn open(this: &ServerName, state_dir: &Path, cookies: [u8; 16]) -> Result<Self, OpenError> {
+    pub(crate) fn open(this: &ServerName, state_dir: &Path, cookies: CookieSecrets) -> Result<Self, OpenError> {
         let (store, recovered) = Store::open(Directory::open(state_dir)?)?;
         if recovered.cut > 0 {
             tracing::warn!(
@@ -286,7 +286,7 @@ impl Desk {
     }
 
     /// What is in force, with DNS cookies by this secret from now on: it follows the heartbeat key.
-    pub(crate) fn with_cookies(&mut self, cookies: [u8; 16]) -> Force {
+    pub(crate) fn with_cookies(&mut self, cookies: CookieSecrets) -> Force {
         if self.cookies != cookies {
             self.cookies = cookies;
             let force = compile(&self.ledger, cookies);
@@ -359,7 +359,7 @@ impl Desk {
     }
 }
 
-fn compile(ledger: &Ledger, cookies: [u8; 16]) -> Force {
+fn compile(ledger: &Ledger, cookies: CookieSecrets) -> Force {
     let settled = ledger.in_force().clone();
     let zones = Zones::compile(settled.checked.zones.clone(), &settled.checked.config).with_cookies(cookies);
     Force { settled, zones: Arc::new(zones) }

@@ -36,7 +36,7 @@ fn copy_of(directory: &TempDir) -> TempDir {
 }
 
 fn open(name: &str, directory: &TempDir) -> Desk {
-    Desk::open(&server(name), directory.path(), [0; 16]).unwrap()
+    Desk::open(&server(name), directory.path(), [0; 16].into()).unwrap()
 }
 
 fn pool(ttl: u32) -> EditRequest {
@@ -193,11 +193,45 @@ fn what_the_disk_does_not_keep_is_taken_back_and_told() {
     assert_eq!(ttl(&open("web1", &directory)), 9);
 }
 
+/// The power goes at every byte that is written, and what was under way is there, half there, zeros or garbage. The store is tried
+/// on every operation of its own (`host::store::tests`); here the whole desk begins with what that leaves.
+#[test]
+fn after_a_loss_of_power_at_any_byte_the_last_acknowledged_edit_is_in_force() {
+    let directory = founded();
+    let log = directory.path().join("document.log");
+    let mut desk = open("web1", &directory);
+    let mut acknowledged = vec![(std::fs::read(&log).unwrap().len(), ttl(&desk))];
+    for ttl in 11..16 {
+        desk.edit(&pool(ttl)).unwrap();
+        acknowledged.push((std::fs::read(&log).unwrap().len(), ttl));
+    }
+    drop(desk);
+    let whole = std::fs::read(&log).unwrap();
+    let first = acknowledged[0].0;
+    assert!(acknowledged.is_sorted() && acknowledged[5].0 == whole.len(), "{acknowledged:?}");
+    for length in first..=whole.len() {
+        let (_, expected) = *acknowledged.iter().rfind(|(end, _)| *end <= length).unwrap();
+        let rest = whole.len() - length;
+        let tails = [Vec::new(), vec![0; rest], vec![0xa5; rest.min(40)]];
+        // Zeros in the place of zeros are no loss.
+        for tail in tails.iter().filter(|tail| tail.iter().zip(&whole[length..]).all(|(lost, was)| lost != was)) {
+            let after = TempDir::new().unwrap();
+            std::fs::write(after.path().join("document.log"), [&whole[..length], tail].concat()).unwrap();
+            let mut desk = open("web1", &after);
+            assert_eq!(ttl(&desk), expected, "cut at {length} of {}, then {} bytes", whole.len(), tail.len());
+            // And it goes on from there.
+            desk.edit(&pool(99)).unwrap();
+            drop(desk);
+            assert_eq!(ttl(&open("web1", &after)), 99);
+        }
+    }
+}
+
 #[test]
 fn one_daemon_has_the_document() {
     let directory = founded();
     let _desk = open("web1", &directory);
-    assert!(matches!(Desk::open(&server("web1"), directory.path(), [0; 16]), Err(OpenError::Disk(_))));
+    assert!(matches!(Desk::open(&server("web1"), directory.path(), [0; 16].into()), Err(OpenError::Disk(_))));
     let objects = split(CLUSTER, &str::to_owned).unwrap();
     assert!(found(directory.path(), &objects, document::Author::default()).is_err());
 }

@@ -24,6 +24,7 @@ use model::{
     event::{Cause, Event},
     hook::{HookMoment, HookOutcome},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
@@ -39,7 +40,7 @@ pub(crate) const HISTORY: usize = 1000;
 const DEPTH: usize = 1024;
 
 /// One line of the history.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub(crate) struct Entry {
     /// Counts the entries of this run, from 1: a gap means that the queue was full.
     pub sequence: u64,

@@ -35,10 +35,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 /// The system's; the old file is still there then.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    if !directory.exists() {
-        use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
+    host::store::make_private(directory)?;
     let draft = path.with_extension("new");
     // A leftover of a crash may have another mode.
     match fs::remove_file(&draft) {

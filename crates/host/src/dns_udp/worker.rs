@@ -25,7 +25,7 @@ use super::{
     batch::{BATCH, Batch},
 };
 use crate::{
-    clock,
+    clock, confine,
     dns_counters::{Cell, Dropped, Writers::One},
     dns_socket::GLANCE,
 };
@@ -90,6 +90,7 @@ impl Worker {
 
     /// Answers until told to stop.
     pub(super) fn run(mut self) {
+        confine::this_thread();
         let mut batch = Batch::new();
         while !self.orders.stopping() {
             // The hook has printed what went wrong.

@@ -14,6 +14,7 @@
 //! Deliberately not here: which witness is asked so, and what its silence means (`cluster`); witnesses on the link (`wire`).
 
 mod packet;
+mod size;
 
 use std::{
     collections::BTreeMap,
@@ -29,8 +30,9 @@ use model::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use self::packet::LENGTH;
+pub use self::size::size_passes;
 use crate::{
-    Report, Sink, clock, entropy, schedule,
+    Report, Sink, clock, confine, entropy, schedule,
     wake::{Wake, poll, readable},
 };
 
@@ -145,6 +147,7 @@ struct Engine {
 
 impl Engine {
     fn run(mut self) {
+        confine::this_thread();
         // An answer that waits behind a busy machine's work looks like a dead witness. Refused without the privilege, harmlessly.
         let _ = schedule::prefer_this_thread();
         loop {

@@ -37,6 +37,18 @@ pub(super) fn request(target: IpAddr, echo: Echo) -> [u8; LENGTH] {
     packet
 }
 
+/// A request of `length` bytes, at least a header's, all of whose data is zeros.
+pub(super) fn long_request(target: IpAddr, identifier: u16, length: usize) -> Vec<u8> {
+    let mut packet = vec![0; length.max(8)];
+    packet[0] = if target.is_ipv4() { REQUEST_V4 } else { REQUEST_V6 };
+    packet[4..6].copy_from_slice(&identifier.to_be_bytes());
+    if target.is_ipv4() {
+        let sum = checksum(&packet);
+        packet[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    packet
+}
+
 /// What a raw socket has received from `from`, if it is a reply. IPv4 shows its header, IPv6 does not.
 pub(super) fn reply(from: IpAddr, packet: &[u8]) -> Option<Echo> {
     let (message, kind) = match from {

@@ -19,7 +19,7 @@ mod tests;
 
 use std::{io, path::Path};
 
-pub use directory::Directory;
+pub use directory::{Directory, make_private};
 
 /// The log.
 const LOG: &str = "document.log";

@@ -32,7 +32,7 @@ use pnet::datalink::NetworkInterface;
 
 use self::{frame::Heard, link::Link, question::Questions};
 use crate::{
-    Report, Sink, clock, schedule,
+    Report, Sink, clock, confine, schedule,
     wake::{Wake, poll, readable},
 };
 
@@ -151,6 +151,7 @@ struct Engine {
 
 impl Engine {
     fn run(mut self) {
+        confine::this_thread();
         // An announcement that waits behind a busy machine's work is an outage. Refused without the privilege, harmlessly.
         let _ = schedule::prefer_this_thread();
         loop {

@@ -13,6 +13,8 @@ pub enum Action {
     AskDns,
     /// Prometheus' text.
     ReadMetrics,
+    /// The daemon's own confinement, and the servers' clocks.
+    Diagnose,
     /// The members and the state of the keys.
     ReadMembers,
     /// The configuration, its history and conflicts.
@@ -55,11 +57,12 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,
         Self::ReadMetrics,
+        Self::Diagnose,
         Self::ReadMembers,
         Self::ReadConfiguration,
         Self::ChangeOwnPassword,
@@ -88,6 +91,7 @@ impl Action {
             | Self::ReadEvents
             | Self::AskDns
             | Self::ReadMetrics
+            | Self::Diagnose
             | Self::ReadMembers
             | Self::ReadConfiguration
             | Self::ChangeOwnPassword
@@ -117,6 +121,7 @@ impl Action {
             Self::ReadEvents => "read-events",
             Self::AskDns => "ask-dns",
             Self::ReadMetrics => "read-metrics",
+            Self::Diagnose => "diagnose",
             Self::ReadMembers => "read-members",
             Self::ReadConfiguration => "read-configuration",
             Self::ChangeOwnPassword => "change-own-password",
@@ -146,6 +151,7 @@ impl Action {
             Self::ReadEvents => "standin events",
             Self::AskDns => "standin dns why",
             Self::ReadMetrics => "GET /metrics",
+            Self::Diagnose => "standin doctor",
             Self::ReadMembers => "standin server list",
             Self::ReadConfiguration => "standin export",
             Self::ChangeOwnPassword => "standin user passwd",
@@ -175,6 +181,7 @@ impl Action {
             Self::ReadEvents => "shows the last events of one server, or of all",
             Self::AskDns => "shows what is answered for a name, and why",
             Self::ReadMetrics => "shows counters (also without TLS on `[metrics] listen`)",
+            Self::Diagnose => "shows what may keep this server from working, with its remedy",
             Self::ReadMembers => "shows members, links and how far a rotation is",
             Self::ReadConfiguration => "shows the document; so do `show`, `plan`, `diff`, `history`, `conflicts`",
             Self::ChangeOwnPassword => "sets one's own password; other sessions of that person end",
@@ -208,6 +215,7 @@ impl Action {
             | Self::ReadEvents
             | Self::AskDns
             | Self::ReadMetrics
+            | Self::Diagnose
             | Self::ReadMembers
             | Self::ReadConfiguration
             | Self::Push

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::access::{Fingerprint, Role, Secret, SecretText};
 
 /// `POST /v1/login`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// Who.
@@ -18,7 +19,7 @@ pub struct Login {
 }
 
 /// A session, or a program's token. Shown once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Granted {
     /// Its public name, by which it is revoked.
     pub id: String,
@@ -33,7 +34,7 @@ pub struct Granted {
 }
 
 /// `POST /v1/password`: one's own.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// The one that counts now.
@@ -43,7 +44,7 @@ pub struct NewPassword {
 }
 
 /// `PUT /v1/users/NAME`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetUser {
     /// What the person may do; none: as before.
@@ -53,7 +54,7 @@ pub struct SetUser {
 }
 
 /// `GET /v1/users`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct People {
     /// The people.
     pub users: Vec<Person>,
@@ -62,7 +63,7 @@ pub struct People {
 }
 
 /// A person.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// How the person logs in.
     pub name: String,
@@ -71,7 +72,7 @@ pub struct Person {
 }
 
 /// A session or a program's token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TokenStatus {
     /// Its public name.
     pub id: String,
@@ -86,7 +87,7 @@ pub struct TokenStatus {
 }
 
 /// `POST /v1/api-tokens`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssueToken {
     /// The program's name.
@@ -98,7 +99,7 @@ pub struct IssueToken {
 }
 
 /// `POST /v1/join-tokens`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
     /// For how long.
@@ -106,7 +107,7 @@ pub struct Invite {
 }
 
 /// Its answer. Shown once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Invited {
     /// The join token's text.
     pub token: SecretText,
@@ -115,7 +116,7 @@ pub struct Invited {
 }
 
 /// `POST /v1/join`: a newcomer asks, over TLS, having checked the authority.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The join token's public name.
@@ -135,7 +136,7 @@ pub struct Join {
 }
 
 /// Its answer: everything that a member knows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Joined {
     /// The newcomer's entry.
     pub member: String,
@@ -146,7 +147,7 @@ pub struct Joined {
 }
 
 /// `GET /v1/servers`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Servers {
     /// Every member.
     pub servers: Vec<MemberStatus>,
@@ -155,7 +156,7 @@ pub struct Servers {
 }
 
 /// A member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MemberStatus {
     /// Its name.
     pub name: String,
@@ -168,7 +169,7 @@ pub struct MemberStatus {
 }
 
 /// A rotation under way.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotationStatus {
     /// Which key.
     pub key: String,
@@ -177,7 +178,7 @@ pub struct RotationStatus {
 }
 
 /// `DELETE /v1/servers/NAME`; it may be left out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveServer {
     /// Why: kept in the history.
@@ -186,14 +187,14 @@ pub struct RemoveServer {
 }
 
 /// `DELETE /v1/servers/NAME`, `POST /v1/leave`: what has become of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
     /// What the operator still has to do.
     pub advice: Vec<String>,
 }
 
 /// `POST /v1/rotate`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     /// `heartbeat`, `authority` or `server`.
@@ -201,7 +202,7 @@ pub struct Rotate {
 }
 
 /// `GET /v1/events?cluster=true`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterEvents {
     /// Every server's entries, oldest first, each with `server`.
     pub entries: Vec<Value>,
@@ -210,7 +211,7 @@ pub struct ClusterEvents {
 }
 
 /// A server that could not be asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Unreachable {
     /// Which.
     pub server: String,
