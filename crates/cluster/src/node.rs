@@ -331,6 +331,7 @@ impl Node {
         let detection = self.heartbeat().detection();
         self.duty.listening = Some(now + detection);
         self.duty.young = Some(now + detection * 2);
+        self.elections.values_mut().for_each(Election::doubt_others);
     }
 
     /// Whether a peer says, or is, something else than when everything was last decided.

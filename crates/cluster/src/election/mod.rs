@@ -170,6 +170,15 @@ impl Election {
         }
     }
 
+    /// This server has slept, and knows no more of the others than a newcomer: a run that it has not met may have come and
+    /// hung meanwhile, so nothing is taken on the word of an older one.
+    pub(crate) fn doubt_others(&mut self) {
+        match self.phase {
+            Phase::Backup | Phase::Releasing { .. } => self.proofs.doubt(),
+            Phase::Preparing { .. } | Phase::Taking { .. } | Phase::Active { .. } => {}
+        }
+    }
+
     /// Takes over a configuration. What stays is not touched (design R9).
     pub(crate) fn reconfigure(&mut self, spec: VirtualHost) {
         if self.spec != spec {

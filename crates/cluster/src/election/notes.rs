@@ -16,7 +16,8 @@ impl Election {
     pub(super) fn learn(&mut self, view: &View<'_>) {
         let highest = view.members().iter().map(|member| member.stance.term).max();
         self.highest = self.highest.max(highest.unwrap_or_default());
-        if view.peers().any(Member::claims) {
+        // While listening, a claim may be of a run that is over: whoever lives claims it afterwards, too.
+        if !view.me().listening && view.peers().any(Member::claims) {
             self.proofs.give_all();
         }
     }

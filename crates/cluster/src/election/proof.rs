@@ -1,7 +1,7 @@
 //! Does an address belong to somebody else? Asked on the wire before it is taken for the first time (design R10).
 //!
-//! Not asked where a peer's claim has been seen in this run: then the address is the cluster's, and a take-over from a dead
-//! or leaving holder must not wait for it. What the wire says of a holder that has fallen silent (design R3) is another
+//! Not asked where a peer's claim has been seen in this run, and since this server last overslept: then the address is the
+//! cluster's, and a take-over from a dead or leaving holder must not wait for it. What the wire says of a holder that has fallen silent (design R3) is another
 //! matter: `evidence`.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -37,6 +37,11 @@ impl Proofs {
     /// A peer claims the virtual host: nothing needs to be asked any more.
     pub(crate) fn give_all(&mut self) {
         self.0.values_mut().for_each(|proof| *proof = Proof::Given);
+    }
+
+    /// What was proven, or claimed by a peer, may not be so any more.
+    pub(crate) fn doubt(&mut self) {
+        self.0.values_mut().filter(|proof| **proof == Proof::Given).for_each(|proof| *proof = Proof::Needed);
     }
 
     /// Whether an address may be taken.

@@ -1,6 +1,6 @@
 //! Oversleeping, and false suspicion.
 
-use cluster::Input;
+use cluster::{Command, Input};
 use model::{
     event::{Cause, Event},
     net::Origin,
@@ -117,4 +117,27 @@ fn servers_that_come_back_at_the_same_time_do_not_take_each_others_addresses() {
     let takes = |server: &str| stage.events(server).into_iter().filter(|it| matches!(it, Event::Taking { .. })).count();
     assert_eq!(words.map(takes), [1, 1, 1]);
     assert_eq!((stage.holders("v1"), stage.holders("v2"), stage.holders("v3")), ("a".into(), "b".into(), "c".into()));
+}
+
+#[test]
+fn who_slept_takes_nothing_on_the_last_word_of_a_run_that_another_has_followed() {
+    let mut stage = Stage::settled(config("a b", &["v1: b a"]));
+    assert_eq!(stage.holders("v1"), "b");
+    stage.machine("a").frozen = true;
+    stage.command("b", Command::Resign);
+    stage.run(ms(3_000));
+    assert!(stage.machine("b").said_goodbye);
+    stage.kill("b");
+    stage.start("b");
+    stage.until(|stage| stage.holders("v1") == "b");
+    // Its daemon hangs, and so does its guardian: its addresses stay. Of this run "a" has heard nothing that proves it.
+    stage.run(ms(1_000));
+    stage.machine("b").frozen = true;
+    stage.run(ms(100));
+    stage.freeze("a", ms(1));
+    stage.run(ms(1_000));
+    assert_eq!(stage.holders("v1"), "b", "the goodbye in the queue was that of the run before");
+    stage.machine("b").kernel.clear();
+    let taken = stage.until(|stage| stage.holders("v1") == "a");
+    assert!(taken < ms(3_000), "the wire is asked again and again: {taken:?}");
 }
