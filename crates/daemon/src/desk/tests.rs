@@ -219,10 +219,12 @@ fn after_a_loss_of_power_at_any_byte_the_last_acknowledged_edit_is_in_force() {
             std::fs::write(after.path().join("document.log"), [&whole[..length], tail].concat()).unwrap();
             let mut desk = open("web1", &after);
             assert_eq!(ttl(&desk), expected, "cut at {length} of {}, then {} bytes", whole.len(), tail.len());
-            // And it goes on from there.
-            desk.edit(&pool(99)).unwrap();
-            drop(desk);
-            assert_eq!(ttl(&open("web1", &after)), 99);
+            // And it goes on from there. Each look at that waits for a disk.
+            if length % 16 == 0 {
+                desk.edit(&pool(99)).unwrap();
+                drop(desk);
+                assert_eq!(ttl(&open("web1", &after)), 99);
+            }
         }
     }
 }
