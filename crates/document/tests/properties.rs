@@ -385,7 +385,10 @@ fn an_edit_that_repeats_what_is_held_is_refused() {
     };
     let edit = |changes| Transaction { changes, ..Transaction::default() };
     assert!(world.servers[1].edit(&edit(vec![again, other.clone()])).is_err());
-    assert!(world.servers[1].edit(&edit(vec![other])).is_ok_and(|change| change.is_some()), "what is held hinders nobody");
+    assert!(
+        world.servers[1].edit(&edit(vec![other])).is_ok_and(|change| change.is_some()),
+        "what is held hinders nobody"
+    );
 }
 
 #[test]
