@@ -45,7 +45,7 @@ fn what_the_daemon_answers_is_what_the_description_says() {
         command.args(["--exclude-path-regex", "^/v1/(logout|leave)$", "--exclude-checks", "positive_data_acceptance"]);
         command.args([
             "--phases",
-            "examples,coverage,fuzzing",
+            "examples,coverage,fuzzing,stateful",
             "--max-examples",
             "20",
             "--seed",
@@ -57,6 +57,8 @@ fn what_the_daemon_answers_is_what_the_description_says() {
         let output = command.current_dir(directory.path()).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let tried = said.lines().filter_map(|line| line.trim().strip_prefix("Tested: ")?.parse::<usize>().ok()).next();
+        assert!(tried.is_some_and(|tried| tried >= 30), "hardly anything was tried: {said}");
         await_status(&stage, "web1", "still there", |_| true);
         let log = fs::read_to_string(stage.log("web1")).unwrap();
         assert!(!log.contains("panicked"), "{log}");

@@ -13,7 +13,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -90,7 +90,16 @@ pub(crate) struct Sample {
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     sender: SyncSender<Message>,
+    /// Set when the driver begins.
+    reading: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
+}
+
+/// The other end of a [`Queue`].
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    messages: Receiver<Message>,
+    reading: Arc<AtomicBool>,
 }
 
 /// The driver did not take a message: its queue is full, or it has ended.
@@ -106,9 +115,10 @@ pub(crate) enum Refused {
 
 impl Queue {
     /// A queue of [`DEPTH`], and its end for [`Driver::start`].
-    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, Receiver<Message>) {
-        let (sender, receiver) = sync_channel(DEPTH);
-        (Self { sender, metrics }, receiver)
+    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, Inbox) {
+        let (sender, messages) = sync_channel(DEPTH);
+        let reading = Arc::new(AtomicBool::new(false));
+        (Self { sender, reading: reading.clone(), metrics }, Inbox { messages, reading })
     }
 
     /// Tells the driver something, without waiting.
@@ -132,19 +142,26 @@ impl Queue {
 
     /// Where the machine's modules report to. Datagrams are dropped and counted when the queue is full, refusals are
     /// dropped: the next heartbeat says it all again. Everything else is said once, so its thread waits for room.
+    ///
+    /// Before the driver reads, datagrams are dropped: peers of a large cluster would fill the queue while this server starts,
+    /// and whatever the start itself waits for would wait behind them, for ever.
     pub(crate) fn sink(&self) -> Sink {
         let queue = self.clone();
         Arc::new(move |report| match report {
             Report::Datagram { from, bytes } => {
+                if !queue.reading.load(Ordering::Acquire) {
+                    return;
+                }
                 let message = Message::Input(Input::Datagram { from, bytes });
                 if queue.offer(message) == Err(Refused::Full) {
                     queue.metrics.driver_dropped.inc();
                 }
             }
             // A hint, and said again with the next heartbeat.
-            Report::Refused { to } => {
+            Report::Refused { to } if queue.reading.load(Ordering::Acquire) => {
                 let _full = queue.offer(Message::Input(Input::Refused { to }));
             }
+            Report::Refused { .. } => {}
             Report::Interfaces(interfaces) => queue.wait(Input::Interfaces(interfaces)),
             Report::Gateways(gateways) => queue.wait(Input::Gateways(gateways)),
             Report::Address { address, outcome } => queue.wait(Input::Address { address, outcome }),
@@ -219,13 +236,14 @@ impl<E: Execute> Driver<E> {
         node: Node,
         effects: Effects,
         execute: E,
-        messages: Receiver<Message>,
+        inbox: Inbox,
         applied: Applied,
         metrics: Arc<Metrics>,
     ) -> io::Result<(Pulse, JoinHandle<()>)> {
         let (pulse, started) = (Pulse::default(), host::clock::now());
         pulse.beat(started);
         let outcomes = VecDeque::new();
+        let Inbox { messages, reading } = inbox;
         let driver =
             Self { node, execute, effects, outcomes, messages, metrics, pulse: pulse.clone(), applied, started };
         let thread = thread::Builder::new().name("standin-driver".into()).spawn(move || {
@@ -233,6 +251,7 @@ impl<E: Execute> Driver<E> {
                 Ok(()) => tracing::info!("the driver has real-time priority and locked memory"),
                 Err(error) => tracing::warn!(%error, "no real-time priority or locked memory: on a busy machine heartbeats may wait"),
             }
+            reading.store(true, Ordering::Release);
             driver.run();
         })?;
         Ok((pulse, thread))

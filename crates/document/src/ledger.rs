@@ -106,6 +106,8 @@ impl Ledger {
     /// # Errors
     /// [`Refusal`].
     pub fn consider(&mut self, transaction: &Transaction) -> Result<Considered, Refusal> {
+        // Also what is so already, and perhaps not in force: who says it again along with an edit means it.
+        let asked: Vec<&Key> = transaction.changes.iter().map(|change| &change.key).collect();
         let transaction = self.effective(transaction)?;
         let considered = |settled| Considered { transaction: transaction.clone(), settled };
         if transaction.changes.is_empty() {
@@ -133,10 +135,11 @@ impl Ledger {
         // Where the document had mistakes already, an edit need not mend them all; it must not make new ones.
         let known = |key: &Key| self.force.held.iter().any(|held| held.key == *key);
         let settled = wanted.settle(&mut self.checker).map_err(Refusal::Mistakes)?;
-        if settled.held.iter().all(|held| known(&held.key) && !touched(&held.key)) {
+        let asked = |key: &Key| asked.contains(&key);
+        if settled.held.iter().all(|held| known(&held.key) && !asked(&held.key)) {
             return Ok(considered(settled));
         }
-        let new = settled.held.into_iter().filter(|held| !known(&held.key) || touched(&held.key));
+        let new = settled.held.into_iter().filter(|held| !known(&held.key) || asked(&held.key));
         let new: Vec<Mistake> = new.map(|held| held.because).collect();
         Err(Refusal::Mistakes(if self.force.held.is_empty() { whole } else { new }))
     }

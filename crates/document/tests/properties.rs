@@ -367,6 +367,30 @@ fn two_edits_that_contradict_each_other_hold_the_younger() {
     assert_eq!(world.servers[1].in_force().held, []);
 }
 
+/// Found by the long run: what is asked for again, and held, would have been told as done.
+#[test]
+fn an_edit_that_repeats_what_is_held_is_refused() {
+    let mut world = World::new(2);
+    let pool = Change::new(key("pool/p1"), Some("[pool.p1]\nmembers = [\"v1\"]\n"));
+    world.edit(1, vec![pool.clone()]);
+    world.edit(0, vec![Change::new(key("pool/p9"), Some("[pool.p9]\nmembers = [\"v0\"]\n"))]);
+    world.edit(0, vec![Change::new(key("virtual-host/v1"), None)]);
+    world.meet();
+    let held: Vec<String> = world.servers[1].in_force().held.iter().map(|held| held.key.to_string()).collect();
+    let other = Change::new(key("pool/p9"), Some("[pool.p9]\nmembers = [\"web1\"]\n"));
+    let again = match held.as_slice() {
+        [one] if one == "pool/p1" => pool,
+        [one] if one == "virtual-host/v1" => Change::new(key("virtual-host/v1"), None),
+        other => unreachable!("{other:?} are held"),
+    };
+    let edit = |changes| Transaction { changes, ..Transaction::default() };
+    assert!(world.servers[1].edit(&edit(vec![again, other.clone()])).is_err());
+    assert!(
+        world.servers[1].edit(&edit(vec![other])).is_ok_and(|change| change.is_some()),
+        "what is held hinders nobody"
+    );
+}
+
 #[test]
 fn a_removal_that_others_still_need_is_held() {
     let mut world = World::new(2);

@@ -209,20 +209,25 @@ fn after_a_loss_of_power_at_any_byte_the_last_acknowledged_edit_is_in_force() {
     let whole = std::fs::read(&log).unwrap();
     let first = acknowledged[0].0;
     assert!(acknowledged.is_sorted() && acknowledged[5].0 == whole.len(), "{acknowledged:?}");
-    for length in first..=whole.len() {
+    // Every byte of one edit, and some of those after it.
+    let lengths = (first..=whole.len()).filter(|length| *length <= acknowledged[1].0 || length % 9 == 0);
+    for length in lengths {
         let (_, expected) = *acknowledged.iter().rfind(|(end, _)| *end <= length).unwrap();
         let rest = whole.len() - length;
         let tails = [Vec::new(), vec![0; rest], vec![0xa5; rest.min(40)]];
+        let next = acknowledged.iter().map(|(end, _)| *end).find(|end| *end > length).unwrap_or(length);
         // Zeros in the place of zeros are no loss.
-        for tail in tails.iter().filter(|tail| tail.iter().zip(&whole[length..]).all(|(lost, was)| lost != was)) {
+        for tail in tails.iter().filter(|tail| length == next || !tail.starts_with(&whole[length..next])) {
             let after = TempDir::new().unwrap();
             std::fs::write(after.path().join("document.log"), [&whole[..length], tail].concat()).unwrap();
             let mut desk = open("web1", &after);
             assert_eq!(ttl(&desk), expected, "cut at {length} of {}, then {} bytes", whole.len(), tail.len());
-            // And it goes on from there.
-            desk.edit(&pool(99)).unwrap();
-            drop(desk);
-            assert_eq!(ttl(&open("web1", &after)), 99);
+            // And it goes on from there. Each look at that waits for a disk.
+            if length % 16 == 0 {
+                desk.edit(&pool(99)).unwrap();
+                drop(desk);
+                assert_eq!(ttl(&open("web1", &after)), 99);
+            }
         }
     }
 }

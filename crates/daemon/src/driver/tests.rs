@@ -218,7 +218,8 @@ fn a_sample_is_of_one_instant_and_knows_what_was_refused() {
 #[test]
 fn a_full_queue_drops_datagrams_and_keeps_the_rest() {
     let metrics = Arc::new(Metrics::new());
-    let (queue, messages) = Queue::new(metrics.clone());
+    let (queue, Inbox { messages, reading }) = Queue::new(metrics.clone());
+    reading.store(true, Ordering::Release);
     let sink = queue.sink();
     let datagram = || Report::Datagram { from: Origin::Udp("10.0.0.1:1".parse().unwrap()), bytes: vec![] };
     (0..DEPTH + 3).for_each(|_| sink(datagram()));
@@ -231,4 +232,21 @@ fn a_full_queue_drops_datagrams_and_keeps_the_rest() {
     });
     assert_eq!(found, Some(DEPTH));
     waiting.join().unwrap();
+}
+
+#[test]
+fn what_peers_say_before_the_driver_runs_keeps_nobody_waiting() {
+    let (queue, _inbox) = Queue::new(Arc::new(Metrics::new()));
+    let (sink, (done, finished)) = (queue.sink(), sync_channel(1));
+    thread::spawn(move || {
+        let address: std::net::SocketAddr = "10.77.0.12:7946".parse().unwrap();
+        for _ in 0..2 * DEPTH {
+            sink(Report::Datagram { from: Origin::Udp(address), bytes: vec![0; 100] });
+            sink(Report::Refused { to: address });
+        }
+        // The start itself waits until this is taken.
+        sink(Report::Interfaces(Vec::new()));
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(PATIENCE).expect("the queue has room");
 }

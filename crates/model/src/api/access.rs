@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::access::{Fingerprint, Role, Secret, SecretText};
 
+/// What names of people, servers and programs look like (`id::is_valid_name`).
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
+
 /// `POST /v1/login`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -91,10 +94,12 @@ pub struct TokenStatus {
 #[serde(deny_unknown_fields)]
 pub struct IssueToken {
     /// The program's name.
+    #[schemars(regex(pattern = NAME))]
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// For how long.
+    /// For how long: two years at most.
+    #[schemars(range(min = 1, max = 63_244_800))]
     pub seconds: u64,
 }
 
@@ -102,7 +107,8 @@ pub struct IssueToken {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
-    /// For how long.
+    /// For how long: seven days at most.
+    #[schemars(range(min = 1, max = 604_800))]
     pub seconds: u64,
 }
 
@@ -124,6 +130,7 @@ pub struct Join {
     /// Its secret.
     pub secret: Secret,
     /// The newcomer's name.
+    #[schemars(regex(pattern = NAME))]
     pub name: String,
     /// Its own address.
     pub address: IpAddr,
@@ -198,6 +205,7 @@ pub struct Removed {
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     /// `heartbeat`, `authority` or `server`.
+    #[schemars(extend("enum" = ["heartbeat", "authority", "server"]))]
     pub key: String,
 }
 

@@ -27,6 +27,7 @@ pub struct Question {
 #[serde(deny_unknown_fields)]
 pub struct ForceMonitor {
     /// The monitor, as `VIRTUAL-HOST/MONITOR`.
+    #[schemars(regex(pattern = "^[^/]+/.+$"))]
     pub monitor: String,
     /// Whether it counts as up, or as down.
     pub up: bool,
@@ -41,6 +42,7 @@ pub struct ForceMonitor {
 #[serde(deny_unknown_fields)]
 pub struct ResetMonitor {
     /// The monitor, as `VIRTUAL-HOST/MONITOR`.
+    #[schemars(regex(pattern = "^[^/]+/.+$"))]
     pub monitor: String,
     /// The server that is meant; none: the one that answers.
     pub server: Option<String>,
@@ -51,6 +53,7 @@ pub struct ResetMonitor {
 #[serde(deny_unknown_fields)]
 pub struct Push {
     /// The monitor, as `VIRTUAL-HOST/MONITOR`.
+    #[schemars(regex(pattern = "^[^/]+/.+$"))]
     pub monitor: String,
     /// How the service is.
     pub state: Reported,
