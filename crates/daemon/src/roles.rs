@@ -130,6 +130,9 @@ pub(crate) enum End {
 /// # Errors
 /// When it cannot start: what, and what to do.
 pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<End, StartError> {
+    if let Err(error) = host::descriptors::raise() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let running = start(config.to_owned(), loaded, ward)?;
     let runtime = running.runtime.handle().clone();
     let mut running = running;
@@ -140,9 +143,6 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
-    if let Err(error) = host::descriptors::raise() {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = runtime()?;
