@@ -135,6 +135,16 @@ fn cluster(directory: &Path) -> Stage {
     stage
 }
 
+/// The cookie that a server's DNS gives to a client which shows this one; none without dig.
+fn cookie(stage: &Stage, server: &str, shown: Option<&str>) -> Option<String> {
+    let mut command = stage.client.command(installed("dig")?);
+    let shown = format!("+cookie={}", shown.unwrap_or("0123456789abcdef"));
+    let output = command.args([&format!("@{server}"), "www.lb.example.test", "A", &shown]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = said.lines().find_map(|line| line.strip_prefix("; COOKIE: "));
+    Some(line.unwrap_or_else(|| panic!("no cookie in {said}")).split(' ').next().unwrap().to_owned())
+}
+
 /// Two threads that never rest, and a client that asks web2's DNS one question after the other.
 struct Busy {
     over: Arc<AtomicBool>,
@@ -187,6 +197,7 @@ fn keys_change_under_way_and_no_heartbeat_is_lost() {
             status.virtual_hosts.iter().map(|host| host.term).collect::<Vec<_>>()
         };
         let before = terms(&stage);
+        let old_cookie = cookie(&stage, "10.77.0.11", None);
         // Both cores are busy meanwhile, and clients ask.
         let busy = Busy::start(&stage);
         let counted: Vec<usize> = SERVERS.iter().map(|(server, ..)| events(&stage, server).len()).collect();
@@ -210,6 +221,19 @@ fn keys_change_under_way_and_no_heartbeat_is_lost() {
             linked(&stage, server, 2);
         }
         assert_eq!(terms(&stage), before, "nothing has moved");
+        // The secret of DNS cookies has changed with the heartbeat key, and all servers have the same.
+        if let Some(old_cookie) = old_cookie {
+            let begun = Instant::now();
+            while cookie(&stage, "10.77.0.12", Some(&old_cookie)).as_ref() == Some(&old_cookie) {
+                assert!(begun.elapsed() < PATIENCE, "a cookie of the old key is still known");
+            }
+            let new = cookie(&stage, "10.77.0.11", Some(&old_cookie)).unwrap();
+            for server in ["10.77.0.12", "10.77.0.13"] {
+                while cookie(&stage, server, Some(&new)).as_ref() != Some(&new) {
+                    assert!(begun.elapsed() < PATIENCE, "{server} does not know a cookie of web1");
+                }
+            }
+        }
         let asked = busy.end();
         println!("{asked} DNS questions were answered meanwhile");
         assert!(asked > 0);
