@@ -9,10 +9,15 @@ mod stage_support;
 use std::{
     fs,
     io::Write,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -130,6 +135,53 @@ fn cluster(directory: &Path) -> Stage {
     stage
 }
 
+/// The cookie that a server's DNS gives to a client which shows this one; none without dig.
+fn cookie(stage: &Stage, server: &str, shown: Option<&str>) -> Option<String> {
+    let mut command = stage.client.command(installed("dig")?);
+    let shown = format!("+cookie={}", shown.unwrap_or("0123456789abcdef"));
+    let output = command.args([&format!("@{server}"), "www.lb.example.test", "A", &shown]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = said.lines().find_map(|line| line.strip_prefix("; COOKIE: "));
+    Some(line.unwrap_or_else(|| panic!("no cookie in {said}")).split(' ').next().unwrap().to_owned())
+}
+
+/// Two threads that never rest, and a client that asks web2's DNS one question after the other.
+struct Busy {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl Busy {
+    fn start(stage: &Stage) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let spin = || {
+            let over = over.clone();
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+                0
+            })
+        };
+        let (client, ended) = (stage.client.clone(), over.clone());
+        let ask = move || {
+            let mut answered = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let server = SocketAddr::from(([10, 77, 0, 12], 53));
+                answered += u64::from(host::lab::ask::ask(&client, server, "www.lb.example.test", 1).is_ok());
+            }
+            answered
+        };
+        Self { threads: vec![spin(), spin(), thread::spawn(ask)], over }
+    }
+
+    /// How many questions were answered.
+    fn end(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        self.threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    }
+}
+
 fn restart(stage: &mut Stage, server: &str) {
     stage.start(server).unwrap();
     await_status(stage, server, "up", |_| true);
@@ -145,6 +197,9 @@ fn keys_change_under_way_and_no_heartbeat_is_lost() {
             status.virtual_hosts.iter().map(|host| host.term).collect::<Vec<_>>()
         };
         let before = terms(&stage);
+        let old_cookie = cookie(&stage, "10.77.0.11", None);
+        // Both cores are busy meanwhile, and clients ask.
+        let busy = Busy::start(&stage);
         let counted: Vec<usize> = SERVERS.iter().map(|(server, ..)| events(&stage, server).len()).collect();
         for (key, word) in [("heartbeat", "heartbeat key"), ("authority", "authority"), ("server", "server key")] {
             ask(&stage, "web2", &["rotate", key], "");
@@ -166,6 +221,22 @@ fn keys_change_under_way_and_no_heartbeat_is_lost() {
             linked(&stage, server, 2);
         }
         assert_eq!(terms(&stage), before, "nothing has moved");
+        // The secret of DNS cookies has changed with the heartbeat key, and all servers have the same.
+        if let Some(old_cookie) = old_cookie {
+            let begun = Instant::now();
+            while cookie(&stage, "10.77.0.12", Some(&old_cookie)).as_ref() == Some(&old_cookie) {
+                assert!(begun.elapsed() < PATIENCE, "a cookie of the old key is still known");
+            }
+            let new = cookie(&stage, "10.77.0.11", Some(&old_cookie)).unwrap();
+            for server in ["10.77.0.12", "10.77.0.13"] {
+                while cookie(&stage, server, Some(&new)).as_ref() != Some(&new) {
+                    assert!(begun.elapsed() < PATIENCE, "{server} does not know a cookie of web1");
+                }
+            }
+        }
+        let asked = busy.end();
+        println!("{asked} DNS questions were answered meanwhile");
+        assert!(asked > 0);
         let text = fs::read_to_string(directory.path().join("web2-state/trust.json")).unwrap();
         assert!(!text.is_empty());
         let key = serde_json::from_str::<Value>(&text).unwrap();
@@ -205,7 +276,7 @@ fn strangers_and_newcomers_without_a_token_are_refused_and_logged() {
         let wrong = good.replace(secret, &"A".repeat(secret.len()));
         refused(&join(&stage, "web2", "10.77.0.11", &wrong), "unknown, used, revoked or expired");
         let short = invite(&stage, "web1", "1s");
-        std::thread::sleep(std::time::Duration::from_millis(2100)); // what is tested is the passing of time
+        thread::sleep(std::time::Duration::from_millis(2100)); // what is tested is the passing of time
         refused(&join(&stage, "web2", "10.77.0.11", &short), "unknown, used, revoked or expired");
         await_event(&stage, "web1", "denied", "action", "join");
         assert!(join(&stage, "web2", "10.77.0.11", &good).status.success());
@@ -402,6 +473,19 @@ fn await_configuration(stage: &Stage, server: &str, arguments: &[&str], wanted: 
     }
 }
 
+/// What the doctor finds of peers, links and clocks.
+fn ailments(stage: &Stage, server: &str) -> String {
+    let config = config(stage, server);
+    let arguments = ["doctor", "--json", "--config", &config];
+    let output = standin_on(stage.host(server).unwrap(), &arguments, "", &home(stage, server));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["running"], true, "{said:#}");
+    let checks = said["checks"].as_array().unwrap().iter();
+    let wanted = checks.filter(|check| check["check"] == "peers" || check["check"] == "clocks");
+    let findings = wanted.flat_map(|check| check["findings"].as_array().unwrap());
+    findings.map(|finding| finding["seen"].as_str().unwrap().to_owned() + "\n").collect()
+}
+
 /// Waits until all servers have the same in force.
 fn agreed(stage: &Stage, servers: &[&str]) {
     let begun = Instant::now();
@@ -473,9 +557,13 @@ fn an_edit_anywhere_is_in_force_everywhere_also_where_nobody_was_at_home() {
         assert_eq!((&history[0]["who"], &history[0]["server"]), (&"ann".into(), &"web3".into()), "{history:#}");
         await_event(&stage, "web3", "done", "action", "edit-configuration");
 
-        // One is down meanwhile; the DNS cookies' secret changes, too.
+        // One is down meanwhile, which the doctor sees; the DNS cookies' secret changes, too.
+        assert_eq!(ailments(&stage, "web1"), "");
         stage.stop("web3").unwrap();
         linked(&stage, "web1", 1);
+        let found = ailments(&stage, "web1");
+        assert!(found.contains("there is no link to web3 at 10.77.0.13:8053"), "{found}");
+        assert!(found.contains("the clock of web3 is not known") && !found.contains("web2"), "{found}");
         ask(&stage, "web1", &["pool", "set", "www", "ttl=11"], "");
         await_configuration(&stage, "web2", &["pool", "show", "www"], "ttl = 11");
         restart(&mut stage, "web3");

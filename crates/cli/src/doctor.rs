@@ -58,8 +58,11 @@ fn get<T: DeserializeOwned>(door: &Door, path: &str) -> Result<Option<T>> {
 fn render(facts: &Facts, checks: &[Checked], style: Style) -> String {
     let mut text = String::new();
     for check in checks {
-        let well = check.findings.is_empty();
-        let word = if well { style.paint("ok", Tone::Good) } else { String::new() };
+        let word = match check.skipped {
+            Some(why) => style.paint(&format!("not looked at: {why}"), Tone::Warn),
+            None if check.findings.is_empty() => style.paint("ok", Tone::Good),
+            None => String::new(),
+        };
         text += format!("{:14} {}  {word}", check.check, check.about).trim_end();
         text += "\n";
         check.findings.iter().for_each(|finding| text += &one(finding, style));
@@ -67,7 +70,8 @@ fn render(facts: &Facts, checks: &[Checked], style: Style) -> String {
     let count =
         |severity| checks.iter().flat_map(|check| &check.findings).filter(|one| one.severity == severity).count();
     let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
-    text += &format!("\n{errors} errors, {warnings} warnings, {notes} notes");
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    text += &format!("\n{}, {}, {}", plural(errors, "error"), plural(warnings, "warning"), plural(notes, "note"));
     let confined = facts.running.iter().flat_map(|running| &running.diagnosis.confinement);
     let confined: Vec<&str> = confined.filter(|one| one.state == "on").map(|one| one.name.as_str()).collect();
     if !confined.is_empty() {

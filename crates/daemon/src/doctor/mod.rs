@@ -103,7 +103,9 @@ pub struct Checked {
     pub check: &'static str,
     /// What it looked at.
     pub about: &'static str,
-    /// What it found; nothing where all is well.
+    /// Why it could not look; none where it could.
+    pub skipped: Option<&'static str>,
+    /// What it found; nothing where all is well, or nothing could be seen.
     pub findings: Vec<Finding>,
 }
 
@@ -185,28 +187,60 @@ impl Facts {
     }
 }
 
-/// A check: its name, what it looks at, and how it judges.
-type Check = (&'static str, &'static str, fn(&Facts) -> Vec<Finding>);
+/// What a check cannot do without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Needs {
+    Nothing,
+    Configuration,
+    Daemon,
+    Cluster,
+}
+
+impl Needs {
+    /// Why the check cannot look.
+    fn lack(self, facts: &Facts) -> Option<&'static str> {
+        let (there, lack) = match self {
+            Self::Nothing => return None,
+            Self::Configuration => (facts.wanted.is_some(), "needs a configuration without mistakes"),
+            Self::Daemon => (facts.running.is_some(), "needs the running daemon"),
+            Self::Cluster => {
+                let made = facts.running.as_ref().is_some_and(|running| running.servers.is_some());
+                (made, "needs the running daemon of a cluster that was made (`standin init`)")
+            }
+        };
+        (!there).then_some(lack)
+    }
+}
+
+use Needs::{Cluster, Configuration, Daemon, Nothing};
+
+/// A check: its name, what it looks at, what it needs for that, and how it judges.
+type Check = (&'static str, &'static str, Needs, fn(&Facts) -> Vec<Finding>);
 
 /// Every check.
 const CHECKS: [Check; 12] = [
-    ("configuration", "the node file, and everything that it names", configuration),
-    ("privileges", "capabilities, limits, confinement of the daemon", privileges::judge),
-    ("files", "the state directory and secrets", files::judge),
-    ("ports", "who else has our ports", ports::judge),
-    ("network", "the kernel's settings of interfaces", network::judge),
-    ("managers", "who else manages addresses", managers::judge),
-    ("firewall", "rules that drop heartbeats, DNS or the admin port", firewall::judge),
-    ("kernel", "socket diagnosis", kernel),
-    ("peers", "heartbeat paths and links of every other server", peers::reachability),
-    ("clocks", "the clocks of every other server", peers::clocks),
-    ("packets", "the longest packet to every other server", peers::passages),
-    ("delegation", "what the parent says of our zones", names::judge),
+    ("configuration", "the node file, and everything that it names", Nothing, configuration),
+    ("privileges", "capabilities, limits, confinement of the daemon", Nothing, privileges::judge),
+    ("files", "the state directory and secrets", Configuration, files::judge),
+    ("ports", "who else has our ports", Configuration, ports::judge),
+    ("network", "the kernel's settings of interfaces", Nothing, network::judge),
+    ("managers", "who else manages addresses", Nothing, managers::judge),
+    ("firewall", "rules that drop heartbeats, DNS or the admin port", Configuration, firewall::judge),
+    ("kernel", "socket diagnosis", Nothing, kernel),
+    ("peers", "heartbeat paths and links of every other server", Daemon, peers::reachability),
+    ("clocks", "the clocks of every other server", Cluster, peers::clocks),
+    ("packets", "the longest packet to every other server", Configuration, peers::passages),
+    ("delegation", "what the parent says of our zones", Configuration, names::judge),
 ];
 
 /// Judges everything.
 pub fn examine(facts: &Facts) -> Vec<Checked> {
-    let check = |(check, about, judge): Check| Checked { check, about, findings: judge(facts) };
+    let check = |(check, about, needs, judge): Check| Checked {
+        check,
+        about,
+        skipped: needs.lack(facts),
+        findings: judge(facts),
+    };
     CHECKS.into_iter().map(check).collect()
 }
 

@@ -116,6 +116,11 @@ fn set(facts: &mut Facts, path: &str, value: i64) {
 fn where_all_is_well_nothing_is_found() {
     finds(|_| {}, &[]);
     assert_eq!(examine(&well()).len(), CHECKS.len());
+    assert!(examine(&well()).iter().all(|check| check.skipped.is_none()));
+    // What cannot be looked at is not called well.
+    let skipped = |facts: &Facts| examine(facts).iter().filter(|check| check.skipped.is_some()).count();
+    assert_eq!(skipped(&Facts { running: None, ..well() }), 2);
+    assert_eq!(skipped(&Facts { wanted: None, ..well() }), 5);
 }
 
 #[test]
