@@ -311,7 +311,7 @@ impl Node {
     fn had_company(&self) -> bool {
         let lately = self.rounds.sent - self.heartbeat().detection();
         let heard = |at: Option<Instant>| at.is_some_and(|at| at >= lately);
-        self.membership.peers().any(|(_, peer)| peer.state().is_alive() || heard(peer.last_heard()))
+        self.membership.peers().any(|(_, peer)| peer.state().is_alive() || heard(peer.last_word()))
     }
 
     /// Who slept through its lease lets go first and asks later: others may hold what was ours.

@@ -97,6 +97,11 @@ impl Peer {
         self.session.as_ref().map(|run| run.last_heard)
     }
 
+    /// When any run of it was last heard, be it proven to speak now or not yet.
+    pub(crate) fn last_word(&self) -> Option<Instant> {
+        self.runs().map(|run| run.last_heard).max()
+    }
+
     /// How long before its newest word it had last heard us straight, as it says; 65,535 ms stands for longer or never.
     /// None where it does not know our run.
     pub fn hears_us(&self) -> Option<Duration> {
