@@ -184,7 +184,7 @@ pub struct DnsCounts {
     pub dropped: Vec<(&'static str, u64)>,
     /// Datagrams that the kernel dropped because the socket's queue was full.
     pub overflowed: u64,
-    /// Replies of the UDP threads by how long they took, class by class of [`ANSWER_BOUNDS`].
+    /// Replies of the UDP threads, those of one batch in sixteen, by how long they took, class by class of [`ANSWER_BOUNDS`].
     pub answered: [u64; ANSWER_BOUNDS.len() + 1],
     /// What all of those took together, in microseconds.
     pub answering_micros: u64,
