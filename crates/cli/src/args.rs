@@ -98,6 +98,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Watch the cluster live: who holds what, who lives, what is answered, what happened last.
+    #[command(after_help = "Keys: q ends, up and down scroll through the virtual hosts. It changes nothing.\n\
+                            Exit codes: 0 ended by a key; 1 no terminal, or nobody is logged in at the host named.")]
+    Top {
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Look for what keeps Standin from working on this machine, or may hurt it, and say how it is mended.
     #[command(
         after_help = "Best run as root, before the daemon's first start and whenever something puzzles. It changes nothing, and \

@@ -13,6 +13,7 @@ mod manual;
 mod members;
 mod print;
 mod session;
+mod top;
 
 use std::{
     io::{self, Write},
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Command::Zone { command } => zone(command),
         Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
         Command::Status { json, reach } => status(json, &reach),
+        Command::Top { reach } => client::door(&reach).and_then(|door| top::run(&door)).map(|()| ExitCode::SUCCESS),
         Command::Events { json, cluster, reach } => events(json, cluster, &reach),
         Command::Token { seconds, reach } => members::token(seconds.0, &reach),
         Command::Join { host, token, address, config } => members::join(&config, &host, token, address),

@@ -308,4 +308,4 @@ fn padded(mut table: comfy_table::Table) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -153,7 +153,7 @@ impl Worker {
         };
         let now = clock::wall_micros();
         self.batches = self.batches.wrapping_add(1);
-        let began = (self.batches % TIMED == 0).then(clock::awake);
+        let began = self.batches.is_multiple_of(TIMED).then(clock::awake);
         let view = self.views.load();
         // A single query has nobody to wait with.
         if count > 1 && view.is_vast() {

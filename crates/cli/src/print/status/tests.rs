@@ -50,7 +50,7 @@ fn member(name: &str, last: u8, answered: bool, why: &str) -> PoolMemberStatus {
     PoolMemberStatus { name: name.into(), addresses: vec![IpAddr::from([10, 77, 0, last])], answered, why: why.into() }
 }
 
-fn healthy() -> Status {
+pub(crate) fn healthy() -> Status {
     Status {
         cluster: "example".into(),
         this: "web1".into(),
@@ -92,7 +92,7 @@ fn healthy() -> Status {
     }
 }
 
-fn broken() -> Status {
+pub(crate) fn broken() -> Status {
     let mut status = healthy();
     status.servers[1] = server("web2", 12, "dead", Some(4200));
     status.servers[1].config_agrees = Some(false);
