@@ -339,7 +339,9 @@ async fn with_faults(rows: &mut Rows, kind: &Kind, refused: u16) {
     rows.add(word, "refused", plain.clone(), refused, PATIENCE);
     rows.add(word, "closes at once", plain.clone(), start(Fault::HalfClosed(b"")).await, PATIENCE);
     let half = &kind.right[..kind.right.len() / 2];
-    rows.add(word, "closes in the middle", plain.clone(), start(Fault::HalfClosed(half)).await, PATIENCE);
+    // Who speaks HTTP before it is asked does not speak HTTP.
+    let closes = if word == "http" { Fault::HalfAnswers } else { Fault::HalfClosed };
+    rows.add(word, "closes in the middle", plain.clone(), start(closes(half)).await, PATIENCE);
     let speaks = if word == "http" { Fault::Answers } else { Fault::Says };
     for (number, wrong) in (1..).zip(kind.wrong) {
         let said = String::from_utf8_lossy(wrong);

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Drips(&'static [u8]),
     /// Says this at once, then ends its side and hears on.
     HalfClosed(&'static [u8]),
+    /// The same once it was asked.
+    HalfAnswers(&'static [u8]),
 }
 
 /// Starts a server with this fault; its port.
@@ -61,6 +63,11 @@ async fn serve(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
                 stream.write_all(&[*byte]).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+        Fault::HalfAnswers(text) => {
+            let _asked = stream.read(&mut heard).await?;
+            stream.write_all(text).await?;
+            stream.shutdown().await?;
         }
         Fault::HalfClosed(text) => {
             stream.write_all(text).await?;

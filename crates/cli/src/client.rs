@@ -77,6 +77,14 @@ pub(crate) fn status(door: &Door) -> Result<Status> {
     serde_json::from_slice(&body).context("the daemon's answer is not a status")
 }
 
+/// Whether a daemon runs behind the door, be it too busy to answer. Of another machine nothing is known, so it does.
+pub(crate) fn listens(door: &Door) -> bool {
+    match door {
+        Door::Socket(socket) => std::os::unix::net::UnixStream::connect(socket).is_ok(),
+        Door::Remote(_) => true,
+    }
+}
+
 /// Makes one request and returns the body of a successful answer.
 ///
 /// # Errors

@@ -72,12 +72,11 @@ pub(crate) fn leave(forget: bool, reach: &Reach) -> Result<ExitCode> {
     let config = reach.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
     let state_dir = client::node(&config)?.state_dir;
     let door = client::door(&Reach { connect: None, ..reach.clone() })?;
-    let runs = client::status(&door).is_ok();
-    if runs {
+    if client::listens(&door) {
         let body = client::request(&door, Method::POST, "/v1/leave", None)?;
         advise(&serde_json::from_slice::<Removed>(&body)?)?;
         let begun = host::clock::now();
-        while client::status(&door).is_ok() {
+        while client::listens(&door) {
             if host::clock::now().since(begun) > STOP {
                 bail!("the daemon still runs: stop it, then `standin leave` again");
             }
