@@ -1,6 +1,6 @@
 //! What keeps Standin from working on this machine, or may hurt it: `standin doctor`.
 //!
-//! [`collect`] looks, [`examine`] judges. Each check is a pure function from [`Facts`] to [`Finding`]s; a finding says what was
+//! `collect` looks, [`examine`] judges. Each check is a pure function from [`Facts`] to [`Finding`]s; a finding says what was
 //! seen, why it matters, and how it is mended.
 //!
 //! Invariant: nothing here changes the machine. What was not to be seen is no finding, or a note that says so.
