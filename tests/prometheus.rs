@@ -128,6 +128,18 @@ fn every_alert_has_an_entry_in_the_runbook_and_the_other_way_round() {
     }
 }
 
+#[test]
+fn the_runbook_names_only_commands_that_exist() {
+    let runbook = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbook.md")).unwrap();
+    let commands: BTreeSet<&str> =
+        runbook.split("`standin ").skip(1).filter_map(|rest| rest.split([' ', '`']).next()).collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        let help = Command::new(env!("CARGO_BIN_EXE_standin")).args([command, "--help"]).output().unwrap();
+        assert!(help.status.success(), "there is no `standin {command}`");
+    }
+}
+
 /// The expressions of the dashboard, with its variables filled in.
 fn expressions() -> Vec<String> {
     fn collect(value: &Value, found: &mut Vec<String>) {
