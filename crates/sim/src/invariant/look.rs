@@ -73,7 +73,7 @@ impl World<'_> {
                 && known
                 && other.kernel.contains(&address)
                 && other.lease.unattended.is_some()
-                && self.wired(taker, other.number)
+                && self.is_wired_to_all_that_run(other.number)
         };
         let other = self.machines.iter().filter(|_| sound).find(left_behind)?;
         let detail = format!(
@@ -81,6 +81,13 @@ impl World<'_> {
             self.machines[taker].name, other.name
         );
         Some(Broken::new(Invariant::OneOwner, detail))
+    }
+
+    /// Whether all whose daemons run reach this machine: the taker, and whoever may have handed it what it had taken itself.
+    fn is_wired_to_all_that_run(&self, number: usize) -> bool {
+        let mut running =
+            self.machines.iter().filter(|machine| machine.number != number && machine.running().is_some());
+        running.all(|machine| self.wired(machine.number, number))
     }
 
     /// *self-release*.
