@@ -137,7 +137,10 @@ impl Execute for Hands {
                 }
             }
             Effect::Health(health) => self.publisher.set(health),
-            Effect::Record(event) => self.journal.record(event),
+            Effect::Record(event) => {
+                self.journal.record(event);
+                self.publisher.generation.next();
+            }
             Effect::Goodbye => {
                 self.goodbye.send_replace(true);
             }

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use dns::{View, Zones};
 use model::Health;
 
-use crate::metrics::Metrics;
+use crate::{generation::Generation, metrics::Metrics};
 
 #[derive(Debug, Default)]
 struct Cell {
@@ -25,7 +25,11 @@ struct Cell {
 
 /// The newest-wins cell in front of the publisher's thread. Setting never waits for a build.
 #[derive(Clone, Debug)]
-pub(crate) struct Publisher(Arc<(Mutex<Cell>, Condvar)>);
+pub(crate) struct Publisher {
+    cell: Arc<(Mutex<Cell>, Condvar)>,
+    /// Raised with each view, and by the driver with everything that is worth an event.
+    pub generation: Generation,
+}
 
 impl Publisher {
     /// Starts the thread; it stores each new view in `view` and ends after [`Publisher::close`].
@@ -40,7 +44,7 @@ impl Publisher {
         view: Arc<ArcSwap<View>>,
         metrics: Arc<Metrics>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
-        let publisher = Self(Arc::default());
+        let publisher = Self { cell: Arc::default(), generation: Generation::default() };
         let worker = publisher.clone();
         let thread = thread::Builder::new()
             .name("standin-publish".into())
@@ -51,7 +55,7 @@ impl Publisher {
     /// What DNS should believe from now on.
     pub(crate) fn set(&self, health: Arc<Health>) {
         self.lock().health = Some(health);
-        self.0.1.notify_one();
+        self.cell.1.notify_one();
     }
 
     /// New zones, taken over together with the next health.
@@ -62,11 +66,11 @@ impl Publisher {
     /// Ends the thread after the build under way.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.0.1.notify_one();
+        self.cell.1.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Cell> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cell.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest health, and zones if there are new ones; none once closed.
@@ -79,7 +83,7 @@ impl Publisher {
             if let Some(health) = cell.health.take() {
                 return Some((cell.zones.take(), health));
             }
-            cell = self.0.1.wait(cell).unwrap_or_else(PoisonError::into_inner);
+            cell = self.cell.1.wait(cell).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -88,6 +92,7 @@ impl Publisher {
             zones = new.unwrap_or(zones);
             let begin = host::clock::now();
             view.store(Arc::new(View::build(&zones, &health, identity)));
+            self.generation.next();
             metrics.view_rebuild.observe(host::clock::now().since(begin).as_secs_f64());
         }
     }

@@ -57,6 +57,7 @@ use crate::{
     admin::{self, Admin},
     audit::Audit,
     circle::Circle,
+    console::{self, Console},
     desk::{self, Desk},
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
@@ -146,8 +147,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let zones = std::mem::take(&mut loaded.zones);
     let node = &loaded.node;
     let runtime = runtime()?;
-    let metrics = Arc::new(Metrics::new());
-    let history = History::default();
+    let (metrics, history) = (Arc::new(Metrics::new()), History::default());
     let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
     let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
@@ -205,6 +205,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         access: Access::new(circle, audit),
         desk,
         cluster_file: node.cluster_file.clone(),
+        console: Console::new(publisher.0.generation.clone()).map_err(thread)?,
     });
     doors.serve(&runtime, &admin, &stop)?;
     let threads = Threads { driver, publisher, journal: journal_thread, desk: desk_thread };
@@ -344,6 +345,7 @@ impl Doors {
                 None => runtime.spawn(gate::serve_plain(listener, router, stop)),
             };
         }
+        runtime.spawn(console::draw(admin.clone(), stop.clone()));
         if let Some(circle) = &admin.access.circle {
             circle.start(runtime.handle());
         }

@@ -98,6 +98,13 @@ pub fn without_monitor(key: &Key, text: &str, name: &str) -> Result<String, Fiel
     Ok(print(key, body))
 }
 
+/// What the monitors of an object are called, in their order.
+pub fn monitor_names(key: &Key, text: &str) -> Vec<String> {
+    let body = read(key, text).unwrap_or_default();
+    let list = body.get("monitor").and_then(Value::as_array);
+    list.into_iter().flatten().map(monitor_name).collect()
+}
+
 fn body(key: &Key, text: Option<&str>) -> Result<Table, FieldError> {
     let body = text.map(|text| read(key, text)).transpose().map_err(|mistake| FieldError::Text(mistake.to_string()))?;
     Ok(body.unwrap_or_default())

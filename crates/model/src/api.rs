@@ -1,6 +1,7 @@
 //! What `standin status --json` and the admin API say. Fields are added, never renamed.
 
 pub mod access;
+pub mod complaints;
 pub mod doctor;
 pub mod request;
 

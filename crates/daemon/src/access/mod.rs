@@ -165,11 +165,21 @@ impl Access {
     }
 
     /// Who shows this token.
-    fn bearer(&self, text: &str, from: IpAddr) -> Option<Who> {
+    pub(crate) fn bearer(&self, text: &str, from: IpAddr) -> Option<Who> {
         let bytes = BASE32_NOPAD.decode(text.strip_prefix(BEARER)?.as_bytes()).ok()?;
         let known = self.circle.as_ref()?.keeper.known();
         let (id, token, role) = known.trust.bearer(&digest(&bytes), host::clock::wall_seconds())?;
         Some(Who { name: token.name.clone(), role, from: from.to_string(), token: Some(id.to_owned()) })
+    }
+}
+
+impl Access {
+    /// Whether a token, by its id, still counts.
+    pub(crate) fn counts(&self, id: &str) -> bool {
+        let now = host::clock::wall_seconds();
+        self.circle.as_ref().is_some_and(|circle| {
+            circle.keeper.known().trust.tokens().any(|(other, token)| other == id && token.expires > now)
+        })
     }
 }
 

@@ -66,7 +66,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`Failure::FileMode`].
-    pub(super) fn desk(&self) -> Result<&Handle, Failure> {
+    pub(crate) fn desk(&self) -> Result<&Handle, Failure> {
         self.desk.as_ref().ok_or_else(|| Failure::FileMode {
             this: self.this.clone(),
             cluster_file: self.cluster_file.display().to_string(),
@@ -112,7 +112,7 @@ async fn post_edit(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Re
 }
 
 /// Makes an edit, and waits until it is in force here.
-pub(super) async fn make(desk: &Handle, request: EditRequest) -> Result<Edited, Failure> {
+pub(crate) async fn make(desk: &Handle, request: EditRequest) -> Result<Edited, Failure> {
     let (mut edited, change, digest) =
         desk.ask(move |desk| desk.edit(&request).map(|(edited, change)| (edited, change, desk.digest()))).await??;
     let Some(change) = change else { return Ok(edited) };

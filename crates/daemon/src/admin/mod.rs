@@ -11,23 +11,22 @@
 //! | `GET /v1/doctor`, `/v1/clock` | `model::api::doctor`: what `standin doctor` asks the daemon | `Diagnose` |
 //! | `GET /metrics` | Prometheus' text; without TLS on `[metrics] listen` | `ReadMetrics` |
 //! | `GET /v1/openapi.json` | this API as an OpenAPI document (`openapi`), for anybody | |
-//! | `GET /` | a page for people | `ReadStatus` |
+//! | `GET /`, `/console` and below | pages for people: `crate::console` | |
 //! | `/v1/login`, `/v1/logout`, `/v1/password`, `/v1/users`, `/v1/api-tokens` | people and programs: `people` | |
 //! | `/v1/join`, `/v1/join-tokens`, `/v1/servers`, `/v1/leave`, `/v1/rotate` | members and keys: `servers` | |
 //! | `/v1/config` and below | the configuration: `config` | `ReadConfiguration`, `EditConfiguration` |
 //!
 //! Who asks is found out before a handler runs (`access`); what it may is the handler's first line.
 
-mod config;
+pub(crate) mod config;
 mod doctor;
 mod failure;
-mod monitors;
+pub(crate) mod monitors;
 mod openapi;
-mod others;
-mod page;
-mod people;
+pub(crate) mod others;
+pub(crate) mod people;
 mod push;
-mod receive;
+pub(crate) mod receive;
 mod servers;
 pub(crate) mod socket;
 
@@ -43,7 +42,7 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     middleware::{from_fn_with_state, map_response},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
 use cluster::Command;
@@ -63,6 +62,7 @@ pub(crate) use self::failure::{Body, Failure};
 pub use self::openapi::openapi;
 use crate::{
     access::{Access, Who, identify},
+    console::{self, Console},
     desk,
     driver::{Message, Queue, Refused, Sample},
     journal::History,
@@ -104,12 +104,13 @@ pub(crate) struct Admin {
     pub desk: Option<desk::Handle>,
     /// The file that rules in file mode.
     pub cluster_file: PathBuf,
+    /// What pages for people share.
+    pub console: Console,
 }
 
 /// Everything.
 pub(crate) fn api(admin: &Arc<Admin>) -> Router {
     let router = Router::new()
-        .route("/", get(get_page))
         .route("/v1/openapi.json", get(openapi::get))
         .route("/v1/status", get(get_status))
         .route("/v1/events", get(others::events))
@@ -140,7 +141,9 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
     let identify = from_fn_with_state(admin.clone(), identify);
     // The last one comes first: who asks, then what is sent, which `receive` has already limited.
     let router = router.layer(DefaultBodyLimit::disable()).layer(from_fn_with_state(admin.clone(), receive::receive));
-    router.layer(identify).layer(map_response(failure::in_json)).with_state(admin.clone())
+    let router = router.layer(identify).layer(map_response(failure::in_json)).with_state(admin.clone());
+    // Pages know people otherwise, and fail in words for them.
+    router.merge(console::router(admin))
 }
 
 /// Metrics alone: for `[metrics] listen`.
@@ -150,7 +153,7 @@ pub(crate) fn metrics(admin: &Arc<Admin>) -> Router {
 
 impl Admin {
     /// One consistent account of the core.
-    async fn sample(&self) -> Result<Sample, Failure> {
+    pub(crate) async fn sample(&self) -> Result<Sample, Failure> {
         let (reply, answer) = oneshot::channel();
         self.queue.offer(Message::Sample(reply))?;
         match tokio::time::timeout(PATIENCE, answer).await {
@@ -160,13 +163,15 @@ impl Admin {
         }
     }
 
-    fn status(&self, sample: Sample) -> Status {
+    /// What `GET /v1/status` says.
+    pub(crate) fn status(&self, sample: Sample) -> Status {
         let (listening, guarded) = (self.name_service.listening(), self.ward.as_ref().map(Ward::is_guarded));
         let summary = self.desk.as_ref().map(|desk| desk.summary.load_full());
         status(sample, &self.view.load(), &listening, guarded, &self.ethernet, summary.as_deref())
     }
 
-    async fn command(&self, who: &Who, action: Action, body: &[u8]) -> Result<StatusCode, Failure> {
+    /// Standby, or its end, here or on another server.
+    pub(crate) async fn command(&self, who: &Who, action: Action, body: &[u8]) -> Result<StatusCode, Failure> {
         who.may(self, action)?;
         let (path, command): (_, fn(ServerName) -> Command) = match action {
             Action::Standby => ("/v1/standby", Command::Standby),
@@ -242,10 +247,4 @@ async fn get_open_metrics(State(admin): State<Arc<Admin>>) -> Response {
         sampled.status = Some(admin.status(sample));
     }
     ([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], scrape::scrape(&admin.metrics, &sampled)).into_response()
-}
-
-async fn get_page(State(admin): State<Arc<Admin>>, who: Who) -> Result<Html<String>, Failure> {
-    who.may(&admin, Action::ReadStatus)?;
-    let sample = admin.sample().await?;
-    Ok(Html(page::render(&admin.status(sample), &admin.history.entries())))
 }

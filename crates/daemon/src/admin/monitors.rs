@@ -17,7 +17,7 @@ use super::{Admin, Failure};
 use crate::access::Who;
 
 /// `POST /v1/monitor/force`.
-pub(super) async fn force(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Result<StatusCode, Failure> {
+pub(crate) async fn force(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Result<StatusCode, Failure> {
     who.may(&admin, Action::ForceMonitor)?;
     let ForceMonitor { monitor, up, for_ms, server } = read(&body, "{\"monitor\": \"NAME\", \"up\": true}")?;
     if let Some(other) = admin.elsewhere(server) {
@@ -32,7 +32,7 @@ pub(super) async fn force(State(admin): State<Arc<Admin>>, who: Who, body: Bytes
 }
 
 /// `POST /v1/monitor/reset`.
-pub(super) async fn reset(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Result<StatusCode, Failure> {
+pub(crate) async fn reset(State(admin): State<Arc<Admin>>, who: Who, body: Bytes) -> Result<StatusCode, Failure> {
     who.may(&admin, Action::ResetMonitor)?;
     let ResetMonitor { monitor, server } = read(&body, "{\"monitor\": \"NAME\"}")?;
     if let Some(other) = admin.elsewhere(server) {

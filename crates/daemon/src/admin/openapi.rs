@@ -47,7 +47,6 @@ const fn of<T: JsonSchema>() -> Carries {
 }
 
 const OPERATIONS: &[Operation] = &[
-    ("get", "/", Do(Action::ReadStatus), Nothing, 200, Text("text/html")),
     ("get", "/metrics", Do(Action::ReadMetrics), Nothing, 200, Text("text/plain")),
     ("get", "/v1/openapi.json", Anybody, Nothing, 200, of::<Map<String, Value>>()),
     ("get", "/v1/status", Do(Action::ReadStatus), Nothing, 200, of::<Status>()),

@@ -1,6 +1,6 @@
 //! Logging in, people, and programs' tokens.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a session lasts.
-const SESSION: u64 = 12 * 3600;
+pub(crate) const SESSION: u64 = 12 * 3600;
 /// A person's sessions at once; the one that ends first makes room.
 const SESSIONS: usize = 16;
 /// The longest life of a program's token.
@@ -33,6 +33,11 @@ pub(super) async fn login(
     From(from): From,
     Body(login): Body<Login>,
 ) -> Result<Json<Granted>, Failure> {
+    log_in(&admin, from, &login).await.map(Json)
+}
+
+/// A new session, if name and password are right and not too many were wrong.
+pub(crate) async fn log_in(admin: &Admin, from: IpAddr, login: &Login) -> Result<Granted, Failure> {
     let access = &admin.access;
     let circle = access.circle()?;
     access.may_try(from, &login.user, "login")?;
@@ -44,9 +49,9 @@ pub(super) async fn login(
         access.audit.denied(&login.user, &from.to_string(), "login", "name or password is wrong");
         return Err(Failure::Unauthorized("name or password is wrong".into()));
     };
-    let granted = grant(&admin, Some(id), &user.name, user.role, SESSION).await?;
+    let granted = grant(admin, Some(id), &user.name, user.role, SESSION).await?;
     access.audit.done(&user.name, &from.to_string(), "login", &format!("session {}", granted.id));
-    Ok(Json(granted))
+    Ok(granted)
 }
 
 /// A token that counts from now on, on every server.
@@ -91,7 +96,8 @@ pub(super) async fn logout(State(admin): State<Arc<Admin>>, who: Who) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn revoke(admin: &Admin, id: &str) -> Result<bool, Failure> {
+/// A token counts no more; whether it did.
+pub(crate) async fn revoke(admin: &Admin, id: &str) -> Result<bool, Failure> {
     let circle = admin.access.circle()?;
     let (id, by, now) = (id.to_owned(), circle.name(), host::clock::wall_seconds());
     let is_token = circle.keeper.known().trust.tokens().any(|(token, _)| token == id);

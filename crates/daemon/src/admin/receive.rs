@@ -28,7 +28,7 @@ const TIME_OF_NOBODY: Duration = Duration::from_secs(10);
 const TIME: Duration = Duration::from_secs(600);
 
 /// Receives the body, for whoever has been identified (`access::identify`).
-pub(super) async fn receive(
+pub(crate) async fn receive(
     State(admin): State<Arc<Admin>>,
     request: Request,
     next: Next,

@@ -11,6 +11,7 @@ use super::{
         ChangedObject, ClashValue, ClashingObject, Configuration, EditRequest, Edited, HeldObject, HistoryEntry,
         Unconfirmed, Wanted,
     },
+    plan::members,
 };
 
 /// Why an edit was not made. `Display` says what to do.
@@ -199,6 +200,25 @@ impl Desk {
     /// The objects at a version.
     pub(crate) fn at(&self, name: &str) -> Result<document::Objects, EditError> {
         Ok(self.ledger.document().objects_at(&self.find(name)?))
+    }
+
+    /// The servers that are known to have a version on their disks.
+    pub(crate) fn kept_by(&self, version: &str) -> Vec<String> {
+        self.ledger.document().find(version).map_or_else(Vec::new, |change| self.accepted_on(&change))
+    }
+
+    /// A zone as a plain master file, as if every pool member were up: as it is in force, or would be after an edit.
+    ///
+    /// # Errors
+    /// As the edit itself.
+    pub(crate) fn rendered(&mut self, zone: &str, draft: Option<&EditRequest>) -> Result<Option<String>, EditError> {
+        let settled = match draft {
+            Some(request) => Arc::new(self.consider(request)?.settled),
+            None => self.ledger.in_force().clone(),
+        };
+        let checked = &settled.checked;
+        let zone = checked.zones.iter().find(|one| one.name.as_str() == zone);
+        Ok(zone.map(|zone| zone.render(&|pool| members(&checked.config, pool), 0)))
     }
 
     /// The last changes, the newest first.

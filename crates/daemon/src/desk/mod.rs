@@ -15,6 +15,7 @@ pub mod converse;
 mod edit;
 mod newcomers;
 pub(crate) mod plan;
+pub(crate) mod suppose;
 
 use std::{
     collections::BTreeMap,

@@ -111,7 +111,7 @@ fn health_then(before: &ClusterConfig, after: &ClusterConfig, now: &Now) -> Heal
 }
 
 /// Who would hold a virtual host.
-fn place(
+pub(super) fn place(
     name: &VirtualHostName,
     spec: &VirtualHost,
     active: Option<&ServerName>,
@@ -142,7 +142,7 @@ fn place(
 }
 
 /// Addresses whose holder differs.
-fn moves(before: &ClusterConfig, after: &ClusterConfig, now: &Health, then: &Health) -> Vec<Move> {
+pub(super) fn moves(before: &ClusterConfig, after: &ClusterConfig, now: &Health, then: &Health) -> Vec<Move> {
     type Held = BTreeMap<IpAddr, (String, Option<String>)>;
     let held = |config: &ClusterConfig, health: &Health| -> Held {
         let hosts = config.virtual_hosts.iter();
@@ -164,7 +164,7 @@ fn moves(before: &ClusterConfig, after: &ClusterConfig, now: &Health, then: &Hea
 }
 
 /// What is asked: every name of a pool, for both families, and what the request wants.
-fn samples(before: &Settled, after: &Settled, wanted: &[Sample]) -> Vec<Sample> {
+pub(super) fn samples(before: &Settled, after: &Settled, wanted: &[Sample]) -> Vec<Sample> {
     let zones = before.checked.zones.iter().chain(&after.checked.zones);
     let names = zones.flat_map(|zone| {
         zone.owners.iter().filter(|owner| owner.pool().is_some()).map(|owner| owner.name().to_string())
@@ -177,7 +177,7 @@ fn samples(before: &Settled, after: &Settled, wanted: &[Sample]) -> Vec<Sample> 
     wanted.iter().cloned().chain(both).collect()
 }
 
-fn answer(sample: &Sample, now: &View, then: &View) -> Option<AnswerChange> {
+pub(super) fn answer(sample: &Sample, now: &View, then: &View) -> Option<AnswerChange> {
     let ask = |view: &View| match view.why(&sample.name, &sample.kind) {
         Ok(why) if why.answer.is_empty() => vec![why.rcode],
         Ok(why) => {
@@ -222,13 +222,13 @@ fn zones_that_differ(before: &Settled, after: &Settled) -> Vec<ZoneChange> {
     names.into_iter().filter_map(differs).collect()
 }
 
-fn members(config: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
+pub(super) fn members(config: &ClusterConfig, pool: &PoolName) -> Vec<IpAddr> {
     let members = config.pools.get(pool).into_iter().flat_map(|pool| &pool.members);
     members.flat_map(|member| config.addresses_of(member)).collect()
 }
 
 /// Servers whose share of new clients differs by half a percent or more.
-fn shares(
+pub(super) fn shares(
     before: &ClusterConfig,
     after: &ClusterConfig,
     (now, then): (&View, &View),

@@ -1,0 +1,85 @@
+// Keeps the picture of the cluster fresh. Every page works without it.
+"use strict";
+
+const policy = window.trustedTypes
+  ? window.trustedTypes.createPolicy("standin", { createHTML: (text) => text })
+  : { createHTML: (text) => text };
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+// Makes `old` what `fresh` is, and leaves alone what is the same: focus, selection and opened details stay.
+function become(old, fresh) {
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  children(old, fresh);
+}
+
+function children(old, fresh) {
+  const named = new Map([...old.children].filter((one) => one.id).map((one) => [one.id, one]));
+  let here = old.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    let found = wanted.id ? named.get(wanted.id) : here;
+    const fits = found && !(found.id && found.id !== wanted.id) && found.nodeName === wanted.nodeName;
+    if (!fits) {
+      old.insertBefore(wanted, here);
+      continue;
+    }
+    if (found === here) here = here.nextSibling;
+    else old.insertBefore(found, here);
+    if (found.nodeType === Node.ELEMENT_NODE) become(found, wanted);
+    else if (found.nodeValue !== wanted.nodeValue) found.nodeValue = wanted.nodeValue;
+  }
+  while (here) {
+    const next = here.nextSibling;
+    here.remove();
+    here = next;
+  }
+}
+
+function places(root) {
+  return new Map([...root.querySelectorAll("[data-chip]")].map((chip) => [chip.dataset.chip, chip.getBoundingClientRect()]));
+}
+
+// What has moved is seen to move.
+function show(root, text) {
+  const before = places(root);
+  const fresh = new DOMParser().parseFromString(policy.createHTML("<div>" + text + "</div>"), "text/html").body.firstChild;
+  children(root, fresh);
+  if (calm.matches) return;
+  for (const chip of root.querySelectorAll("[data-chip]")) {
+    const from = before.get(chip.dataset.chip);
+    if (!from) continue;
+    const to = chip.getBoundingClientRect();
+    const [x, y] = [from.left - to.left, from.top - to.top];
+    if (x || y) {
+      chip.animate([{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }], { duration: 240, easing: "ease-out" });
+    }
+  }
+}
+
+const live = document.getElementById("live");
+if (live) {
+  const notice = document.getElementById("connection");
+  const events = new EventSource(live.dataset.live);
+  events.addEventListener("open", () => { notice.hidden = true; });
+  events.addEventListener("error", () => { notice.hidden = false; });
+  events.addEventListener("picture", (event) => show(live, event.data));
+  events.addEventListener("over", () => window.location.reload());
+}
+
+// A mistake's place in the text of a zone.
+for (const link of document.querySelectorAll("a[data-line]")) {
+  link.addEventListener("click", (event) => {
+    const text = document.getElementById("text");
+    event.preventDefault();
+    const lines = text.value.split("\n");
+    const index = Number(link.dataset.line) - 1;
+    const begin = lines.slice(0, index).reduce((sum, line) => sum + line.length + 1, 0);
+    text.focus();
+    text.setSelectionRange(begin, begin + (lines[index] || "").length);
+    text.scrollTop = Math.max(0, (text.scrollHeight / lines.length) * (index - 4));
+  });
+}
