@@ -5,13 +5,21 @@
 mod console_support;
 mod stage_support;
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+};
+
 use console_support::{
-    PASSWORD, cluster,
+    PASSWORD,
+    browser::Browser,
+    cluster,
     http::{Answer, GATE, get, log_in, post},
 };
 use daemon::CONSOLE_POSTS;
 use host::lab::stage::Stage;
-use stage_support::{await_status, on_stage};
+use stage_support::{PATIENCE, await_status, on_stage};
 
 /// What every answer of the console must have, whatever it is.
 fn assert_dressed(answer: &Answer, what: &str) {
@@ -107,6 +115,11 @@ fn nobody_gets_anything_and_every_answer_is_dressed() {
             again.headers.push(("if-none-match", tag));
             assert_eq!(again.send(client).code, 304);
         }
+        // What is asked for comes back as text.
+        let asked = get("/console/log?about=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", &session).send(client);
+        assert!(asked.body.contains("&#34;&#62;&#60;script&#62;alert(1)"), "{}", asked.body);
+        assert_dressed(&asked, "a script in the query");
+        assert_eq!(get("/console/live", "").send(client).code, 303);
         // The cookie is no key to the API, which knows nothing of cookies.
         assert_eq!(get("/v1/status", &session).send(client).code, 401);
     });
@@ -270,7 +283,8 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
         let token = get("/console/do", &session).send(client).token();
         let fields = [&[("token", token.as_str())], DEEDS].concat();
         assert_eq!(post("/console/do/apply", &session, &fields).send(client).code, 422, "www is used by the zone");
-        assert_eq!(post("/console/do/plan", &session, &fields).send(client).code, 200);
+        let object = [("token", token.as_str()), ("do", "set"), ("kind", "pool"), ("name", "new"), ("members", "web1")];
+        assert_eq!(post("/console/do/plan", &session, &object).send(client).code, 200);
     });
 }
 
@@ -300,4 +314,211 @@ fn in_file_mode_anybody_looks_and_the_socket_acts() {
         await_status(&stage, "web2", "web1 stands by", |status| status.servers[0].standby);
         assert!(GATE.starts_with("10.77.0.11"));
     });
+}
+
+/// Every page as a person with or without sight, on a desk or a phone, by day or night, may have it.
+const LOOKS: [(u32, &str); 4] = [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")];
+
+/// Looks at the page that is open: findings, and pictures for who wants to see them (`STANDIN_PICTURES` names a directory).
+fn look(browser: &Browser, name: &str) {
+    for (width, scheme) in LOOKS {
+        browser.look(width, scheme);
+        let found = browser.run(include_str!("console_support/accessible.js"));
+        assert_eq!(found.as_array().map(Vec::len), Some(0), "{name} at {width}, {scheme}: {found:#}");
+        if let Some(pictures) = std::env::var_os("STANDIN_PICTURES") {
+            let file = Path::new(&pictures).join(format!("{name}-{width}-{scheme}.png"));
+            let picture = data_encoding::BASE64.decode(browser.picture().as_bytes()).unwrap();
+            std::fs::write(file, picture).unwrap();
+        }
+    }
+    browser.look(1280, "light");
+}
+
+#[test]
+fn people_do_it_in_a_browser() {
+    on_stage("people_do_it_in_a_browser", || {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = cluster(directory.path(), 3);
+        let Some(browser) = Browser::start(&stage.client, directory.path()) else { return };
+        let at = |path: &str| browser.go(&format!("https://{GATE}{path}"));
+
+        // Log in, by keyboard alone.
+        at("/");
+        look(&browser, "login");
+        browser.click("#user");
+        browser.press(&format!("ann\u{e004}{PASSWORD}\u{e007}"));
+        let sits = |host: &str, server: &str| {
+            format!("return document.querySelector('[data-lane=\"{server}\"] [data-chip=\"{host}\"]')")
+        };
+        browser.wait("virtual3 at home", &sits("virtual3", "web3"));
+        look(&browser, "cluster");
+        for (name, page) in [
+            ("do", "/console/do"),
+            ("zones", "/console/zones"),
+            ("dns", "/console/dns?name=www.lb.example.test&type=A"),
+            ("log", "/console/log"),
+            ("help", "/console/help"),
+            ("nothing", "/console/nothing"),
+            ("standby", "/console/do/server?server=web2&to=standby"),
+            ("monitor", "/console/do/edit?key=virtual-host/virtual1&monitor=http-80"),
+        ] {
+            at(page);
+            look(&browser, name);
+        }
+        add_a_virtual_host(&browser, &stage);
+
+        // A server dies, and the picture changes, on the page as it is.
+        at("/console");
+        browser.wait("virtual4 where it belongs", &sits("virtual4", "web3"));
+        browser.run("window.same = true");
+        stage.lab.unplug("web3").unwrap();
+        browser.wait("virtual3 elsewhere", &sits("virtual3", "web1"));
+        browser.wait("it is told", "return document.querySelector('#complaints').innerText.includes('web3 is dead')");
+        browser.wait("the pool knows", "return document.querySelector('#host-virtual3 .role.away')");
+        assert_eq!(browser.run("return window.same"), true, "without loading the page anew");
+        look(&browser, "dead");
+        stage.lab.plug("web3").unwrap();
+        browser.wait("virtual3 at home again", &sits("virtual3", "web3"));
+
+        edit_a_zone(&browser, &stage);
+        let complaints = browser.complaints();
+        assert!(complaints.iter().all(|line| line.contains("status of 4")), "{complaints:#?}");
+    });
+}
+
+/// A form with a mistake, then without; the plan; the deed; and back again, and again.
+fn add_a_virtual_host(browser: &Browser, stage: &Stage) {
+    browser.go(&format!("https://{GATE}/console/do"));
+    browser.click("a[href='/console/do/edit?kind=virtual-host']");
+    browser.fill("#name", "virtual4");
+    browser.fill("#f-addresses", "10.77.0.101");
+    browser.fill("#f-servers", "web3, web1");
+    browser.click("#plan");
+    browser.wait("the mistake", "return document.querySelector('#mistakes').innerText.includes('10.77.0.101')");
+    look(browser, "mistake");
+    assert_eq!(browser.run("return document.querySelector('#f-servers').value"), "web3, web1", "what was typed stays");
+    browser.fill("#name", "virtual4");
+    browser.fill("#f-addresses", "10.77.0.104");
+    browser.click("#plan");
+    browser.wait("the plan", "return document.querySelector('.steps').innerText.includes('nobody → web3')");
+    look(browser, "plan");
+    let planned = await_status(stage, "web1", "a status", |_| true);
+    assert!(planned.virtual_hosts.iter().all(|host| host.name != "virtual4"), "a plan changes nothing");
+    browser.fill("#why", "more guests");
+    browser.click("#do-it");
+    browser.wait("done", "return document.querySelector('#undo')");
+    look(browser, "done");
+    await_status(stage, "web2", "virtual4 is active", |status| {
+        status.virtual_hosts.iter().any(|host| host.name == "virtual4" && host.active.as_deref() == Some("web3"))
+    });
+}
+
+/// A mistake is told at its line; what checks is planned, done and undone.
+fn edit_a_zone(browser: &Browser, stage: &Stage) {
+    browser.go(&format!("https://{GATE}/console/zones"));
+    browser.click("a[href='/console/zones/edit?zone=lb.example.test']");
+    look(browser, "zone");
+    let before = browser.run("return document.querySelector('#text').value");
+    let line = before.as_str().unwrap().lines().count() + 1;
+    browser.run("document.querySelector('#text').value += 'new\\tA\\t10.77.0.999\\n'");
+    browser.click("#plan");
+    browser.wait(
+        "the mistake",
+        &format!("return document.querySelector('#mistakes').innerText.includes('line {line}, column ')"),
+    );
+    look(browser, "zone-mistake");
+    // The place can be gone to.
+    browser.click("#mistakes a");
+    let marked = browser.run(
+        "const text = document.querySelector('#text'); return text.value.slice(text.selectionStart, text.selectionEnd)",
+    );
+    assert_eq!(marked, "new\tA\t10.77.0.999");
+    browser.run(
+        "const text = document.querySelector('#text'); text.value = text.value.replace('10.77.0.999', '10.77.0.99')",
+    );
+    browser.click("#plan");
+    browser
+        .wait("the plan", "return document.querySelector('#records').parentElement.innerText.includes('10.77.0.99')");
+    look(browser, "zone-plan");
+    browser.click("#do-it");
+    browser.wait("done", "return document.querySelector('#undo')");
+    let answered = |stage: &Stage| {
+        let answer = console_support::ask(stage, "web2", &["dns", "why", "new.lb.example.test", "A"], "");
+        answer.contains("10.77.0.99")
+    };
+    assert!(answered(stage));
+    browser.click("#undo");
+    browser.wait("the plan of undoing", "return document.querySelector('h1').innerText.startsWith('Undo ')");
+    browser.click("#do-it");
+    browser.wait("undone", "return document.querySelector('h1').innerText.startsWith('✓ Done')");
+    browser.go(&format!("https://{GATE}/console/zones/edit?zone=lb.example.test"));
+    assert_eq!(browser.run("return document.querySelector('#text').value"), before);
+    assert!(!answered(stage));
+}
+
+#[test]
+fn streams_are_few_and_end_with_their_session() {
+    on_stage("streams_are_few_and_end_with_their_session", || {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = cluster(directory.path(), 2);
+        // By the socket, where one program may have many connections.
+        let socket = stage.socket("web1");
+        let mut streams = Vec::new();
+        let refused = loop {
+            let (code, stream) = open(&socket);
+            if code != 200 {
+                break code;
+            }
+            streams.push(stream);
+            assert!(streams.len() <= 60, "no end of streams");
+        };
+        assert_eq!(refused, 503);
+        assert!(streams.len() >= 32, "{} streams", streams.len());
+        // Each is told, and the same.
+        let told: Vec<String> = streams.iter_mut().map(|stream| next(stream, "picture")).collect();
+        assert!(told.iter().all(|one| one.contains("data-chip=\"virtual1\"")), "{}", told[0]);
+        drop(streams);
+        // A person's stream ends when the session does.
+        let client = &stage.client;
+        let session = log_in(client, "ann", PASSWORD).unwrap();
+        let token = get("/console", &session).send(client).token();
+        let ended = std::thread::scope(|scope| {
+            let (begins, begun) = std::sync::mpsc::sync_channel(1);
+            let request = get("/console/live", &session);
+            let stream = scope.spawn(move || request.send_then(client, move || begins.send(()).unwrap()));
+            begun.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(post("/console/logout", &session, &[("token", &token)]).send(client).code, 303);
+            stream.join().unwrap()
+        });
+        assert_eq!(ended.code, 200);
+        assert_dressed(&Answer { body: String::new(), ..ended.clone() }, "a stream");
+        assert!(ended.body.contains("event: over"), "{}", ended.body);
+    });
+}
+
+/// One more stream, by the socket, and its code.
+fn open(socket: &Path) -> (u16, BufReader<UnixStream>) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /console/live HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    (line.split(' ').nth(1).unwrap().parse().unwrap(), reader)
+}
+
+/// The next event of a kind.
+fn next(stream: &mut BufReader<UnixStream>, kind: &str) -> String {
+    let mut event = String::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the stream ends: {event}");
+        event += &line;
+        if line.trim().is_empty() {
+            if event.contains(&format!("event: {kind}\n")) {
+                return event;
+            }
+            event.clear();
+        }
+    }
 }

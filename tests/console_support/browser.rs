@@ -114,7 +114,16 @@ impl Browser {
             patience = PATIENCE.as_millis()
         );
         self.on_page("POST", "/timeouts", &json!({ "script": PATIENCE.as_millis() * 2 }));
-        let found = self.on_page("POST", "/execute/async", &json!({ "script": script, "args": [] }));
+        let path = format!("/session/{}/execute/async", self.session);
+        let begun = Instant::now();
+        let found = loop {
+            let found = self.ask("POST", &path, &json!({ "script": script, "args": [] }));
+            // Another page came meanwhile, and with it the end of the script: it begins again there.
+            if found.get("error").is_none() {
+                break found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never: {what}: {found}");
+        };
         assert!(!found.is_null(), "never: {what}; the page: {}", self.text());
         found
     }

@@ -153,6 +153,11 @@ impl Request {
 
     /// Sends it to web1 from a host, over TLS.
     pub(crate) fn send(&self, from: &Host) -> Answer {
+        self.send_then(from, || {})
+    }
+
+    /// The same; `begun` is called when an answer has begun.
+    pub(crate) fn send_then(&self, from: &Host, begun: impl FnOnce() + Send) -> Answer {
         let text = self.text(GATE);
         from.run(move || {
             let provider = Arc::new(aws_lc_rs::default_provider());
@@ -164,7 +169,10 @@ impl Request {
             socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
             let mut tls = StreamOwned::new(client, socket);
             tls.write_all(text.as_bytes()).expect("it is sent");
-            let mut bytes = Vec::new();
+            let mut bytes = vec![0; 1];
+            if tls.read_exact(&mut bytes).is_ok() {
+                begun();
+            }
             let _cut_off = tls.read_to_end(&mut bytes);
             Answer::read(&bytes)
         })

@@ -6,7 +6,7 @@ use comfy_table::Cell;
 pub(crate) use model::api::complaints::complaints;
 use model::api::complaints::missed;
 use model::api::{
-    CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, PoolMemberStatus, ProberStatus, ServerStatus, Status,
+    CandidateStatus, EndpointStatus, MonitorStatus, PoolMemberStatus, ProberStatus, ServerStatus, Status,
     VirtualHostStatus,
 };
 

@@ -64,7 +64,6 @@ struct Place<'s> {
 
 struct Row<'s> {
     host: &'s VirtualHostStatus,
-    addresses: String,
     word: Word,
     places: Vec<Place<'s>>,
 }
@@ -86,6 +85,8 @@ struct Picture<'s> {
     rows: Vec<Row<'s>>,
     seen: Vec<Seen>,
     paths: Vec<&'static str>,
+    /// Enough of the configuration's digest to tell two apart.
+    hash: &'s str,
 }
 
 #[derive(Template)]
@@ -121,7 +122,8 @@ fn draw(status: &Status) -> askama::Result<String> {
     let seen = status.virtual_hosts.iter().flat_map(|host| seen(host, &status.servers)).collect();
     let paths = ["udp", "ethernet"];
     let paths = paths.into_iter().filter(|path| status.servers.iter().any(|server| has(server, path))).collect();
-    Picture { status, complaints: complaints(status), lanes, nowhere, rows, seen, paths }.render()
+    let hash = status.config.hash.get(..8).unwrap_or_default();
+    Picture { status, complaints: complaints(status), lanes, nowhere, rows, seen, paths, hash }.render()
 }
 
 fn has(server: &ServerStatus, path: &str) -> bool {
@@ -154,7 +156,7 @@ fn row<'s>(host: &'s VirtualHostStatus, servers: &'s [ServerStatus]) -> Row<'s> 
         }
     };
     let places = servers.iter().map(place).collect();
-    Row { host, addresses: joined(&host.addresses), word: Word::of(&host.state), places }
+    Row { host, word: Word::of(&host.state), places }
 }
 
 fn seen<'s>(host: &'s VirtualHostStatus, servers: &'s [ServerStatus]) -> impl Iterator<Item = Seen> {

@@ -45,6 +45,8 @@ struct About {
     monitor: String,
     /// Whether the whole text is edited.
     text: bool,
+    /// Whether there is such an object already.
+    known: bool,
 }
 
 #[derive(Template)]
@@ -69,6 +71,7 @@ impl About {
             name: name.trim().to_owned(),
             monitor: fields.get("monitor").to_owned(),
             text: fields.get("as") == "text",
+            known: !fields.get("key").is_empty() || fields.get("known") == "yes",
         }
     }
 
@@ -86,6 +89,7 @@ impl About {
         let kind = self.kind.replace('-', " ");
         match (self.name.as_str(), self.monitor.as_str()) {
             ("", _) => format!("Add: {kind}"),
+            (name, "") if !self.known => format!("Add: {kind} {name}"),
             (name, "") => format!("Change: {kind} {name}"),
             (name, "+") => format!("Add: monitor of {name}"),
             (name, monitor) => format!("Change: monitor {monitor} of {name}"),

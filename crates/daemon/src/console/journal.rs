@@ -34,6 +34,8 @@ pub(super) struct Change {
     pub server: String,
     pub why: String,
     pub objects: Vec<(&'static str, String)>,
+    /// The first change of all has nothing before it.
+    pub undoes: bool,
 }
 
 impl Change {
@@ -55,6 +57,7 @@ impl Change {
             from: entry.from.clone(),
             server: entry.server.clone(),
             why: entry.why.clone(),
+            undoes: !entry.parents.is_empty(),
             objects: entry.objects.iter().map(how).collect(),
         }
     }

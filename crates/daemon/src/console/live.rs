@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Streams at once.
-const STREAMS: usize = 64;
+const STREAMS: usize = 48;
 /// The shortest time between two pictures.
 const PACE: Duration = Duration::from_millis(50);
 /// The longest, while somebody looks.

@@ -2,6 +2,8 @@ use std::net::IpAddr;
 
 use model::api::{ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, PoolStatus};
 
+use model::api::PathStatus;
+
 use super::*;
 
 fn address(text: &str) -> IpAddr {
