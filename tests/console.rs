@@ -352,6 +352,7 @@ fn people_do_it_in_a_browser() {
         };
         browser.wait("virtual3 at home", &sits("virtual3", "web3"));
         look(&browser, "cluster");
+        ask_a_few_names(&stage);
         for (name, page) in [
             ("do", "/console/do"),
             ("zones", "/console/zones"),
@@ -364,7 +365,12 @@ fn people_do_it_in_a_browser() {
         ] {
             at(page);
             look(&browser, name);
+            if name == "dns" {
+                let counted = browser.text();
+                assert!(counted.contains("NXDOMAIN") && counted.contains("Share of new clients"), "{counted}");
+            }
         }
+        assert_eq!(browser.run("return document.querySelector('#f-path').value"), "/health", "the monitor as it is");
         add_a_virtual_host(&browser, &stage);
 
         // A server dies, and the picture changes, on the page as it is.
@@ -520,5 +526,14 @@ fn next(stream: &mut BufReader<UnixStream>, kind: &str) -> String {
             }
             event.clear();
         }
+    }
+}
+
+/// So that there is something to count.
+fn ask_a_few_names(stage: &Stage) {
+    let Some(dig) = stage_support::installed("dig") else { return };
+    for (name, kind) in [("www", "A"), ("www", "AAAA"), ("mail", "MX"), ("www", "A"), ("nothing", "A")] {
+        let question = ["@10.77.0.11", "+norec", &format!("{name}.lb.example.test"), kind];
+        assert!(stage.client.command(&dig).args(question).output().unwrap().status.success());
     }
 }

@@ -105,6 +105,15 @@ pub fn monitor_names(key: &Key, text: &str) -> Vec<String> {
     list.into_iter().flatten().map(monitor_name).collect()
 }
 
+/// One monitor of an object, by what it is called.
+///
+/// # Errors
+/// [`FieldError`].
+pub fn monitor_of(key: &Key, text: &str, name: &str) -> Result<Table, FieldError> {
+    let mut body = body(key, Some(text))?;
+    monitor(key, &mut body, name).cloned()
+}
+
 fn body(key: &Key, text: Option<&str>) -> Result<Table, FieldError> {
     let body = text.map(|text| read(key, text)).transpose().map_err(|mistake| FieldError::Text(mistake.to_string()))?;
     Ok(body.unwrap_or_default())

@@ -10,6 +10,7 @@ use model::{
 };
 
 use super::{
+    act::now,
     cluster::{Word, joined},
     forms::Asked,
     page::{Shell, html},
@@ -49,6 +50,8 @@ struct Dns {
     rcode: Option<Word>,
     wrong: String,
     tables: Vec<(&'static str, Vec<Count>)>,
+    /// Of new clients, over all pools, in percent.
+    shares: Vec<(String, String)>,
 }
 
 /// `GET /console/dns`.
@@ -75,6 +78,14 @@ pub(super) async fn show(
         ("Responses by code", counts(&sampled.dns_responses)),
         ("Without a response", counts(&sampled.dns_dropped)),
     ];
+    let shares = match &admin.desk {
+        None => Vec::new(),
+        Some(desk) => {
+            let now = now(&admin).await?;
+            let shares = desk.ask(move |desk| desk.shares(&now)).await?;
+            shares.into_iter().map(|(server, percent)| (server, format!("{percent:.0}"))).collect()
+        }
+    };
     let rcode = why.as_ref().map(|why| Word::of(&why.rcode));
-    html(&Dns { shell, status, name, kind, why, rcode, wrong, tables })
+    html(&Dns { shell, status, name, kind, why, rcode, wrong, tables, shares })
 }

@@ -245,7 +245,7 @@ pub(super) fn shares(
 }
 
 /// Each server's share of new clients in percent, averaged over the pools that answer anything.
-fn share(config: &ClusterConfig, view: &View, health: &Health) -> BTreeMap<String, f64> {
+pub(super) fn share(config: &ClusterConfig, view: &View, health: &Health) -> BTreeMap<String, f64> {
     let mut shares: BTreeMap<String, f64> = BTreeMap::new();
     let mut pools = 0.0;
     for status in view.pools() {

@@ -3,7 +3,7 @@
 //! Placement is the core's own function, as in [`super::plan`]. Deliberately not here: what only time decides, such as the delay
 //! of a failback.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dns::{View, Zones};
 use model::{Health, ServerName, VirtualHostName};
@@ -12,7 +12,7 @@ use super::{
     Desk,
     api::Plan,
     edit::held,
-    plan::{Now, answer, moves, place, samples, shares},
+    plan::{Now, answer, moves, place, samples, share, shares},
 };
 
 /// What is supposed.
@@ -39,6 +39,11 @@ pub(crate) enum Supposed {
 }
 
 impl Desk {
+    /// Each server's share of new clients now, in percent.
+    pub(crate) fn shares(&self, now: &Now) -> BTreeMap<String, f64> {
+        share(&self.ledger.in_force().checked.config, &now.view, &now.health)
+    }
+
     /// What would follow.
     pub(crate) fn suppose(&self, supposed: &Supposed, now: Now) -> Plan {
         let in_force = self.ledger.in_force();

@@ -1,8 +1,6 @@
 use std::net::IpAddr;
 
-use model::api::{ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, PoolStatus};
-
-use model::api::PathStatus;
+use model::api::{ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, PathStatus, PoolStatus};
 
 use super::*;
 

@@ -2,11 +2,13 @@
 
 use document::{
     Key, Kind,
-    fields::{Part, monitor_names},
+    fields::{Part, monitor_of},
     object::read,
 };
 
 use super::super::forms::Fields;
+use toml::Table;
+
 use crate::admin::Failure;
 
 /// One input.
@@ -100,19 +102,19 @@ fn shown(value: &toml::Value) -> String {
     }
 }
 
-/// The value of a field as it is.
-fn present(key: &Key, monitor: &str, text: Option<&str>, name: &str) -> String {
-    let Some(body) = text.and_then(|text| read(key, text).ok()) else { return String::new() };
-    let value = match monitor {
-        "" => body.get(name),
-        "+" => None,
-        wanted => {
-            let names = text.map(|text| monitor_names(key, text)).unwrap_or_default();
-            let index = names.iter().position(|name| name == wanted);
-            index.and_then(|index| body.get("monitor")?.as_array()?.get(index)?.get(name))
-        }
-    };
-    value.map(shown).unwrap_or_default()
+/// The fields of a part of an object as they are: none of what is new.
+fn present(key: &Key, monitor: &str, text: Option<&str>) -> Result<Table, Failure> {
+    let Some(text) = text else { return Ok(Table::new()) };
+    let wrong = |error: &dyn std::fmt::Display| Failure::Request(error.to_string());
+    match part(monitor) {
+        Part::Whole => read(key, text).map_err(|error| wrong(&error)),
+        Part::NewMonitor => Ok(Table::new()),
+        Part::Monitor(name) => monitor_of(key, text, name).map_err(|error| Failure::Missing(error.to_string())),
+    }
+}
+
+fn value(fields: &Table, name: &str) -> String {
+    fields.get(name).map(shown).unwrap_or_default()
 }
 
 /// Inputs with what was sent, else with what there is.
@@ -124,12 +126,12 @@ pub(super) fn fill(
 ) -> Result<Vec<Filled>, Failure> {
     let key = object.and_then(|(name, _)| Key::new(Kind::of(kind)?, name));
     let was_sent = !sent.get("do").is_empty();
+    let there = match (&key, object) {
+        (Some(key), Some((_, text))) => present(key, monitor, Some(text))?,
+        _ => Table::new(),
+    };
     let fill = |input: &Input| {
-        let value = match (&key, object) {
-            _ if was_sent => sent.get(input.name).to_owned(),
-            (Some(key), Some((_, text))) => present(key, monitor, Some(text), input.name),
-            _ => String::new(),
-        };
+        let value = if was_sent { sent.get(input.name).to_owned() } else { value(&there, input.name) };
         Filled { name: input.name, label: input.label, hint: input.hint, options: input.options, value }
     };
     Ok(of(kind, monitor).iter().map(fill).collect())
@@ -143,10 +145,11 @@ pub(super) fn assignments(
     text: Option<&str>,
     fields: &Fields,
 ) -> Result<Vec<String>, Failure> {
+    let there = present(key, monitor, text)?;
     let mut found = Vec::new();
     for input in of(kind, monitor) {
         let wanted = fields.get(input.name).trim();
-        if wanted == present(key, monitor, text, input.name) {
+        if wanted == value(&there, input.name) {
             continue;
         }
         let value = if wanted.starts_with(['[', '{']) { wanted.to_owned() } else { packed(wanted) };
@@ -188,8 +191,8 @@ mod tests {
     #[test]
     fn a_monitor_is_one_part_of_its_object() {
         let key = Key::parse("virtual-host/a").unwrap();
-        let names = monitor_names(&key, HOST);
-        let filled = fill("virtual-host", &names[0], Some(("a", HOST)), &Fields::default()).unwrap();
+        // The port that the type has by itself may be told or not.
+        let filled = fill("virtual-host", "http-80", Some(("a", HOST)), &Fields::default()).unwrap();
         let path = filled.iter().find(|input| input.name == "path").unwrap();
         assert_eq!(path.value, "/health");
         let edits = assignments("virtual-host", "+", &key, Some(HOST), &sent("do=set&type=tcp&port=25")).unwrap();
