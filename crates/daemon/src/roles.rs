@@ -16,6 +16,7 @@
 //! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
+//! | the console's picture: `standin-io` | `console::live` | a number, 1 | the newest state is drawn | a cancellation token |
 //! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
 //! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |

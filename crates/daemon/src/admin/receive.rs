@@ -20,6 +20,8 @@ use crate::access::{SOCKET, Who, address};
 const OF_NOBODY: usize = 64 << 10;
 /// The longest body, but for configurations.
 const LONGEST: usize = 1 << 20;
+/// A form of the console with the longest template that it edits, encoded as browsers do.
+const FORM: usize = 4 << 20;
 /// A whole configuration with large zones is not longer.
 const CONFIGURATION: usize = 256 << 20;
 /// The longest wait for the next piece; and for all pieces, of nobody and of others.
@@ -37,6 +39,7 @@ pub(crate) async fn receive(
     let (longest, time) = match known {
         false => (OF_NOBODY, TIME_OF_NOBODY),
         true if request.uri().path().starts_with("/v1/config/") => (CONFIGURATION, TIME),
+        true if request.uri().path().starts_with("/console/") => (FORM, TIME),
         true => (LONGEST, TIME),
     };
     let (parts, body) = request.into_parts();

@@ -60,6 +60,21 @@ fn template_name(configuration: &Configuration, zone: &Key) -> String {
     name.unwrap_or_default().to_owned()
 }
 
+/// A template that is longer is edited by `standin zone edit`, and nothing of it shown here.
+const EDITED: usize = 1 << 20;
+/// Lines of a rendered zone that a page shows.
+const LINES: usize = 2000;
+
+/// The beginning of a long zone.
+fn beginning(rendered: &str) -> String {
+    let more = rendered.lines().count().saturating_sub(LINES);
+    let mut text: String = rendered.split_inclusive('\n').take(LINES).collect();
+    if more > 0 {
+        text += &format!("; and {more} lines more: `standin zone render` prints them all\n");
+    }
+    text
+}
+
 /// A mistake at its place.
 struct Mistake {
     file: String,
@@ -100,8 +115,12 @@ async fn find(admin: &Admin, name: &str) -> Result<Found, Failure> {
     let (configuration, rendered, history) = admin
         .desk()?
         .ask(move |desk| {
-            let rendered = desk.rendered(&key.name, None).ok().flatten().unwrap_or_default();
-            (desk.configuration(), rendered, desk.history(LOOKED_THROUGH))
+            let configuration = desk.configuration();
+            let template = Key::new(Kind::Template, &template_name(&configuration, &key));
+            let short =
+                template.and_then(|key| configuration.objects.get(&key)).is_some_and(|text| text.len() <= EDITED);
+            let rendered = if short { desk.rendered(&key.name, None).ok().flatten() } else { None };
+            (configuration, beginning(&rendered.unwrap_or_default()), desk.history(LOOKED_THROUGH))
         })
         .await?;
     if !configuration.objects.contains_key(&zone) {
@@ -109,6 +128,10 @@ async fn find(admin: &Admin, name: &str) -> Result<Found, Failure> {
     }
     let template = Key::new(Kind::Template, &template_name(&configuration, &zone)).ok_or_else(missing)?;
     let text = configuration.objects.get(&template).cloned().ok_or_else(missing)?;
+    if text.len() > EDITED {
+        let words = format!("{template} is longer than {EDITED} bytes: `standin zone edit {name}` edits it");
+        return Err(Failure::Conflict(words));
+    }
     let touches = |entry: &&crate::desk::api::HistoryEntry| {
         entry.objects.iter().any(|touched| touched.key == zone || touched.key == template)
     };
@@ -147,7 +170,7 @@ pub(super) async fn plan(
             let name = zone.clone();
             let preview = admin.desk()?.ask(move |desk| desk.rendered(&name, Some(&wish))).await??;
             let mut page = sheet(shell, format!("Change: zone {zone}"), plan, &wanted)?;
-            page.preview = preview;
+            page.preview = preview.as_deref().map(beginning);
             page.back = format!("/console/zones/edit?zone={zone}");
             page.show()
         }
@@ -168,5 +191,18 @@ pub(super) async fn plan(
             Ok(response)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_zone_the_beginning_is_shown() {
+        let zone: String = (0..LINES + 3).map(|number| format!("{number}\n")).collect();
+        let shown = beginning(&zone);
+        assert!(shown.ends_with("1999\n; and 3 lines more: `standin zone render` prints them all\n"), "{shown}");
+        assert_eq!(beginning("a\nb\n"), "a\nb\n");
     }
 }
