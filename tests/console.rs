@@ -424,7 +424,7 @@ fn add_a_virtual_host(browser: &Browser, stage: &Stage) {
     browser.wait("the mistake", "return document.querySelector('#mistakes').innerText.includes('10.77.0.101')");
     look(browser, "mistake");
     assert_eq!(browser.run("return document.querySelector('#f-servers').value"), "web3, web1", "what was typed stays");
-    browser.fill("#name", "virtual4");
+    assert_eq!(browser.run("return document.querySelector('#name').value"), "virtual4");
     browser.fill("#f-addresses", "10.77.0.104");
     browser.click("#plan");
     browser.wait("the plan", "return document.querySelector('.steps').innerText.includes('nobody → web3')");
@@ -606,7 +606,7 @@ fn everything_is_done_without_a_script_and_undone() {
         assert!(
             page.body.contains("&#60;b&#62;a reason&#60;/b&#62;") && page.body.contains("unless somebody confirms it")
         );
-        assert!(page.between("id=\"kept\">", "<").contains("web1, web2"), "{}", page.body);
+        assert!(page.between("id=\"kept\">", "<").contains("web1, web2: all servers have it"), "{}", page.body);
         // The other one knew nothing of it.
         let late = apply(&other, "", "");
         assert_eq!(late.code, 409, "{}", late.body);

@@ -29,7 +29,7 @@ use crate::{
     admin::{Admin, Failure, config::make},
     desk::{
         EditError, Handle,
-        api::{EditRequest, Plan, Wanted},
+        api::{Configuration, EditRequest, Plan, Wanted},
     },
 };
 
@@ -56,6 +56,8 @@ struct Form {
     title: String,
     about: About,
     known: bool,
+    /// While there is no object its name is a field, too.
+    name: String,
     was: String,
     inputs: Vec<Filled>,
     more: String,
@@ -129,7 +131,8 @@ fn filled(
     let was = fields_was(sent).unwrap_or_else(|| word(Was::of(text)));
     let whole = sent.given("whole").map_or_else(|| text.unwrap_or_default().to_owned(), str::to_owned);
     let more = sent.get("more").to_owned();
-    Ok(Form { shell, title: about.title(), known: text.is_some(), was, inputs, more, whole, mistakes, about })
+    let (title, name, known) = (about.title(), about.name.clone(), text.is_some());
+    Ok(Form { shell, title, known, name, was, inputs, more, whole, mistakes, about })
 }
 
 fn fields_was(sent: &Fields) -> Option<String> {
@@ -219,11 +222,6 @@ async fn again(
 ) -> Result<Response, Failure> {
     let known = fields.get("known") == "yes";
     let text = if known { Some(current(admin.desk()?, about.key()?).await?) } else { None };
-    let mut about = about;
-    if !known {
-        // The name is a field of its own while there is no object.
-        about.name = String::new();
-    }
     let mut response = html(&filled(shell, about, text.as_deref(), fields, mistakes)?)?;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     Ok(response)
@@ -282,6 +280,8 @@ struct Done {
     shell: Shell,
     change: Change,
     kept_by: Vec<String>,
+    /// Servers that are not known to have it.
+    awaited: Vec<String>,
     unconfirmed: Option<u64>,
 }
 
@@ -297,14 +297,15 @@ pub(super) async fn done(
     let missing = Failure::Missing(format!("there is no version {version}, or it is long ago"));
     let found = admin.desk()?.ask(move |desk| {
         let entry = desk.history(LOOKED_THROUGH).into_iter().find(|entry| entry.version == version)?;
-        let unconfirmed = desk
-            .configuration()
-            .unconfirmed
-            .filter(|one| version.starts_with(&one.version) || one.version.starts_with(&version));
-        Some((Change::of(&entry), desk.kept_by(&version), unconfirmed.map(|one| one.seconds_left)))
+        let Configuration { objects, unconfirmed, .. } = desk.configuration();
+        let waits = unconfirmed.filter(|one| version.starts_with(&one.version) || one.version.starts_with(&version));
+        let kept_by = desk.kept_by(&version);
+        let servers = objects.keys().filter(|key| key.kind == Kind::Server).map(|key| key.name.to_string());
+        let awaited = servers.filter(|server| !kept_by.contains(server)).collect();
+        Some((Change::of(&entry), kept_by, awaited, waits.map(|one| one.seconds_left)))
     });
-    let (change, kept_by, unconfirmed) = found.await?.ok_or(missing)?;
-    html(&Done { shell, change, kept_by, unconfirmed })
+    let (change, kept_by, awaited, unconfirmed) = found.await?.ok_or(missing)?;
+    html(&Done { shell, change, kept_by, awaited, unconfirmed })
 }
 
 /// `POST /console/do/confirm`: what waits stays.
