@@ -672,3 +672,38 @@ fn keyboard(browser: &Browser) {
     }
     assert!(stops >= 12, "{stops} stops");
 }
+
+#[test]
+fn a_clash_is_shown_and_settled() {
+    on_stage("a_clash_is_shown_and_settled", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = cluster(directory.path(), 2);
+        stage.lab.partition(&[&["web1", "client", "router"], &["web2"]]).unwrap();
+        await_status(&stage, "web1", "web2 is gone", |status| status.servers[1].state == "dead");
+        for (server, ttl) in [("web1", "ttl=21"), ("web2", "ttl=22")] {
+            console_support::ask(&stage, server, &["pool", "set", "www", ttl], "");
+        }
+        stage.lab.heal().unwrap();
+        await_status(&stage, "web1", "a clash", |status| status.config.clashes == ["pool/www"]);
+        let client = &stage.client;
+        let session = log_in(client, "ann", PASSWORD).unwrap();
+        let page = get("/console/do", &session).send(client);
+        assert_dressed(&page, "a clash");
+        assert!(page.body.contains("ttl = 21") && page.body.contains("ttl = 22"), "{}", page.body);
+        // The second is the one that is not in force.
+        let (_, second) = page.body.rsplit_once("name=\"do\" value=\"settle\"").unwrap();
+        let version = carried(&Answer { body: second.to_owned(), ..page.clone() }, "version");
+        let wanted = if page.body.find("ttl = 21") < page.body.find("ttl = 22") { "22" } else { "21" };
+        let token = page.token();
+        let fields = [("token", token.as_str()), ("do", "settle"), ("key", "pool/www"), ("version", &version)];
+        let plan = post("/console/do/plan", &session, &fields).send(client);
+        assert_eq!(plan.code, 200, "{}", plan.body);
+        let edit = carried(&plan, "edit");
+        let done = post("/console/do/apply", &session, &[("token", &token), ("edit", &edit)]).send(client);
+        assert_eq!(done.code, 303, "{}", done.body);
+        for server in ["web1", "web2"] {
+            await_status(&stage, server, "settled", |status| status.config.clashes.is_empty());
+        }
+        assert_eq!(carried(&get("/console/do/edit?key=pool/www", &session).send(client), "ttl"), wanted);
+    });
+}

@@ -28,7 +28,11 @@ use super::{
 use crate::{
     access::Who,
     admin::{Admin, Failure, monitors},
-    desk::{api::Plan, plan::Now, suppose::Supposed},
+    desk::{
+        api::{ClashingObject, Plan},
+        plan::Now,
+        suppose::Supposed,
+    },
 };
 
 /// Changes shown, the newest first.
@@ -57,7 +61,7 @@ struct Do {
     groups: Vec<Group>,
     changes: Vec<Change>,
     unconfirmed: Option<u64>,
-    clashes: Vec<String>,
+    clashes: Vec<ClashingObject>,
 }
 
 /// `GET /console/do`.
@@ -80,7 +84,7 @@ pub(super) async fn show(
     if let Some(desk) = &admin.desk {
         let (configuration, history) = desk.ask(|desk| (desk.configuration(), desk.history(CHANGES))).await?;
         page.unconfirmed = configuration.unconfirmed.as_ref().map(|one| one.seconds_left);
-        page.clashes = configuration.clashes.iter().map(|clash| clash.key.to_string()).collect();
+        page.clashes = configuration.clashes;
         page.changes = history.iter().map(Change::of).collect();
         let kinds = [
             (Kind::VirtualHost, "Virtual hosts", "virtual host"),

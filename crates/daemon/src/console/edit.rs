@@ -180,6 +180,11 @@ pub(super) async fn plan(
             let version = fields.get("version").to_owned();
             (Wanted::Undo(Some(version.clone())), format!("Undo {version}"))
         }
+        "settle" => {
+            let (key, version) = (about.key()?, fields.get("version"));
+            let title = format!("Settle {key}: as of {version}");
+            (Wanted::Changes(vec![settling(admin.desk()?, &key, version).await?]), title)
+        }
         "remove" => {
             let key = about.key()?;
             let title = if about.monitor.is_empty() {
@@ -237,6 +242,15 @@ async fn removal(desk: &Handle, key: Key, about: &About) -> Result<Edit, Failure
         ),
     };
     Ok(Edit { was: Was::of(Some(&text)), ..Edit::new(key, left.as_deref()) })
+}
+
+/// The edit that takes one of the values of an object that clashes.
+async fn settling(desk: &Handle, key: &Key, version: &str) -> Result<Edit, Failure> {
+    let clashes = desk.ask(|desk| desk.configuration().clashes).await?;
+    let values = clashes.into_iter().filter(|clash| clash.key == *key).flat_map(|clash| clash.values);
+    let value = values.into_iter().find(|value| value.version == version);
+    let value = value.ok_or_else(|| Failure::Conflict(format!("{key} does not clash any more: look at it again")))?;
+    Ok(Edit { settles: true, ..Edit::new(key.clone(), value.text.as_deref()) })
 }
 
 /// What a form makes of its object; or what is wrong with it.
