@@ -70,6 +70,7 @@ fn nobody_gets_anything_and_every_answer_is_dressed() {
             "/console/do/server?server=web2&to=standby",
             "/console/do/monitor?monitor=virtual1/http-80&server=web1&to=down",
             "/console/zones",
+            "/console/zones/new",
             "/console/zones/edit?zone=lb.example.test",
             "/console/dns?name=www.lb.example.test&type=A",
             "/console/log?about=web2",
@@ -367,6 +368,7 @@ fn people_do_it_in_a_browser() {
         for (name, page) in [
             ("do", "/console/do"),
             ("zones", "/console/zones"),
+            ("zone-new", "/console/zones/new"),
             ("dns", "/console/dns?name=www.lb.example.test&type=A"),
             ("log", "/console/log"),
             ("help", "/console/help"),
@@ -624,6 +626,7 @@ fn everything_is_done_without_a_script_and_undone() {
             "virtual1, virtual2"
         );
         monitors(&stage, &session, &token);
+        a_zone_comes_and_goes(&stage, &session, &token);
     });
 }
 
@@ -706,4 +709,31 @@ fn a_clash_is_shown_and_settled() {
         }
         assert_eq!(carried(&get("/console/do/edit?key=pool/www", &session).send(client), "ttl"), wanted);
     });
+}
+
+/// A zone of what the form proposes checks, is answered, and goes again.
+fn a_zone_comes_and_goes(stage: &Stage, session: &str, token: &str) {
+    let client = &stage.client;
+    let form = get("/console/zones/new", session).send(client);
+    let text = form.between("wrap=\"off\">\n", "</textarea>");
+    let add = |text: &str| {
+        let fields = [("token", token), ("zone", "new.example.test"), ("text", text)];
+        post("/console/zones/add", session, &fields).send(client)
+    };
+    let wrong = add(&format!("{text}oops\n"));
+    assert_eq!(wrong.code, 422);
+    assert!(wrong.body.contains(&format!("line {}, column ", text.lines().count() + 1)), "{}", wrong.body);
+    assert_dressed(&wrong, "a zone with a mistake");
+    let apply = |plan: &Answer| {
+        assert_eq!(plan.code, 200, "{}", plan.body);
+        let edit = carried(plan, "edit");
+        assert_eq!(post("/console/do/apply", session, &[("token", token), ("edit", &edit)]).send(client).code, 303);
+    };
+    apply(&add(&text));
+    let zones = || await_status(stage, "web1", "a status", |_| true).dns.zones;
+    assert_eq!(zones(), ["lb.example.test", "new.example.test"]);
+    apply(&post("/console/zones/remove", session, &[("token", token), ("zone", "new.example.test")]).send(client));
+    assert_eq!(zones(), ["lb.example.test"]);
+    let objects = console_support::ask(stage, "web1", &["export"], "");
+    assert!(!objects.contains("new.example.test"), "{objects}");
 }

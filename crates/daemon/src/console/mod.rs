@@ -66,6 +66,8 @@ pub const POSTS: &[(&str, Does)] = &[
     ("/console/do/resume", Does::Act(Action::Resume)),
     ("/console/do/force", Does::Act(Action::ForceMonitor)),
     ("/console/do/reset", Does::Act(Action::ResetMonitor)),
+    ("/console/zones/add", Does::Act(Action::EditConfiguration)),
+    ("/console/zones/remove", Does::Act(Action::EditConfiguration)),
     ("/console/zones/plan", Does::Act(Action::EditConfiguration)),
 ];
 
@@ -109,6 +111,9 @@ pub(crate) fn router(admin: &Arc<Admin>) -> Router {
         .route("/console/do/confirm", post(edit::confirm))
         .route("/console/zones", get(zones::list))
         .route("/console/zones/edit", get(zones::edit))
+        .route("/console/zones/new", get(zones::whole::form))
+        .route("/console/zones/add", post(zones::whole::add))
+        .route("/console/zones/remove", post(zones::whole::remove))
         .route("/console/zones/plan", post(zones::plan))
         .route("/console/dns", get(names::show))
         .route("/console/log", get(journal::log))

@@ -1,5 +1,7 @@
 //! Zones: the template with its mistakes by line, what is served, what would differ, what was changed before.
 
+pub(super) mod whole;
+
 use std::sync::Arc;
 
 use askama::Template;
@@ -85,6 +87,20 @@ struct Mistake {
     text: String,
     /// Whether it is in the text that is edited.
     here: bool,
+}
+
+/// Mistakes for a page on which the text of `edited` is edited.
+fn mistakes(found: &[document::Mistake], edited: &Key) -> Vec<Mistake> {
+    let mistake = |one: &document::Mistake| Mistake {
+        file: one.diagnostic.file.to_string(),
+        line: one.diagnostic.line,
+        column: one.diagnostic.column,
+        message: one.diagnostic.message.clone(),
+        help: one.diagnostic.help.clone(),
+        text: one.diagnostic.text.to_string(),
+        here: one.key == *edited,
+    };
+    found.iter().map(mistake).collect()
 }
 
 #[derive(Template)]
@@ -175,16 +191,7 @@ pub(super) async fn plan(
             page.show()
         }
         Err(EditError::Refused(Refusal::Mistakes(found))) => {
-            let mistake = |one: &document::Mistake| Mistake {
-                file: one.diagnostic.file.to_string(),
-                line: one.diagnostic.line,
-                column: one.diagnostic.column,
-                message: one.diagnostic.message.clone(),
-                help: one.diagnostic.help.clone(),
-                text: one.diagnostic.text.to_string(),
-                here: one.key == template,
-            };
-            let (mistakes, template) = (found.iter().map(mistake).collect(), template.name.to_string());
+            let (mistakes, template) = (mistakes(&found, &template), template.name.to_string());
             let (text, was) = (text.to_owned(), fields.get("was").to_owned());
             let mut response = html(&Editor { shell, zone, template, text, was, mistakes, rendered, changes })?;
             *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
