@@ -315,8 +315,11 @@ fn the_admin_port_only_reads() {
     let _daemon = server.start();
     let status = server.get(8053, "GET /v1/status");
     assert!(status.starts_with("HTTP/1.1 200") && status.contains("\"self\":\"web1\""), "{status}");
-    let page = server.get(8053, "GET /");
-    assert!(page.contains("text/html") && page.contains("<h1>test on web1</h1>"), "{page}");
+    let way = server.get(8053, "GET /");
+    assert!(way.starts_with("HTTP/1.1 303") && way.contains("location: /console\r\n"), "{way}");
+    let page = server.get(8053, "GET /console");
+    assert!(page.contains("text/html") && page.contains("test: ") && page.contains("data-lane=\"web1\""), "{page}");
+    assert!(server.get(8053, "POST /console/do/standby").starts_with("HTTP/1.1 403"));
     assert!(server.get(8053, "GET /v1/events").contains("\"event\":\"listened\""));
     assert!(server.get(8053, "POST /v1/standby").starts_with("HTTP/1.1 403"));
     assert!(server.get(8053, "POST /v1/leave").starts_with("HTTP/1.1 403"));
