@@ -410,8 +410,23 @@ fn people_do_it_in_a_browser() {
         browser.wait("virtual3 at home again", &sits("virtual3", "web3"));
 
         edit_a_zone(&browser, &stage);
+        // The server that shows it is cut off without a word, and comes back.
+        at("/console");
+        browser.wait("a live picture", "return document.querySelector('#connection').hidden");
+        stage.lab.unplug("web1").unwrap();
+        let notice = "const notice = document.querySelector('#connection'); return";
+        browser.wait(
+            "it is told",
+            &format!("{notice} !notice.hidden && notice.innerText.includes('web2 at 10.77.0.12:8053')"),
+        );
+        look(&browser, "interrupted");
+        stage.lab.plug("web1").unwrap();
+        browser.wait("it goes on", &format!("{notice} notice.hidden"));
         let complaints = browser.complaints();
-        assert!(complaints.iter().all(|line| line.contains("status of 4")), "{complaints:#?}");
+        assert!(
+            complaints.iter().all(|line| line.contains("status of 4") || line.contains("net::ERR_")),
+            "{complaints:#?}"
+        );
     });
 }
 

@@ -60,14 +60,38 @@ function show(root, text) {
   }
 }
 
+// A server that is cut off says nothing at all: silence counts as an interruption, and is tried anew.
+const SILENCE = 12000;
 const live = document.getElementById("live");
 if (live) {
   const notice = document.getElementById("connection");
-  const events = new EventSource(live.dataset.live);
-  events.addEventListener("open", () => { notice.hidden = true; });
-  events.addEventListener("error", () => { notice.hidden = false; });
-  events.addEventListener("picture", (event) => show(live, event.data));
-  events.addEventListener("over", () => window.location.reload());
+  const title = document.title;
+  let events;
+  let heard;
+  const hear = () => {
+    heard = Date.now();
+    notice.hidden = true;
+  };
+  const listen = () => {
+    if (events) events.close();
+    heard = Date.now();
+    events = new EventSource(live.dataset.live);
+    events.addEventListener("open", hear);
+    events.addEventListener("alive", hear);
+    events.addEventListener("error", () => { notice.hidden = false; });
+    events.addEventListener("over", () => window.location.reload());
+    events.addEventListener("picture", (event) => {
+      hear();
+      show(live, event.data);
+      document.title = (live.querySelector("#complaints") ? "! " : "") + title;
+    });
+  };
+  listen();
+  setInterval(() => {
+    if (Date.now() - heard < SILENCE) return;
+    notice.hidden = false;
+    listen();
+  }, 1000);
 }
 
 // A mistake's place in the text of a zone.

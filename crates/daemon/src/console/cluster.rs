@@ -94,6 +94,8 @@ struct Picture<'s> {
 struct Cluster {
     shell: Shell,
     picture: String,
+    /// Where else to ask.
+    others: Vec<String>,
 }
 
 /// `GET /console`.
@@ -103,7 +105,9 @@ pub(super) async fn show(
     Extension(shell): Extension<Shell>,
 ) -> Result<Response, Failure> {
     who.may(&admin, Action::ReadStatus)?;
-    html(&Cluster { shell, picture: picture(&admin).await? })
+    let others = admin.access.circle.as_ref().map(|circle| circle.others()).unwrap_or_default();
+    let others = others.iter().map(|(_, member)| format!("{} at {}", member.name, member.reach)).collect();
+    html(&Cluster { shell, picture: picture(&admin).await?, others })
 }
 
 /// The picture at this moment.

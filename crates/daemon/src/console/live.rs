@@ -37,8 +37,9 @@ const STREAMS: usize = 48;
 const PACE: Duration = Duration::from_millis(50);
 /// The longest, while somebody looks.
 const AFRESH: Duration = Duration::from_secs(5);
-/// How often a stream looks whether its session still counts; a sign of life to the browser, too.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often a stream looks whether its session still counts, and tells the browser that it lives: after twice as long without
+/// a word the script takes it for cut off.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What the task and the streams share.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Stream {
         match changed {
             Ok(Ok(())) => Some(Event::default().event("picture").data(&**self.pictures.borrow_and_update())),
             Ok(Err(_)) => None,
-            Err(_) => Some(Event::default().comment("still here")),
+            Err(_) => Some(Event::default().event("alive").data("")),
         }
     }
 }
