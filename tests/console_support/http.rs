@@ -221,3 +221,44 @@ pub(crate) fn log_in(from: &Host, user: &str, password: &str) -> Result<String, 
     let session = answer.cookies().into_iter().find(|cookie| cookie.starts_with("__Secure-standin="));
     session.map(|cookie| cookie.split(';').next().unwrap_or_default().to_owned()).ok_or_else(|| answer.clone())
 }
+
+/// What every answer of the console must have, whatever it is.
+pub(crate) fn assert_dressed(answer: &Answer, what: &str) {
+    let policy = answer.header("content-security-policy");
+    for part in
+        ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"]
+    {
+        assert!(policy.contains(part), "{what}: {policy:?} lacks {part}");
+    }
+    assert!(!policy.contains("unsafe"), "{what}: {policy}");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
+    assert_eq!(answer.header("referrer-policy"), "same-origin", "{what}");
+    let kept = answer.header("cache-control");
+    let is_file = !answer.header("etag").is_empty();
+    assert_eq!(kept, if is_file { "no-cache" } else { "no-store" }, "{what}");
+    let html = answer.header("content-type").starts_with("text/html");
+    assert!(html || is_file || answer.body.is_empty(), "{what}: not for people: {}", answer.body);
+    for (inline, why) in [
+        ("<style", "style"),
+        (" style=", "style"),
+        (" onclick", "script"),
+        ("javascript:", "script"),
+        ("<script>", "script"),
+    ] {
+        assert!(!answer.body.contains(inline) || is_file, "{what}: an inline {why}");
+    }
+    assert!(!answer.body.contains("://") || is_file || html_is_own(&answer.body), "{what}: something from elsewhere");
+}
+
+/// Whether nothing is loaded from elsewhere.
+pub(crate) fn html_is_own(body: &str) -> bool {
+    !["src=\"http", "href=\"http", "src=\"//", "href=\"//"].iter().any(|elsewhere| body.contains(elsewhere))
+}
+
+/// What a form carries, as a browser would read it.
+pub(crate) fn carried(answer: &Answer, field: &str) -> String {
+    let text = answer.between(&format!("name=\"{field}\" value=\""), "\"");
+    [("&#34;", "\""), ("&#60;", "<"), ("&#62;", ">"), ("&#39;", "'"), ("&#38;", "&")]
+        .iter()
+        .fold(text, |text, (escaped, plain)| text.replace(escaped, plain))
+}
