@@ -1,0 +1,344 @@
+//! Makes stories of entries, one after the other.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Incident, LINGER_MS, LONGEST, Line, MOST_OPEN, Move, Trouble};
+use crate::entry::Entry;
+
+/// Signs of a fault, such as a server that is overdue, wait so long for the fault that they are a sign of.
+const SIGNS_MS: u64 = 2_000;
+/// Signs that wait; the oldest are forgotten.
+const MOST_SIGNS: usize = 64;
+
+/// What a story is about. Two faults of one subject at the same time are one story.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Subject {
+    Server(String),
+    Service { virtual_host: String, server: String },
+    Path(String),
+    Endpoint(String),
+}
+
+/// A story that is being told.
+#[derive(Debug)]
+struct Story {
+    subject: Subject,
+    incident: Incident,
+    /// What is wrong with the subject still, by who says so and of what: over when empty.
+    open: BTreeMap<String, ()>,
+    /// When it was declared, not began.
+    declared_ms: u64,
+}
+
+/// A change of hands under way.
+#[derive(Debug, Default)]
+struct Hand {
+    /// Who had it last.
+    holder: Option<String>,
+    /// When it was given up.
+    released_ms: Option<u64>,
+    /// Why it is being taken, by whom.
+    taking: Option<(String, String)>,
+}
+
+/// Tells stories.
+#[derive(Debug)]
+pub struct Teller {
+    heartbeat_ms: u64,
+    open: Vec<Story>,
+    closed: Vec<Incident>,
+    hands: BTreeMap<String, Hand>,
+    signs: VecDeque<Entry>,
+}
+
+impl Teller {
+    /// `heartbeat_ms` is the interval between heartbeats: a server that was last heard at some moment died in the interval
+    /// after it, in the middle of it for want of better knowledge.
+    pub const fn new(heartbeat_ms: u64) -> Self {
+        Self { heartbeat_ms, open: Vec::new(), closed: Vec::new(), hands: BTreeMap::new(), signs: VecDeque::new() }
+    }
+
+    /// The stories, the oldest first.
+    pub fn finish(mut self) -> Vec<Incident> {
+        let mut all = std::mem::take(&mut self.closed);
+        all.extend(self.open.into_iter().map(|story| story.incident));
+        all.sort_by(|one, other| (one.began_ms, &one.id).cmp(&(other.began_ms, &other.id)));
+        all
+    }
+
+    /// The next entry, in the order of the log.
+    pub fn hear(&mut self, entry: &Entry) {
+        let now = entry.stamp.wall_ms;
+        self.lay_down(now);
+        let by = entry.stream.server.to_string();
+        let server = entry.text("server").to_owned();
+        match entry.kind() {
+            "peer-suspected" | "holder-answers" | "one-way-loss" => self.sign(entry),
+            "peer-recovered" | "one-way-healed" => {
+                self.signs.retain(|sign| sign.stream.server.as_str() != by || sign.text("server") != server);
+            }
+            "peer-dead" => {
+                let silent = entry.number("silent_ms").unwrap_or(0);
+                let began = now.saturating_sub(silent.saturating_sub(self.heartbeat_ms / 2));
+                self.fault(entry, Subject::Server(server), Trouble::Died, began, &format!("heard by {by}"));
+            }
+            "peer-left" => self.fault(entry, Subject::Server(server), Trouble::Stopped, now, "left"),
+            "resigning" => self.fault(entry, Subject::Server(by), Trouble::Stopped, now, "left"),
+            "overslept" => {
+                let began = now.saturating_sub(entry.number("slept_ms").unwrap_or(0));
+                self.fault(entry, Subject::Server(by.clone()), Trouble::Hung, began, "slept");
+                self.mended(entry, &Subject::Server(by), "slept");
+            }
+            "isolated" => self.fault(entry, Subject::Server(by), Trouble::CutOff, now, "isolated"),
+            "rejoined" => self.mended(entry, &Subject::Server(by), "isolated"),
+            "listened" => self.mended(entry, &Subject::Server(by), "left"),
+            "peer-alive" => {
+                self.mended(entry, &Subject::Server(server.clone()), &format!("heard by {by}"));
+                self.mended(entry, &Subject::Server(server), "left");
+            }
+            "standby" => self.standby(entry, server),
+            "monitor-changed" => self.monitor(entry, by),
+            "endpoint-changed" => self.endpoint(entry, by),
+            "path-down" | "held-down" | "holder-unreachable" => {
+                let host = entry.text("virtual_host").to_owned();
+                self.fault(entry, Subject::Path(host), Trouble::PathDown, now, "unseen");
+            }
+            "path-up" => self.mended(entry, &Subject::Path(entry.text("virtual_host").to_owned()), "unseen"),
+            "take-failed" => {
+                let subject = Subject::Service { virtual_host: entry.text("virtual_host").to_owned(), server: by };
+                self.fault(entry, subject.clone(), Trouble::Refused, now, "refused");
+                self.mended(entry, &subject, "refused");
+            }
+            "target-changed" | "taking" | "active" | "releasing" | "released" => self.moves(entry, &by),
+            _ => {}
+        }
+    }
+
+    /// Stories that ended long enough ago are closed.
+    fn lay_down(&mut self, now: u64) {
+        let over = |story: &Story| story.incident.ended_ms.is_some_and(|ended| now > ended.saturating_add(LINGER_MS));
+        let (over, open): (Vec<Story>, Vec<Story>) = std::mem::take(&mut self.open).into_iter().partition(over);
+        self.open = open;
+        self.closed.extend(over.into_iter().map(|story| story.incident));
+        while self.signs.front().is_some_and(|sign| now > sign.stamp.wall_ms.saturating_add(SIGNS_MS)) {
+            self.signs.pop_front();
+        }
+    }
+
+    fn sign(&mut self, entry: &Entry) {
+        if self.signs.len() == MOST_SIGNS {
+            self.signs.pop_front();
+        }
+        self.signs.push_back(entry.clone());
+    }
+
+    /// Something is wrong with a subject from now on, until `what` is mended.
+    fn fault(&mut self, entry: &Entry, subject: Subject, trouble: Trouble, began: u64, what: &str) {
+        let at = match self.open.iter().position(|story| story.subject == subject) {
+            Some(at) => at,
+            None => self.begin(entry, subject, trouble, began),
+        };
+        let story = &mut self.open[at];
+        story.open.insert(what.to_owned(), ());
+        let incident = &mut story.incident;
+        (incident.ended_ms, incident.ended_by) = (None, None);
+        let worse = joined(incident.trouble, trouble);
+        if worse != incident.trouble {
+            incident.trouble = worse;
+            incident.cause = sentence(worse, &story.subject, &entry.message);
+        }
+        // What others find out later may have begun earlier; what happens long after is another turn of the same story.
+        if began < incident.began_ms && entry.stamp.wall_ms <= story.declared_ms.saturating_add(SIGNS_MS) {
+            incident.began_ms = began;
+        }
+        write(incident, entry);
+    }
+
+    fn begin(&mut self, entry: &Entry, subject: Subject, trouble: Trouble, began: u64) -> usize {
+        if self.open.len() == MOST_OPEN {
+            let oldest = self.open.remove(0);
+            self.closed.push(oldest.incident);
+        }
+        let name = match &subject {
+            Subject::Server(name) | Subject::Path(name) | Subject::Endpoint(name) => name.clone(),
+            Subject::Service { virtual_host, .. } => virtual_host.clone(),
+        };
+        let mut incident = Incident {
+            id: format!("{}-{}-{}", entry.stamp.wall_ms, entry.sequence, entry.stream.server),
+            cause: sentence(trouble, &subject, &entry.message),
+            subject: name,
+            trouble,
+            began_ms: began,
+            ended_ms: None,
+            ended_by: None,
+            moves: Vec::new(),
+            timeline: Vec::new(),
+            more: 0,
+        };
+        let belongs = |sign: &Entry| match &subject {
+            Subject::Server(name) => sign.text("server") == name,
+            Subject::Service { virtual_host, .. } | Subject::Path(virtual_host) => {
+                sign.text("virtual_host") == virtual_host
+            }
+            Subject::Endpoint(_) => false,
+        };
+        let (signs, others): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.signs).into_iter().partition(belongs);
+        self.signs = others;
+        signs.iter().for_each(|sign| write(&mut incident, sign));
+        let declared_ms = entry.stamp.wall_ms;
+        self.open.push(Story { subject, incident, open: BTreeMap::new(), declared_ms });
+        self.open.len() - 1
+    }
+
+    /// What was wrong with a subject is not any more.
+    fn mended(&mut self, entry: &Entry, subject: &Subject, what: &str) {
+        let Some(story) = self.open.iter_mut().find(|story| story.subject == *subject) else { return };
+        if story.open.remove(what).is_none() {
+            return;
+        }
+        write(&mut story.incident, entry);
+        if story.open.is_empty() {
+            story.incident.ended_ms = Some(entry.stamp.wall_ms);
+            story.incident.ended_by = Some(format!("{}: {}", entry.stream.server, entry.message));
+        }
+    }
+
+    fn standby(&mut self, entry: &Entry, server: String) {
+        let subject = Subject::Server(server);
+        if entry.fields.get("on").and_then(serde_json::Value::as_bool) == Some(true) {
+            self.fault(entry, subject, Trouble::Standby, entry.stamp.wall_ms, "standby");
+        } else {
+            self.mended(entry, &subject, "standby");
+        }
+    }
+
+    fn monitor(&mut self, entry: &Entry, by: String) {
+        let Some(monitor) = entry.fields.get("monitor") else { return };
+        let name = |field: &str| monitor.get(field).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let (virtual_host, what) = (name("virtual_host"), format!("monitor {}", name("monitor")));
+        if virtual_host.is_empty() {
+            // An endpoint's: `endpoint-changed` says what all servers find together.
+            return;
+        }
+        let subject = Subject::Service { virtual_host, server: by };
+        match entry.text("verdict") {
+            "down" => self.fault(entry, subject, Trouble::ServiceDown, entry.stamp.wall_ms, &what),
+            "up" | "degraded" => self.mended(entry, &subject, &what),
+            _ => {}
+        }
+    }
+
+    fn endpoint(&mut self, entry: &Entry, by: String) {
+        let subject = Subject::Endpoint(entry.text("endpoint").to_owned());
+        let what = format!("found by {by}");
+        match entry.text("verdict") {
+            "down" => self.fault(entry, subject, Trouble::EndpointDown, entry.stamp.wall_ms, &what),
+            "up" | "degraded" => self.mended(entry, &subject, &what),
+            _ => {}
+        }
+    }
+
+    /// A virtual host changes hands, or is about to.
+    fn moves(&mut self, entry: &Entry, by: &str) {
+        let (host, now) = (entry.text("virtual_host").to_owned(), entry.stamp.wall_ms);
+        let hand = self.hands.entry(host.clone()).or_default();
+        match entry.kind() {
+            "taking" => {
+                hand.taking = Some((by.to_owned(), entry.text("cause").to_owned()));
+                // A taking by whom it had fallen to before is no change of hands.
+                if hand.holder.as_deref() == Some(by) {
+                    hand.released_ms = hand.released_ms.or(Some(now));
+                }
+            }
+            "released" => {
+                (hand.holder, hand.released_ms) = (Some(by.to_owned()), Some(now));
+            }
+            _ => {}
+        }
+        let holder = hand.holder.clone();
+        let released = hand.released_ms;
+        let taking = (entry.kind() == "active").then(|| {
+            let cause = hand.taking.take().filter(|(who, _)| who == by).map(|(_, cause)| cause).unwrap_or_default();
+            (hand.holder, hand.released_ms) = (Some(by.to_owned()), None);
+            cause
+        });
+        let Some(at) = self.story_of(&host, holder.as_deref(), by) else { return };
+        let story = &mut self.open[at];
+        write(&mut story.incident, entry);
+        let Some(cause) = taking else { return };
+        let first = !story.incident.moves.iter().any(|moved| moved.virtual_host == host);
+        let began = match story.incident.trouble {
+            // Who died says nothing of having let go.
+            Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::ServiceDown | Trouble::PathDown if first => {
+                Some(story.incident.began_ms)
+            }
+            Trouble::Died
+            | Trouble::Hung
+            | Trouble::CutOff
+            | Trouble::ServiceDown
+            | Trouble::PathDown
+            | Trouble::EndpointDown
+            | Trouble::Refused
+            | Trouble::Standby
+            | Trouble::Stopped => released,
+        };
+        story.incident.moves.push(Move {
+            virtual_host: host,
+            from: holder.filter(|holder| holder != by),
+            to: by.to_owned(),
+            at_ms: now,
+            gap_ms: began.map(|began| now.saturating_sub(began)),
+            cause,
+        });
+    }
+
+    /// Which story a change of hands belongs to: that of its service, of its path, of the server that had it, or one in which
+    /// it has moved already and moves back. The last told first.
+    fn story_of(&self, host: &str, holder: Option<&str>, by: &str) -> Option<usize> {
+        let of = |fits: &dyn Fn(&Story) -> bool| self.open.iter().rposition(fits);
+        let is_service = |story: &Story| matches!(&story.subject, Subject::Service { virtual_host, server } if virtual_host == host && (Some(server.as_str()) == holder || server == by));
+        let is_path = |story: &Story| matches!(&story.subject, Subject::Path(path) if path == host);
+        let is_server =
+            |story: &Story| matches!(&story.subject, Subject::Server(server) if Some(server.as_str()) == holder);
+        let moved = |story: &Story| story.incident.moves.iter().any(|moved| moved.virtual_host == host);
+        of(&is_service).or_else(|| of(&is_path)).or_else(|| of(&is_server)).or_else(|| of(&moved))
+    }
+}
+
+fn write(incident: &mut Incident, entry: &Entry) {
+    if incident.timeline.len() == LONGEST {
+        incident.more += 1;
+        return;
+    }
+    incident.timeline.push(Line {
+        at_ms: entry.stamp.wall_ms,
+        server: entry.stream.server.to_string(),
+        level: entry.level,
+        message: entry.message.clone(),
+    });
+}
+
+/// What was wrong, now that this is known, too: what a server says of itself explains what its peers saw.
+const fn joined(before: Trouble, now: Trouble) -> Trouble {
+    match (before, now) {
+        (Trouble::Died, Trouble::Hung | Trouble::CutOff | Trouble::Stopped) => now,
+        (Trouble::Standby, Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::Stopped) => now,
+        _ => before,
+    }
+}
+
+fn sentence(trouble: Trouble, subject: &Subject, message: &str) -> String {
+    let name = match subject {
+        Subject::Server(name) | Subject::Path(name) | Subject::Endpoint(name) => name.clone(),
+        Subject::Service { virtual_host, server } => format!("{virtual_host} on {server}"),
+    };
+    match trouble {
+        Trouble::Standby => format!("{name} was put on standby"),
+        Trouble::Stopped => format!("{name} was stopped"),
+        Trouble::Died => format!("{name} died: no peer heard it any more"),
+        Trouble::Hung => format!("{name} did not run for a while"),
+        Trouble::CutOff => format!("{name} was cut off from its peers"),
+        Trouble::ServiceDown | Trouble::EndpointDown | Trouble::PathDown | Trouble::Refused => message.to_owned(),
+    }
+}
