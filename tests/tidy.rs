@@ -155,7 +155,7 @@ fn crates_use_only_whom_they_may() {
         ("document", &["model", "dns"]),
         ("chronicle", &["model"]),
         ("host", &["model", "dns"]),
-        ("daemon", &["model", "cluster", "dns", "document", "host"]),
+        ("daemon", &["model", "cluster", "dns", "document", "chronicle", "host"]),
         ("sim", &["model", "cluster", "dns"]),
     ]);
     let runtimes = ["tokio", "socket2", "libc", "rtnetlink", "pnet", "axum", "hyper", "hickory-server", "tracing"];

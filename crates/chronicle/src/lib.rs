@@ -18,6 +18,6 @@ mod query;
 mod stream;
 
 pub use clock::{Clock, DRIFT_MS, Stamp, TooFarAhead};
-pub use entry::{Entry, Level, Position};
+pub use entry::{Entry, Level, NotAPosition, Position};
 pub use query::Query;
 pub use stream::{Extent, Stream, Vector};

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod config;
+mod log;
 mod members;
 mod zone;
 
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 pub(crate) use config::{
     Export, How, Init, MonitorEdit, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
 };
+pub(crate) use log::{Incidents, Level as LogLevel, Log};
 pub(crate) use members::{ApiTokenCommand, KeyName, ServerCommand, UserCommand};
 pub(crate) use zone::ZoneCommand;
 
@@ -123,6 +125,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the cluster's log: what every server decided and noticed, in causal order, also of servers that are down.
+    #[command(
+        after_help = "Times: 2026-01-31T03:00:00Z, or how long ago: 90s, 15m, 2h, 7d. A server that was away fetches what it \
+                            has missed from whoever has it.\nExit codes: 0 shown; 1 the daemon cannot be reached, or refused."
+    )]
+    Log(Log),
+    /// Tell what belongs together in the cluster's log as stories: what was wrong, what moved, for how long nobody served.
+    #[command(after_help = "Exit codes: 0 told; 1 the daemon cannot be reached, or refused, or has no such incident.")]
+    Incidents(Incidents),
     /// Show the last decisions and observations, with their causes.
     #[command(after_help = "Exit codes: 0 shown; 1 the daemon cannot be reached.")]
     Events {

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod doctor;
 mod exit;
+mod log;
 mod manual;
 mod members;
 mod print;
@@ -74,6 +75,8 @@ fn main() -> ExitCode {
         Command::Status { json, reach } => status(json, &reach),
         Command::Top { reach } => client::door(&reach).and_then(|door| top::run(&door)).map(|()| ExitCode::SUCCESS),
         Command::Events { json, cluster, reach } => events(json, cluster, &reach),
+        Command::Log(wanted) => log::log(&wanted),
+        Command::Incidents(wanted) => log::incidents(&wanted),
         Command::Token { seconds, reach } => members::token(seconds.0, &reach),
         Command::Join { host, token, address, config } => members::join(&config, &host, token, address),
         Command::Leave { forget, reach } => members::leave(forget, &reach),

@@ -5,6 +5,7 @@
 //! | `standin-driver` | `driver` | `sync_channel`, 1,024 | datagrams dropped and counted; other reports wait | `Message::Stop` |
 //! | `standin-publish` | `publish` | a cell, 1 | the newest health wins | `Publisher::close` |
 //! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
+//! | `standin-log` | `cluster_log` | a channel, 1,024 | events dropped and counted; peers wait | its last handle goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | `standin-ether` | `host::ether` | packet sockets | the kernel drops; then as above | dropped with the driver |
@@ -58,12 +59,14 @@ use crate::{
     admin::{self, Admin},
     audit::Audit,
     circle::Circle,
+    cluster_log::{self, Log},
     console::{self, Console},
     desk::{self, Desk},
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
     gate,
     journal::{History, Journal},
+    link::Topic,
     load::{Loaded, Mode},
     metrics::Metrics,
     name_service::NameService,
@@ -108,6 +111,7 @@ struct Threads {
     driver: JoinHandle<()>,
     publisher: (Publisher, JoinHandle<()>),
     journal: JoinHandle<()>,
+    log: Option<JoinHandle<()>>,
     desk: Option<JoinHandle<()>>,
 }
 
@@ -150,8 +154,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let runtime = runtime()?;
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
     let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
-    let identity = if loaded.cluster.dns.identity { node.name.to_string() } else { String::new() };
-    let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
+    let (identity, view) = first_answers(&loaded, &zones);
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
 
@@ -163,12 +166,12 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
 
     // Spawn.
     let thread = |error| StartError::new("start a thread", error);
-    let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone()).map_err(thread)?;
+    let (log, log_thread) = cluster_log(&loaded, &metrics).unzip();
+    let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone(), log.clone()).map_err(thread)?;
     let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
-    let circle = circle(&loaded, desk.as_ref(), &audit, &queue, &stop)?;
+    let circle = circle(&loaded, (desk.as_ref(), log.as_ref()), &audit, &queue, &stop)?;
     let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
-    let ether = ether(node.heartbeat_ethernet, &queue);
-    let ethernet = Ethernet { wanted: node.heartbeat_ethernet, view: ether.as_ref().map(Ether::view) };
+    let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
     let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
     let hands = Hands {
@@ -198,6 +201,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         queue: queue.clone(),
         view,
         history,
+        log,
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
@@ -209,15 +213,22 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         console: Console::new(publisher.0.generation.clone()).map_err(thread)?,
     });
     doors.serve(&runtime, &admin, &stop)?;
-    let threads = Threads { driver, publisher, journal: journal_thread, desk: desk_thread };
+    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
+}
+
+/// What DNS calls this server, and its answers before anything is known.
+fn first_answers(loaded: &Loaded, zones: &Arc<Zones>) -> (String, Arc<ArcSwap<View>>) {
+    let identity = if loaded.cluster.dns.identity { loaded.node.name.to_string() } else { String::new() };
+    let view = Arc::new(ArcSwap::from_pointee(View::build(zones, &Health::default(), &identity)));
+    (identity, view)
 }
 
 /// This server's membership; none before a cluster was made.
 fn circle(
     loaded: &Loaded,
-    desk: Option<&desk::Handle>,
+    (desk, log): (Option<&desk::Handle>, Option<&Log>),
     audit: &Arc<Audit>,
     queue: &Queue,
     stop: &CancellationToken,
@@ -226,9 +237,23 @@ fn circle(
     let circle = Circle::open(&node.state_dir, node.admin_listen, audit.clone(), queue.clone(), stop)
         .map_err(|error| StartError::new("take part in the cluster", io::Error::other(error)))?;
     if let (Some(circle), Some(desk)) = (&circle, desk) {
-        circle.links.converse_by(desk::converse::by(desk.clone()));
+        circle.links.converse_by(Topic::Document, desk::converse::by(desk.clone()));
+    }
+    if let (Some(circle), Some(log)) = (&circle, log) {
+        circle.links.converse_by(Topic::Log, cluster_log::talk::by(log.clone()));
     }
     Ok(circle)
+}
+
+/// The cluster's log. Nothing that a server does for its clients depends on it.
+fn cluster_log(loaded: &Loaded, metrics: &Arc<Metrics>) -> Option<(Log, JoinHandle<()>)> {
+    let node = &loaded.node;
+    Log::start(&node.name, &node.state_dir, loaded.cluster.heartbeat.interval, metrics.clone())
+        .inspect_err(|error| {
+            let path = node.state_dir.display();
+            tracing::warn!(%error, %path, "the cluster's log has no place on the disk: only the last events are kept");
+        })
+        .ok()
 }
 
 /// The document's desk; none in file mode.
@@ -292,14 +317,16 @@ fn permitted<T>(what: &str, config: &ClusterConfig, module: io::Result<T>) -> Re
     }
 }
 
-/// Without it heartbeats go by UDP alone.
-fn ether(wanted: bool, queue: &Queue) -> Option<Ether> {
+/// The second heartbeat path, and what the status tells of it. Without it heartbeats go by UDP alone.
+fn ether(wanted: bool, queue: &Queue) -> (Option<Ether>, Ethernet) {
     let start = || {
         Ether::start(queue.sink())
             .inspect_err(|error| tracing::warn!(%error, "no heartbeats by Ethernet broadcast: they go by UDP alone"))
             .ok()
     };
-    wanted.then(start).flatten()
+    let ether = wanted.then(start).flatten();
+    let view = ether.as_ref().map(Ether::view);
+    (ether, Ethernet { wanted, view })
 }
 
 /// Without them a closed port is noticed by the next probe, which is later.
@@ -383,7 +410,8 @@ impl Running {
             ("journal", &self.threads.journal),
         ];
         let desk = self.threads.desk.iter().map(|thread| ("desk", thread));
-        threads.into_iter().chain(desk).find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
+        let log = self.threads.log.iter().map(|thread| ("log", thread));
+        threads.into_iter().chain(desk).chain(log).find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
     }
 
     /// Stops everything, in order.
@@ -400,11 +428,12 @@ impl Running {
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
-        // The runtime's tasks had the last handles of the desk but this one.
+        // The runtime's tasks had the last handles of desk and log but these.
         drop(self.admin);
-        if let Some(thread) = self.threads.desk {
-            join("desk", thread);
-        }
+        let last = [("desk", self.threads.desk), ("log", self.threads.log)];
+        last.into_iter()
+            .filter_map(|(name, thread)| Some((name, thread?)))
+            .for_each(|(name, thread)| join(name, thread));
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the admin socket is gone already");
         }

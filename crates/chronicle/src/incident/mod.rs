@@ -13,6 +13,7 @@ mod teller;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Level;
@@ -57,7 +58,7 @@ pub const KINDS: [&str; 26] = [
 ];
 
 /// What went wrong, or was planned.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
     /// An operator put the server on standby.
@@ -88,7 +89,7 @@ impl Trouble {
 }
 
 /// A virtual host that changed hands.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Move {
     /// Which.
     pub virtual_host: String,
@@ -105,7 +106,7 @@ pub struct Move {
 }
 
 /// One line of a story.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -118,9 +119,10 @@ pub struct Line {
 }
 
 /// One story.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Incident {
-    /// Unique, and the same on every server.
+    /// Unique, and the same on every server that has the same entries: it names the first of them. A server that was cut off
+    /// may know of an earlier one, which it tells when it is back.
     pub id: String,
     /// What it is about: a server, a virtual host or an endpoint.
     pub subject: String,

@@ -1,6 +1,6 @@
 //! Makes stories of entries, one after the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Incident, LINGER_MS, LONGEST, Line, MOST_OPEN, Move, Trouble};
 use crate::entry::Entry;
@@ -25,7 +25,7 @@ struct Story {
     subject: Subject,
     incident: Incident,
     /// What is wrong with the subject still, by who says so and of what: over when empty.
-    open: BTreeMap<String, ()>,
+    open: BTreeSet<String>,
     /// When it was declared, not began.
     declared_ms: u64,
 }
@@ -77,6 +77,7 @@ impl Teller {
             "peer-recovered" | "one-way-healed" => {
                 self.signs.retain(|sign| sign.stream.server.as_str() != by || sign.text("server") != server);
             }
+            "peer-dead" if self.is_isolated(&by) => self.note(entry, &Subject::Server(by)),
             "peer-dead" => {
                 let silent = entry.number("silent_ms").unwrap_or(0);
                 let began = now.saturating_sub(silent.saturating_sub(self.heartbeat_ms / 2));
@@ -89,7 +90,7 @@ impl Teller {
                 self.fault(entry, Subject::Server(by.clone()), Trouble::Hung, began, "slept");
                 self.mended(entry, &Subject::Server(by), "slept");
             }
-            "isolated" => self.fault(entry, Subject::Server(by), Trouble::CutOff, now, "isolated"),
+            "isolated" => self.isolated(entry, &by),
             "rejoined" => self.mended(entry, &Subject::Server(by), "isolated"),
             "listened" => self.mended(entry, &Subject::Server(by), "left"),
             "peer-alive" => {
@@ -139,7 +140,7 @@ impl Teller {
             None => self.begin(entry, subject, trouble, began),
         };
         let story = &mut self.open[at];
-        story.open.insert(what.to_owned(), ());
+        story.open.insert(what.to_owned());
         let incident = &mut story.incident;
         (incident.ended_ms, incident.ended_by) = (None, None);
         let worse = joined(incident.trouble, trouble);
@@ -187,20 +188,54 @@ impl Teller {
         self.signs = others;
         signs.iter().for_each(|sign| write(&mut incident, sign));
         let declared_ms = entry.stamp.wall_ms;
-        self.open.push(Story { subject, incident, open: BTreeMap::new(), declared_ms });
+        self.open.push(Story { subject, incident, open: BTreeSet::new(), declared_ms });
         self.open.len() - 1
     }
 
     /// What was wrong with a subject is not any more.
     fn mended(&mut self, entry: &Entry, subject: &Subject, what: &str) {
         let Some(story) = self.open.iter_mut().find(|story| story.subject == *subject) else { return };
-        if story.open.remove(what).is_none() {
+        if !story.open.remove(what) {
             return;
         }
         write(&mut story.incident, entry);
         if story.open.is_empty() {
             story.incident.ended_ms = Some(entry.stamp.wall_ms);
             story.incident.ended_by = Some(format!("{}: {}", entry.stream.server, entry.message));
+        }
+    }
+
+    /// Who is alone has not heard the others die, but itself cut off: what it said of them a moment ago belongs to that.
+    fn isolated(&mut self, entry: &Entry, by: &str) {
+        let (now, heard) = (entry.stamp.wall_ms, format!("heard by {by}"));
+        let is_its_own = |story: &Story| {
+            story.open.iter().all(|what| *what == heard)
+                && story.incident.moves.is_empty()
+                && now <= story.declared_ms.saturating_add(SIGNS_MS)
+        };
+        let (own, open): (Vec<Story>, Vec<Story>) = std::mem::take(&mut self.open).into_iter().partition(is_its_own);
+        self.open = open;
+        self.fault(entry, Subject::Server(by.to_owned()), Trouble::CutOff, now, "isolated");
+        let Some(story) = self.open.iter_mut().find(|story| story.subject == Subject::Server(by.to_owned())) else {
+            return;
+        };
+        let lines = own.into_iter().flat_map(|story| story.incident.timeline);
+        let timeline = &mut story.incident.timeline;
+        timeline.extend(lines);
+        timeline.sort_by_key(|line| line.at_ms);
+        timeline.truncate(LONGEST);
+    }
+
+    fn is_isolated(&self, server: &str) -> bool {
+        let alone =
+            |story: &Story| story.subject == Subject::Server(server.to_owned()) && story.open.contains("isolated");
+        self.open.iter().any(alone)
+    }
+
+    /// One more line of a story that is being told.
+    fn note(&mut self, entry: &Entry, subject: &Subject) {
+        if let Some(story) = self.open.iter_mut().find(|story| story.subject == *subject) {
+            write(&mut story.incident, entry);
         }
     }
 

@@ -68,12 +68,15 @@ fn a_server_that_says_it_was_alone_did_not_die() {
         (10_000, "web2", json!({"event": "peer-dead", "server": "web1", "silent_ms": 150})),
         (10_001, "web1", json!({"event": "peer-dead", "server": "web2", "silent_ms": 150})),
         (10_002, "web1", json!({"event": "isolated"})),
+        (10_003, "web1", json!({"event": "peer-dead", "server": "web3", "silent_ms": 150})),
         (20_000, "web1", json!({"event": "rejoined"})),
         (20_000, "web2", json!({"event": "peer-alive", "server": "web1", "boot": "x"})),
         (20_001, "web1", json!({"event": "peer-alive", "server": "web2", "boot": "x"})),
     ]);
-    let cut: Vec<_> = stories.iter().map(|story| (story.subject.as_str(), story.trouble)).collect();
-    assert!(cut.contains(&("web1", Trouble::CutOff)), "{cut:?}");
+    let [story] = &stories[..] else { panic!("{stories:#?}") };
+    assert_eq!((story.subject.as_str(), story.trouble, story.ended_ms), ("web1", Trouble::CutOff, Some(20_000)));
+    let lines: Vec<_> = story.timeline.iter().map(|line| (line.server.as_str(), line.message.as_str())).collect();
+    assert_eq!(lines[..4], [("web2", "peer-dead"), ("web1", "peer-dead"), ("web1", "isolated"), ("web1", "peer-dead")]);
 }
 
 #[test]

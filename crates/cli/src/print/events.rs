@@ -1,4 +1,4 @@
-//! `standin events`: the journal, one line an entry.
+//! `standin events`, `standin log`: one line an entry.
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
@@ -19,7 +19,9 @@ fn line(entry: &Value, zone: &TimeZone, style: Style) -> String {
         |_| text("time").to_owned(),
         |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
     );
-    format!("{time} {shown} {}\n", text("message"))
+    // Of the cluster's log: whose.
+    let by = entry.get("written_by").and_then(Value::as_str).map(|by| format!("{by:8} ")).unwrap_or_default();
+    format!("{time} {shown} {by}{}\n", text("message"))
 }
 
 #[cfg(test)]
@@ -34,6 +36,8 @@ mod tests {
             json!({"time": "2026-11-23T07:42:43.286Z", "level": "warn", "message": "web2 is dead", "event": "x"}),
             json!({"time": "some day", "level": "info", "message": "who knows"}),
         ];
+        let of_the_cluster = json!({"time": "x", "level": "info", "message": "m", "written_by": "web1"});
+        assert_eq!(render(&[of_the_cluster], &TimeZone::UTC, Style::default()), "x info  web1     m\n");
         let zone = TimeZone::fixed(jiff::tz::offset(2));
         let text = render(&entries, &zone, Style::default());
         assert_eq!(text, "2026-11-23 09:42:43.286 warn  web2 is dead\nsome day info  who knows\n");

@@ -1,6 +1,7 @@
 //! Text for people.
 
 pub(crate) mod events;
+pub(crate) mod incidents;
 pub(crate) mod status;
 pub(crate) mod why;
 

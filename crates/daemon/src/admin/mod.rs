@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/status` | `model::api::Status` | `ReadStatus` |
 //! | `GET /v1/events`, `?cluster=true` | the journal's last entries, oldest first; of all servers | `ReadEvents` |
+//! | `GET /v1/log`, `/v1/log/arrived`, `/v1/incidents` | the cluster's log, and what it tells: `log` | `ReadEvents` |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | `model::api::Why` | `AskDns` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
 //! | `POST /v1/monitor/force`, `/v1/monitor/reset` | 204: what a monitor counts as (`monitors`) | `ForceMonitor`, `ResetMonitor` |
@@ -21,6 +22,7 @@
 pub(crate) mod config;
 mod doctor;
 mod failure;
+mod log;
 pub(crate) mod monitors;
 mod openapi;
 pub(crate) mod others;
@@ -62,6 +64,7 @@ pub(crate) use self::failure::{Body, Failure};
 pub use self::openapi::openapi;
 use crate::{
     access::{Access, Who, identify},
+    cluster_log::Log,
     console::{self, Console},
     desk,
     driver::{Message, Queue, Refused, Sample},
@@ -88,6 +91,8 @@ pub(crate) struct Admin {
     pub view: Arc<ArcSwap<View>>,
     /// The journal's last entries.
     pub history: History,
+    /// The cluster's log; none where the disk has no place for it.
+    pub log: Option<Log>,
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
     /// Where DNS listens, and what it counts.
@@ -114,6 +119,9 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/openapi.json", get(openapi::get))
         .route("/v1/status", get(get_status))
         .route("/v1/events", get(others::events))
+        .route("/v1/log", get(log::entries))
+        .route("/v1/log/arrived", get(log::arrived))
+        .route("/v1/incidents", get(log::incidents))
         .route("/v1/clock", get(doctor::clock))
         .route("/v1/doctor", get(doctor::diagnosis))
         .route("/v1/dns/why", post(post_why))

@@ -11,6 +11,7 @@ use model::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::log;
 use crate::{desk::api as desk, journal::Entry};
 
 /// Who may ask.
@@ -51,6 +52,9 @@ const OPERATIONS: &[Operation] = &[
     ("get", "/v1/openapi.json", Anybody, Nothing, 200, of::<Map<String, Value>>()),
     ("get", "/v1/status", Do(Action::ReadStatus), Nothing, 200, of::<Status>()),
     ("get", "/v1/events", Do(Action::ReadEvents), Nothing, 200, Carries::Json(events)),
+    ("get", "/v1/log", Do(Action::ReadEvents), Nothing, 200, of::<log::Page>()),
+    ("get", "/v1/log/arrived", Do(Action::ReadEvents), Nothing, 200, of::<log::News>()),
+    ("get", "/v1/incidents", Do(Action::ReadEvents), Nothing, 200, of::<log::Incidents>()),
     ("get", "/v1/clock", Do(Action::Diagnose), Nothing, 200, of::<doctor::Clock>()),
     ("get", "/v1/doctor", Do(Action::Diagnose), Nothing, 200, of::<doctor::Diagnosis>()),
     ("post", "/v1/dns/why", Do(Action::AskDns), of::<request::Question>(), 200, of::<Why>()),
@@ -193,7 +197,30 @@ fn parameters(path: &str) -> Vec<Value> {
         let what = "all servers' events, not this one's alone";
         all.push(json!({ "name": "cluster", "in": "query", "description": what, "schema": { "type": "boolean" } }));
     }
+    if ["/v1/log", "/v1/log/arrived", "/v1/incidents"].contains(&path) {
+        all.extend(of_query::<log::Wanted>());
+    }
     all
+}
+
+/// What a query may say, from its type.
+fn of_query<T: JsonSchema>() -> Vec<Value> {
+    let schema = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let schema = schema.into_generator().into_root_schema_for::<T>();
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let parameter = |(name, schema): (&String, &Value)| {
+        let mut schema = schema.clone();
+        // What may be left out is left out, and never `null`.
+        if let Some(kind) = schema.get("type").and_then(Value::as_array).and_then(|kinds| kinds.first()).cloned() {
+            schema["type"] = kind;
+        }
+        if let Some(kind) = schema.get("anyOf").and_then(Value::as_array).and_then(|kinds| kinds.first()).cloned() {
+            schema = kind;
+        }
+        schema.as_object_mut().map(|schema| schema.remove("default"));
+        json!({ "name": name, "in": "query", "schema": schema })
+    };
+    properties.map(parameter).collect()
 }
 
 /// `get-v1-config`.

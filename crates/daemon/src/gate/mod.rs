@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use self::limits::{Limits, Place};
 use crate::{
     circle::{Circle, Shown, server},
-    link::{self, session},
-    trust::tls::{DOCUMENT, LINK, shown_key},
+    link::{self, Topic, session},
+    trust::tls::{DOCUMENT, LINK, LOG, shown_key},
 };
 
 use self::http::serve_http;
@@ -74,7 +74,7 @@ pub(crate) async fn run(circle: Arc<Circle>, listener: TcpListener, router: Rout
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wants {
     Link,
-    Document,
+    Talk(Topic),
     Answers,
 }
 
@@ -93,7 +93,8 @@ async fn greet(circle: &Arc<Circle>, stream: TcpStream, from: SocketAddr, router
     let shown = shown_key(tls.peer_certificates()).map(|key| circle.shown(&key));
     let wants = match tls.alpn_protocol() {
         Some(LINK) => Wants::Link,
-        Some(DOCUMENT) => Wants::Document,
+        Some(DOCUMENT) => Wants::Talk(Topic::Document),
+        Some(LOG) => Wants::Talk(Topic::Log),
         Some(_) | None => Wants::Answers,
     };
     match (shown, wants) {
@@ -102,9 +103,9 @@ async fn greet(circle: &Arc<Circle>, stream: TcpStream, from: SocketAddr, router
             drop(place);
             session(circle, stream, from, &id, &name, link::Side::Accepted).await;
         }
-        (Some(Shown::Member(id, name)), Wants::Document) => {
+        (Some(Shown::Member(id, name)), Wants::Talk(topic)) => {
             drop(place);
-            if let Some(converse) = circle.links.converse().cloned() {
+            if let Some(converse) = circle.links.converse(topic).cloned() {
                 tokio::select! {
                     () = converse(server(&name), Box::new(stream)) => {}
                     // Who is removed has no say from then on, whatever it thinks itself.
@@ -125,7 +126,7 @@ async fn greet(circle: &Arc<Circle>, stream: TcpStream, from: SocketAddr, router
         (Some(Shown::Unknown), _) => {
             circle.audit.denied("?", &from.ip().to_string(), "link", "its key is no member's");
         }
-        (None, Wants::Link | Wants::Document) => {
+        (None, Wants::Link | Wants::Talk(_)) => {
             circle.audit.denied("?", &from.ip().to_string(), "link", "it shows no certificate")
         }
     }

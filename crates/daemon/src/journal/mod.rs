@@ -1,11 +1,12 @@
 //! The journal: the only place where an event becomes log fields, counters and history.
 //!
 //! The driver hands events over through a bounded queue and never waits: what a full queue drops is counted. A thread of
-//! its own writes the log, so that a stuck disk or console stops nobody else. History is a ring of the last
+//! its own writes the log, and hands every entry on to the cluster's log (`cluster_log`), so that a stuck disk or console stops nobody else. History is a ring of the last
 //! [`HISTORY`] entries, for the admin API; wall-clock time enters here, for display.
 //!
 //! Deliberately not here: decisions, and the log lines of modules that only report their own technical state.
 
+mod about;
 mod durations;
 mod words;
 
@@ -32,7 +33,7 @@ use tracing::Level;
 use self::durations::Durations;
 pub(crate) use self::words::label as cause_word;
 pub use self::words::sentence;
-use crate::metrics::Metrics;
+use crate::{cluster_log::Log, metrics::Metrics};
 
 /// Entries kept for the admin API.
 pub(crate) const HISTORY: usize = 1000;
@@ -86,12 +87,16 @@ impl Journal {
     ///
     /// # Errors
     /// When the thread cannot be made.
-    pub(crate) fn start(metrics: Arc<Metrics>, history: History) -> io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(
+        metrics: Arc<Metrics>,
+        history: History,
+        log: Option<Log>,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
         let (queue, events) = sync_channel(DEPTH);
         let counters = metrics.clone();
         let thread = thread::Builder::new().name("standin-journal".into()).spawn(move || {
-            Writer { counters, history, sequence: 0, causes: BTreeMap::new(), durations: Durations::default() }
-                .run(&events)
+            let (causes, durations) = (BTreeMap::new(), Durations::default());
+            Writer { counters, history, log, sequence: 0, causes, durations }.run(&events)
         })?;
         Ok((Self { queue, metrics }, thread))
     }
@@ -107,6 +112,8 @@ impl Journal {
 struct Writer {
     counters: Arc<Metrics>,
     history: History,
+    /// The cluster's log; none where the disk has no place for it.
+    log: Option<Log>,
     sequence: u64,
     /// Why the takings under way began: a move is counted when it is complete.
     causes: BTreeMap<VirtualHostName, Cause>,
@@ -143,6 +150,9 @@ impl Writer {
             fields: fields.clone(),
         });
         log(level, &message, &fields);
+        if let Some(log) = &self.log {
+            log.note(about::noted(event, level, message, fields));
+        }
     }
 
     fn count(&mut self, event: &Event) {

@@ -9,7 +9,7 @@ fn host() -> VirtualHostName {
 /// Records the events and waits until the journal has written them all.
 fn written(events: &[Event]) -> (Arc<Metrics>, Vec<Arc<Entry>>) {
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
-    let (journal, thread) = Journal::start(metrics.clone(), history.clone()).unwrap();
+    let (journal, thread) = Journal::start(metrics.clone(), history.clone(), None).unwrap();
     for event in events {
         // The test may be faster than the writer; the driver would drop here.
         journal.queue.send(event.clone()).unwrap();

@@ -11,7 +11,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::session::{self, Side};
+use super::{
+    Topic,
+    session::{self, Side},
+};
 use crate::{
     circle::{Circle, Shown, server},
     trust::tls::{any_server, shown_key},
@@ -116,12 +119,16 @@ async fn connect(
     None
 }
 
-/// Keeps a document stream beside a link that we have dialled, until it is aborted with the link.
-pub(super) async fn dial_document(circle: Arc<Circle>, member: String) {
+/// Keeps a stream about a topic beside a link that we have dialled, until it is aborted with the link.
+pub(super) async fn dial_topic(circle: Arc<Circle>, member: String, topic: Topic) {
     loop {
         let other = circle.others().into_iter().find(|(id, _)| *id == member);
-        if let (Some(converse), Some((_, other))) = (circle.links.converse().cloned(), other) {
-            let config = circle.tls.load().document.clone();
+        if let (Some(converse), Some((_, other))) = (circle.links.converse(topic).cloned(), other) {
+            let tls = circle.tls.load_full();
+            let config = match topic {
+                Topic::Document => tls.document.clone(),
+                Topic::Log => tls.log.clone(),
+            };
             if let Some(stream) = connect(&circle, &member, &other, config).await {
                 converse(server(&other.name), Box::new(stream)).await;
             }

@@ -1,7 +1,7 @@
 //! Links between servers: one authenticated, framed, bounded stream to each other member, over the admin port.
 //!
-//! Trust travels here. For the configuration whoever has dialled the link opens a second stream beside it, and dials that again
-//! as long as the link is up: what runs over it is [`Links::converse_by`]'s business.
+//! Trust travels here. For each [`Topic`] whoever has dialled the link opens a further stream beside it, and dials that again as
+//! long as the link is up: what runs over it is [`Links::converse_by`]'s business.
 //! Every server dials every other one; of two links at once the one that the server with the smaller name has dialled stays.
 //!
 //! Invariants: a link exists only between members that have shown their keys. What one peer sends can fill neither memory
@@ -32,7 +32,21 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// What runs over the document streams: given the member's name and a stream, until it ends.
+/// What a stream beside a link is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Topic {
+    /// The configuration.
+    Document,
+    /// The cluster's log.
+    Log,
+}
+
+impl Topic {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Document, Self::Log];
+}
+
+/// What runs over the streams of a topic: given the member's name and a stream, until it ends.
 pub(crate) type Converse =
     Arc<dyn Fn(ServerName, Box<dyn Stream>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -55,7 +69,8 @@ pub(crate) struct Live {
 #[derive(Default)]
 pub(crate) struct Links {
     inner: Mutex<Inner>,
-    converse: OnceLock<Converse>,
+    document: OnceLock<Converse>,
+    log: OnceLock<Converse>,
 }
 
 impl std::fmt::Debug for Links {
@@ -76,14 +91,21 @@ impl Links {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says, once, what runs over document streams. Before that none is opened.
-    pub(crate) fn converse_by(&self, converse: Converse) {
-        let _second = self.converse.set(converse);
+    const fn talk(&self, topic: Topic) -> &OnceLock<Converse> {
+        match topic {
+            Topic::Document => &self.document,
+            Topic::Log => &self.log,
+        }
     }
 
-    /// What runs over document streams.
-    pub(crate) fn converse(&self) -> Option<&Converse> {
-        self.converse.get()
+    /// Says, once, what runs over the streams of a topic. Before that none is opened.
+    pub(crate) fn converse_by(&self, topic: Topic, converse: Converse) {
+        let _second = self.talk(topic).set(converse);
+    }
+
+    /// What runs over the streams of a topic.
+    pub(crate) fn converse(&self, topic: Topic) -> Option<&Converse> {
+        self.talk(topic).get()
     }
 
     /// Whether there is a link to this member.

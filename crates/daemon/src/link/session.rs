@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
-    DEPTH, Live,
+    DEPTH, Live, Topic,
     frame::{self, Frame},
-    keep::dial_document,
+    keep::dial_topic,
 };
 use crate::circle::{Circle, server};
 
@@ -115,12 +115,12 @@ pub(crate) async fn run(
     circle.audit.record(Event::Linked { server: server(name), from: from.to_string().into() });
     let (frames, incoming) = mpsc::channel(DEPTH);
     let reading = tokio::spawn(read(reader, frames));
-    let document = (side == Side::Dialled).then(|| tokio::spawn(dial_document(circle.clone(), member.to_owned())));
+    let dialled = Topic::ALL.iter().filter(|_| side == Side::Dialled);
+    let beside: Vec<_> =
+        dialled.map(|topic| tokio::spawn(dial_topic(circle.clone(), member.to_owned(), *topic))).collect();
     let reason = link.serve(incoming, &live).await;
     reading.abort();
-    if let Some(document) = document {
-        document.abort();
-    }
+    beside.iter().for_each(tokio::task::JoinHandle::abort);
     if circle.links.end(member, &close) {
         circle.audit.record(Event::Unlinked { server: server(name), reason: reason.into() });
     }

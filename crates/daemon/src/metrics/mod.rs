@@ -10,7 +10,7 @@ pub(crate) mod scrape;
 
 use model::hook::{HookMoment, HookOutcome};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     core::{Collector, GenericCounterVec},
 };
 
@@ -112,6 +112,7 @@ declare! {
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
     DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
     QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
+    LOG_BYTES = "standin_log_bytes" [] "Length of the cluster's log on the disk.";
     DNS_QUERIES = "standin_dns_queries_total" ["type"] "DNS queries by type.";
     DNS_RESPONSES = "standin_dns_responses_total" ["rcode"] "DNS responses by response code.";
     DNS_DROPPED = "standin_dns_dropped_total" ["reason"] "DNS datagrams that got no response, by reason.";
@@ -177,6 +178,10 @@ pub(crate) struct Metrics {
     pub driver_dropped: IntCounter,
     /// [`QUEUE_DROPPED`] of the journal's queue: events.
     pub journal_dropped: IntCounter,
+    /// [`QUEUE_DROPPED`] of the cluster log's queue: events, also those that the disk did not take.
+    pub log_dropped: IntCounter,
+    /// [`LOG_BYTES`].
+    pub log_bytes: IntGauge,
     /// [`VIEW_REBUILD`].
     pub view_rebuild: Histogram,
 }
@@ -209,6 +214,8 @@ impl Metrics {
             driver_lateness: kept.histogram(DRIVER_LATENESS),
             driver_dropped: queue_dropped.with_label_values(&["driver"]),
             journal_dropped: queue_dropped.with_label_values(&["journal"]),
+            log_dropped: queue_dropped.with_label_values(&["log"]),
+            log_bytes: kept.gauge(LOG_BYTES),
             view_rebuild: kept.histogram(VIEW_REBUILD),
             registry,
         };
@@ -235,6 +242,10 @@ impl Kept<'_> {
         let made = made.expect("the declaration is valid");
         self.0.register(Box::new(made.clone())).expect("each metric is declared once");
         made
+    }
+
+    fn gauge(&self, declaration: Declaration) -> IntGauge {
+        self.register(IntGauge::with_opts(declaration.opts()))
     }
 
     fn counter(&self, declaration: Declaration) -> IntCounter {

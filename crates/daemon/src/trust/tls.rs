@@ -28,6 +28,8 @@ use super::{
 pub(crate) const LINK: &[u8] = b"standin-link/1";
 /// Between servers, for the configuration.
 pub(crate) const DOCUMENT: &[u8] = b"standin-document/1";
+/// And of a stream about the log.
+pub(crate) const LOG: &[u8] = b"standin-log/1";
 /// For people.
 pub(crate) const HTTP: &[u8] = b"http/1.1";
 
@@ -40,6 +42,8 @@ pub(crate) struct Tls {
     pub link: Arc<ClientConfig>,
     /// For document streams to other servers.
     pub document: Arc<ClientConfig>,
+    /// For log streams to other servers.
+    pub log: Arc<ClientConfig>,
     /// For requests to other servers.
     pub request: Arc<ClientConfig>,
 }
@@ -114,7 +118,7 @@ impl Tls {
             .with_single_cert(chain.clone(), key())?;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        server.alpn_protocols = vec![LINK.to_vec(), DOCUMENT.to_vec(), HTTP.to_vec()];
+        server.alpn_protocols = [LINK, DOCUMENT, LOG, HTTP].map(<[u8]>::to_vec).into();
         let client = |protocol: &[u8]| -> Result<Arc<ClientConfig>, TlsError> {
             let mut client = ClientConfig::builder_with_details(provider(), clock.clone())
                 .with_protocol_versions(&[&TLS13])?
@@ -124,7 +128,13 @@ impl Tls {
             client.alpn_protocols = vec![protocol.to_vec()];
             Ok(Arc::new(client))
         };
-        Ok(Self { server: Arc::new(server), link: client(LINK)?, document: client(DOCUMENT)?, request: client(HTTP)? })
+        Ok(Self {
+            server: Arc::new(server),
+            link: client(LINK)?,
+            document: client(DOCUMENT)?,
+            log: client(LOG)?,
+            request: client(HTTP)?,
+        })
     }
 }
 

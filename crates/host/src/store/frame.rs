@@ -10,7 +10,7 @@ const HEAD: usize = 8;
 ///
 /// # Errors
 /// When the chunk has 4 GiB.
-pub(super) fn write(chunk: &[u8]) -> io::Result<Vec<u8>> {
+pub fn write(chunk: &[u8]) -> io::Result<Vec<u8>> {
     let length =
         u32::try_from(chunk.len()).map_err(|_| io::Error::other("a chunk of 4 GiB does not fit into the log"))?;
     let mut frame = Vec::with_capacity(HEAD + chunk.len());
@@ -21,12 +21,12 @@ pub(super) fn write(chunk: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// How long a chunk's frame is.
-pub(super) const fn length(chunk: &[u8]) -> u64 {
+pub const fn length(chunk: &[u8]) -> u64 {
     (HEAD + chunk.len()) as u64
 }
 
 /// The chunks of the whole frames from the beginning on, and where the last of them ends.
-pub(super) fn read(bytes: &[u8]) -> (Vec<&[u8]>, usize) {
+pub fn read(bytes: &[u8]) -> (Vec<&[u8]>, usize) {
     let (mut chunks, mut end) = (Vec::new(), 0);
     while let Some(chunk) = first(&bytes[end..]) {
         chunks.push(chunk);

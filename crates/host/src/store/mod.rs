@@ -13,7 +13,7 @@
 //! Deliberately not here: what the chunks mean.
 
 mod directory;
-mod frame;
+pub mod frame;
 #[cfg(test)]
 mod tests;
 

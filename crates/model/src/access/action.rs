@@ -148,7 +148,7 @@ impl Action {
     pub const fn command(self) -> &'static str {
         match self {
             Self::ReadStatus => "standin status",
-            Self::ReadEvents => "standin events",
+            Self::ReadEvents => "standin log",
             Self::AskDns => "standin dns why",
             Self::ReadMetrics => "GET /metrics",
             Self::Diagnose => "standin doctor",
@@ -178,7 +178,7 @@ impl Action {
     pub const fn effect(self) -> &'static str {
         match self {
             Self::ReadStatus => "shows the cluster as one server sees it",
-            Self::ReadEvents => "shows the last events of one server, or of all",
+            Self::ReadEvents => "shows the cluster's log, its incidents, the last events of a server",
             Self::AskDns => "shows what is answered for a name, and why",
             Self::ReadMetrics => "shows counters (also without TLS on `[metrics] listen`)",
             Self::Diagnose => "shows what may keep this server from working, with its remedy",

@@ -1,0 +1,163 @@
+//! `standin log`, `standin incidents`: the cluster's log, from any server.
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use hyper::Method;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    args::{Incidents, Log},
+    client::{self, Door},
+    complain,
+    print::{self, Style},
+    say,
+};
+
+/// Entries in an answer, at most.
+const PAGE: usize = 1000;
+/// The same, where nobody says how many.
+const USUAL: usize = 200;
+
+/// `GET /v1/log`.
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Value>,
+    next: Option<String>,
+}
+
+/// `GET /v1/log/arrived`.
+#[derive(Deserialize)]
+struct News {
+    entries: Vec<Value>,
+    arrivals: u64,
+    missed: bool,
+}
+
+/// A path with a query.
+struct Query(form_urlencoded::Serializer<'static, String>);
+
+impl Query {
+    fn new(path: &str) -> Self {
+        let path = format!("{path}?");
+        let begun = path.len();
+        Self(form_urlencoded::Serializer::for_suffix(path, begun))
+    }
+
+    fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.0.append_pair(name, value);
+        }
+        self
+    }
+
+    fn ask<T: serde::de::DeserializeOwned>(mut self, door: &Door) -> Result<T> {
+        let body = client::request(door, Method::GET, &self.0.finish(), None)?;
+        serde_json::from_slice(&body).context("the daemon's answer is not what this version understands")
+    }
+}
+
+impl Log {
+    fn query(&self, path: &str) -> Query {
+        Query::new(path)
+            .with("since", self.since.as_deref())
+            .with("until", self.until.as_deref())
+            .with("server", self.server.as_deref())
+            .with("about", self.about.as_deref())
+            .with("level", self.level.map(crate::args::LogLevel::word))
+            .with("kind", self.kind.as_deref())
+            .with("text", self.text.as_deref())
+            .with("security", self.security.then_some("true"))
+    }
+
+    fn show(&self, entries: &[Value]) -> Result<()> {
+        if self.json {
+            return say(&entries.iter().map(|entry| entry.to_string() + "\n").collect::<String>());
+        }
+        say(&print::events::render(entries, &TimeZone::system(), Style::of_stdout()))
+    }
+}
+
+/// Shows the log, and goes on with it where that is wanted.
+pub(crate) fn log(wanted: &Log) -> Result<ExitCode> {
+    let door = client::door(&wanted.reach)?;
+    // First from where to go on, then what was before: nothing falls between.
+    let begun: News = Query::new("/v1/log/arrived").ask(&door)?;
+    let shown = before(wanted, &door)?;
+    if wanted.follow {
+        follow(wanted, &door, begun.arrivals, shown)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Which entry: its stream and number.
+fn key(entry: &Value) -> Option<(String, u64)> {
+    Some((entry.get("stream")?.as_str()?.to_owned(), entry.get("sequence")?.as_u64()?))
+}
+
+/// Shows what there is; which entries those were, as far as they may come again.
+fn before(wanted: &Log, door: &Door) -> Result<BTreeSet<(String, u64)>> {
+    if let (Some(_), None) = (&wanted.since, wanted.limit) {
+        let mut after: Option<String> = None;
+        loop {
+            let query = wanted.query("/v1/log").with("oldest", Some("true")).with("limit", Some(&PAGE.to_string()));
+            let page: Page = query.with("after", after.as_deref()).ask(door)?;
+            wanted.show(&page.entries)?;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(page.entries.iter().filter_map(key).collect()),
+            }
+        }
+    }
+    let (mut left, mut before) = (wanted.limit.unwrap_or(USUAL), None::<String>);
+    let mut pages: Vec<Vec<Value>> = Vec::new();
+    while left > 0 {
+        let query = wanted.query("/v1/log").with("limit", Some(&left.min(PAGE).to_string()));
+        let page: Page = query.with("before", before.as_deref()).ask(door)?;
+        left -= page.entries.len().min(left);
+        pages.push(page.entries);
+        match page.next {
+            Some(next) => before = Some(next),
+            None => break,
+        }
+    }
+    let entries: Vec<Value> = pages.into_iter().rev().flatten().collect();
+    wanted.show(&entries)?;
+    Ok(entries.iter().rev().take(PAGE).filter_map(key).collect())
+}
+
+fn follow(wanted: &Log, door: &Door, mut arrivals: u64, mut shown: BTreeSet<(String, u64)>) -> Result<()> {
+    loop {
+        let query = wanted.query("/v1/log/arrived").with("arrivals", Some(&arrivals.to_string()));
+        let news: News = query.with("wait", Some("true")).ask(door)?;
+        if news.missed {
+            complain("standin: more came in than could be followed: `standin log --since` has it all");
+        }
+        let new: Vec<Value> =
+            news.entries.into_iter().filter(|entry| key(entry).is_none_or(|key| !shown.remove(&key))).collect();
+        wanted.show(&new)?;
+        arrivals = news.arrivals;
+    }
+}
+
+/// Tells what happened.
+pub(crate) fn incidents(wanted: &Incidents) -> Result<ExitCode> {
+    let door = client::door(&wanted.reach)?;
+    let query = Query::new("/v1/incidents").with("since", Some(&wanted.since)).with("about", wanted.about.as_deref());
+    let mut answer: print::incidents::Answer = query.ask(&door)?;
+    if let Some(id) = &wanted.id {
+        answer.incidents.retain(|incident| incident.id == *id);
+        if answer.incidents.is_empty() {
+            bail!("there is no incident {id} since {}: `standin incidents` lists them", wanted.since);
+        }
+    }
+    if wanted.json {
+        say(&(serde_json::to_string_pretty(&answer.incidents)? + "\n"))?;
+    } else {
+        let whole = wanted.id.is_some();
+        say(&print::incidents::render(&answer, whole, &TimeZone::system(), Style::of_stdout()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
