@@ -11,7 +11,7 @@ mod access;
 mod admin;
 mod audit;
 mod circle;
-mod cluster_log;
+pub mod cluster_log;
 mod console;
 pub mod delegation;
 pub mod desk;

@@ -30,7 +30,7 @@ use model::{Instant, ServerName};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use self::search::{Found, Order};
+pub use self::search::{Found, Order};
 use self::store::{Snapshot, Store};
 use crate::metrics::Metrics;
 
@@ -47,14 +47,18 @@ const ARRIVALS: usize = 4096;
 
 /// An event of this server, before it has its place in the log.
 #[derive(Clone, Debug)]
-pub(crate) struct Noted {
+pub struct Noted {
     /// The wall clock, in milliseconds since 1970.
     pub wall_ms: u64,
-    /// See `chronicle::Entry` for this and what follows.
+    /// See [`Entry::level`].
     pub level: Level,
+    /// See [`Entry::security`].
     pub security: bool,
+    /// See [`Entry::message`].
     pub message: String,
+    /// See [`Entry::about`].
     pub about: Vec<String>,
+    /// See [`Entry::fields`].
     pub fields: Map<String, Value>,
 }
 
@@ -87,7 +91,7 @@ pub(crate) struct Arrived {
 
 /// For everybody who writes or reads. Cheap to share.
 #[derive(Clone)]
-pub(crate) struct Log {
+pub struct Log {
     jobs: mpsc::Sender<Job>,
     rows: Arc<ArcSwap<Snapshot>>,
     arrivals: Arc<Mutex<Arrivals>>,
@@ -150,8 +154,16 @@ impl Log {
         Ok((log, thread))
     }
 
+    /// The same without anybody who reads its counters.
+    ///
+    /// # Errors
+    /// As [`Log::start`].
+    pub fn alone(this: &ServerName, state_dir: &Path, heartbeat: Duration) -> io::Result<(Self, JoinHandle<()>)> {
+        Self::start(this, state_dir, heartbeat, Arc::new(Metrics::new()))
+    }
+
     /// Notes an event of this server, or counts it as dropped. Never waits.
-    pub(crate) fn note(&self, noted: Noted) {
+    pub fn note(&self, noted: Noted) {
         if self.jobs.try_send(Job::Note(noted)).is_err() {
             self.metrics.log_dropped.inc();
         }
@@ -169,7 +181,7 @@ impl Log {
     ///
     /// # Errors
     /// The disk's, or that a block is damaged.
-    pub(crate) fn search(&self, query: &Query, order: Order, most: usize) -> io::Result<Found> {
+    pub fn search(&self, query: &Query, order: Order, most: usize) -> io::Result<Found> {
         search::search(&self.rows.load(), query, order, most)
     }
 
@@ -188,8 +200,8 @@ impl Log {
         Arrived { entries, count: arrivals.count, missed: new > arrivals.last.len() || count > arrivals.count }
     }
 
-    /// Changes with every arrival.
-    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+    /// Changes with every arrival: how many there were.
+    pub fn news(&self) -> watch::Receiver<u64> {
         self.news.clone()
     }
 }

@@ -11,7 +11,7 @@ use super::{
 
 /// Which entries come first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Order {
+pub enum Order {
     /// The oldest.
     Oldest,
     /// The newest.
@@ -20,7 +20,7 @@ pub(crate) enum Order {
 
 /// What was found.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// In the order that was asked for.
     pub entries: Vec<Arc<Entry>>,
     /// The last one's place, where there may be more.
