@@ -12,9 +12,9 @@ use std::{
 use cluster::{Command, Effect, Effects, Input};
 use model::{
     Instant, MonitorId, ServerName, Subject, VirtualHostName,
-    config::{ClusterConfig, parse_cluster},
+    config::{ClusterConfig, Hook, parse_cluster},
     event::Event,
-    hook::{HookOrder, HookOutcome, HookReport},
+    hook::{HookOutcome, HookReport},
     net::{InterfaceIndex, MacAddress, Origin, Path},
     report::{DuplicateCheck, ProbeOrder, ProbeResult},
 };
@@ -429,8 +429,12 @@ impl World {
                     self.after(Duration::ZERO, Happening::Probe { machine, run, monitor, generation });
                 }
                 Effect::RunHook(order) => {
-                    let (after, report) = hook(&order);
+                    let (after, report) = program(&order.hook);
                     self.report(machine, after, Input::HookDone { id: order.id, report });
+                }
+                Effect::RunRecovery(order) => {
+                    let (after, report) = program(&order.hook);
+                    self.report(machine, after, Input::RecoveryDone { id: order.id, report });
                 }
                 Effect::Health(health) => {
                     process.health = health;
@@ -573,11 +577,11 @@ impl World {
     }
 }
 
-/// What a hook does says its command: `/takes N` succeeds after N ms, `/fails N` does not, anything else hangs.
-fn hook(order: &HookOrder) -> (Duration, HookReport) {
-    let limit = order.hook.timeout;
-    let span = order.hook.arguments.first().and_then(|text| text.parse().ok()).map(Duration::from_millis);
-    let (after, outcome, reason) = match (&*order.hook.program, span) {
+/// What a program does says its command: `/takes N` succeeds after N ms, `/fails N` does not, anything else hangs.
+fn program(hook: &Hook) -> (Duration, HookReport) {
+    let limit = hook.timeout;
+    let span = hook.arguments.first().and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let (after, outcome, reason) = match (&*hook.program, span) {
         ("/takes", Some(span)) if span < limit => (span, HookOutcome::Succeeded, "succeeded"),
         ("/fails", Some(span)) if span < limit => (span, HookOutcome::Failed, "exit code 1"),
         _ => (limit + KERNEL, HookOutcome::TimedOut, "killed at its time limit"),

@@ -22,7 +22,7 @@ pub enum DeadlineName {
     Resign,
     /// Nothing has happened for a while.
     Again,
-    /// A monitor is no longer damped, or forced.
+    /// A monitor is no longer damped, or forced, or its recovery has had its time.
     Monitor,
     /// The kernel owes an answer, or a failed removal is tried again.
     Kernel,

@@ -10,7 +10,7 @@ use std::{
 use model::{
     Health, MonitorId, ServerName,
     event::Event,
-    hook::HookOrder,
+    hook::{HookOrder, RecoveryOrder},
     net::{InterfaceIndex, WitnessWay},
     report::ProbeOrder,
 };
@@ -67,6 +67,9 @@ pub enum Effect {
     ProbeNow(MonitorId),
     /// Run a hook beside everything else; answered, once, by [`Input::HookDone`](crate::Input::HookDone).
     RunHook(HookOrder),
+    /// Run a monitor's recovery program beside everything else; answered, once, by
+    /// [`Input::RecoveryDone`](crate::Input::RecoveryDone).
+    RunRecovery(RecoveryOrder),
     /// What DNS and status should say from now on. Newest wins.
     Health(Arc<Health>),
     /// A decision or an observation, for the journal.
@@ -120,6 +123,7 @@ impl Effects {
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
             | Effect::RunHook(_)
+            | Effect::RunRecovery(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => None,

@@ -10,7 +10,7 @@ use crate::Keys;
 use model::{
     MonitorId, ServerName,
     config::ClusterConfig,
-    hook::{HookId, HookReport},
+    hook::{HookId, HookReport, RecoveryId},
     net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -87,6 +87,13 @@ pub enum Input {
     HookDone {
         /// Which run.
         id: HookId,
+        /// How it ended.
+        report: HookReport,
+    },
+    /// A recovery program has ended or could not be run, after [`Effect::RunRecovery`](crate::Effect::RunRecovery).
+    RecoveryDone {
+        /// Which run.
+        id: RecoveryId,
         /// How it ended.
         report: HookReport,
     },

@@ -395,12 +395,16 @@ impl Node {
                 return self.considers(now);
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
-            Input::Probe { monitor, result } => return self.monitors.take(now, &monitor, &result, effects),
+            Input::Probe { monitor, result } => {
+                let on_duty = !self.duty.standby && self.duty.resigning.is_none();
+                return self.monitors.take(now, &monitor, &result, on_duty, effects);
+            }
             Input::ListenerClosed { port } => {
                 self.note_closed_port(now, port, effects);
                 return false;
             }
             Input::HookDone { id, report } => self.note_hook(&id, report, effects),
+            Input::RecoveryDone { id, report } => self.monitors.recovery_ran(now, &id, report, effects),
             Input::Configure(config) => {
                 self.configure(now, config, effects);
                 self.choose_links(effects);

@@ -172,6 +172,7 @@ impl Queue {
             Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
             Report::ListenerClosed { port } => queue.wait(Input::ListenerClosed { port }),
             Report::Hook { id, report } => queue.wait(Input::HookDone { id, report }),
+            Report::Recovery { id, report } => queue.wait(Input::RecoveryDone { id, report }),
         })
     }
 

@@ -136,6 +136,12 @@ impl Execute for Hands {
                     outcomes.push_back(Input::HookDone { id, report });
                 }
             }
+            Effect::RunRecovery(order) => {
+                let id = order.id.clone();
+                if let Err(report) = self.hooks.run(crate::hooks::recovery_task(order, &self.this)) {
+                    outcomes.push_back(Input::RecoveryDone { id, report });
+                }
+            }
             Effect::Health(health) => self.publisher.set(health),
             Effect::Record(event) => {
                 self.journal.record(event);

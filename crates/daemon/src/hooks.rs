@@ -1,13 +1,17 @@
-//! What a hook is told: a JSON document on its standard input, and the same in short as variables of its environment.
+//! What a hook, or a recovery program, is told: a JSON document on its standard input, and the same in short as variables of its environment.
 //!
-//! Everything comes from the checked configuration and from closed lists of words, so nothing needs quoting.
+//! What is in the environment comes from the checked configuration and from closed lists of words, so nothing needs quoting.
+//! A probe's own words, which may be a stranger's, are in the document alone.
 //!
 //! Deliberately not here: when a hook runs (`cluster`), how (`host::hook`).
 
 use std::fmt::Display;
 
-use host::hook::Task;
-use model::{ServerName, hook::HookOrder};
+use host::hook::{Task, TaskId};
+use model::{
+    ServerName, Subject,
+    hook::{HookOrder, RecoveryOrder},
+};
 use serde_json::{Map, Value, json};
 
 /// The order as the machine is to carry it out; `this` is the server that it runs on.
@@ -19,8 +23,7 @@ pub(crate) fn task(order: HookOrder, this: &ServerName) -> Task {
         let interface = interface.as_deref().map(Value::from);
         json!({ "address": address.to_string(), "interface": interface })
     });
-    let mut document = Map::new();
-    for (name, value) in [
+    let document = document([
         ("moment", json!(moment)),
         ("virtual_host", json!(virtual_host)),
         ("addresses", addresses.collect()),
@@ -28,11 +31,7 @@ pub(crate) fn task(order: HookOrder, this: &ServerName) -> Task {
         ("server", json!(this.as_str())),
         ("peer", json!(order.peer.as_ref().map(ServerName::as_str))),
         ("term", json!(order.term.0)),
-    ] {
-        document.insert(name.to_owned(), value);
-    }
-    let mut document = Value::Object(document).to_string().into_bytes();
-    document.push(b'\n');
+    ]);
     let interface = order.addresses.iter().find_map(|(_, interface)| interface.as_deref());
     let environment = vec![
         ("STANDIN_MOMENT", moment.to_owned()),
@@ -44,7 +43,43 @@ pub(crate) fn task(order: HookOrder, this: &ServerName) -> Task {
         ("STANDIN_PEER", order.peer.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("STANDIN_TERM", order.term.0.to_string()),
     ];
-    Task { id: order.id, hook: order.hook, environment, document }
+    Task { id: TaskId::Hook(order.id), hook: order.hook, environment, document }
+}
+
+/// The same for a monitor's recovery program.
+pub(crate) fn recovery_task(order: RecoveryOrder, this: &ServerName) -> Task {
+    let RecoveryOrder { id, hook, attempt, attempts, reason } = order;
+    let virtual_host = match &id.monitor.subject {
+        Subject::VirtualHost(name) | Subject::Held(name, ..) => name.as_str(),
+        // The configuration refuses a recovery there.
+        Subject::Endpoint(..) => "",
+    };
+    let monitor = &*id.monitor.monitor;
+    let document = document([
+        ("moment", json!("recovery")),
+        ("virtual_host", json!(virtual_host)),
+        ("monitor", json!(monitor)),
+        ("reason", json!(reason)),
+        ("server", json!(this.as_str())),
+        ("attempt", json!(attempt)),
+        ("attempts", json!(attempts)),
+    ]);
+    let environment = vec![
+        ("STANDIN_MOMENT", "recovery".to_owned()),
+        ("STANDIN_VIRTUAL_HOST", virtual_host.to_owned()),
+        ("STANDIN_MONITOR", monitor.to_owned()),
+        ("STANDIN_SERVER", this.to_string()),
+        ("STANDIN_ATTEMPT", attempt.to_string()),
+        ("STANDIN_ATTEMPTS", attempts.to_string()),
+    ];
+    Task { id: TaskId::Recovery(id), hook, environment, document }
+}
+
+fn document<const N: usize>(fields: [(&str, Value); N]) -> Vec<u8> {
+    let fields: Map<String, Value> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut document = Value::Object(fields).to_string().into_bytes();
+    document.push(b'\n');
+    document
 }
 
 fn join(items: impl Iterator<Item = impl Display>) -> String {

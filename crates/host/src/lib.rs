@@ -38,7 +38,7 @@ use std::{
 
 use model::{
     MonitorId,
-    hook::{HookId, HookReport},
+    hook::{HookId, HookReport, RecoveryId},
     net::{Interface, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -113,6 +113,13 @@ pub enum Report {
     Hook {
         /// Which run.
         id: HookId,
+        /// How it ended.
+        report: HookReport,
+    },
+    /// A monitor's recovery program has ended, or could not be run.
+    Recovery {
+        /// Which run.
+        id: RecoveryId,
         /// How it ended.
         report: HookReport,
     },

@@ -16,12 +16,12 @@ use std::{
 
 use host::{
     Report, Sink,
-    hook::{Hooks, Task},
+    hook::{Hooks, Task, TaskId},
 };
 use model::{
-    VirtualHostName,
+    MonitorId, VirtualHostName,
     config::Hook,
-    hook::{HookId, HookMoment, HookOutcome, HookReport},
+    hook::{HookId, HookMoment, HookOutcome, HookReport, RecoveryId},
 };
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// Hooks, their reports, and a place for programs that anybody may enter.
 struct Bench {
     hooks: Option<Hooks>,
-    reports: Receiver<(HookId, HookReport)>,
+    reports: Receiver<(TaskId, HookReport)>,
     home: TempDir,
     numbered: u64,
 }
@@ -40,9 +40,12 @@ impl Bench {
     fn new() -> Self {
         let (sender, reports) = sync_channel(256);
         let sink: Sink = std::sync::Arc::new(move |report| {
-            if let Report::Hook { id, report } = report {
-                let _nobody_listens = sender.try_send((id, report));
-            }
+            let (id, report) = match report {
+                Report::Hook { id, report } => (TaskId::Hook(id), report),
+                Report::Recovery { id, report } => (TaskId::Recovery(id), report),
+                _ => return,
+            };
+            let _nobody_listens = sender.try_send((id, report));
         });
         let home = TempDir::new().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -60,7 +63,11 @@ impl Bench {
     fn task(&mut self, program: &str, virtual_host: &str, moment: HookMoment, limit: Duration) -> Task {
         self.numbered += 1;
         Task {
-            id: HookId { virtual_host: VirtualHostName::new(virtual_host), moment, number: self.numbered },
+            id: TaskId::Hook(HookId {
+                virtual_host: VirtualHostName::new(virtual_host),
+                moment,
+                number: self.numbered,
+            }),
             hook: Hook { position: 0, program: program.into(), arguments: Vec::new(), user: None, timeout: limit },
             environment: vec![("STANDIN_MOMENT", moment.word().to_owned())],
             document: b"{\"term\":7}\n".to_vec(),
@@ -78,7 +85,10 @@ impl Bench {
     }
 
     fn next(&self) -> (HookId, HookReport) {
-        self.reports.recv_timeout(PATIENCE).expect("a report")
+        match self.reports.recv_timeout(PATIENCE).expect("a report") {
+            (TaskId::Hook(id), report) => (id, report),
+            (TaskId::Recovery(id), _) => panic!("{id:?} was not awaited"),
+        }
     }
 
     /// Runs a script by itself.
@@ -309,4 +319,24 @@ fn the_end_leaves_nothing_behind() {
         await_that("it is gone", || !runs(pid));
     }
     assert!(bench.next().1.reason.contains("the daemon ends"));
+}
+
+#[test]
+fn recoveries_run_beside_the_hooks_of_their_virtual_host_and_one_after_the_other() {
+    let mut bench = Bench::new();
+    let gate = bench.home.path().join("gate");
+    let program = bench.script("mend", &format!("until [ -e {} ]; do sleep 0.01; done; echo $$", gate.display()));
+    let quick = bench.script("quick", "true");
+    let monitor = MonitorId::of_host(&VirtualHostName::new("v1"), &"http-80".into());
+    for number in [1, 2] {
+        let task = bench.task(&program, "v1", HookMoment::AfterTake, LONG);
+        let id = TaskId::Recovery(RecoveryId { monitor: monitor.clone(), number });
+        bench.order(Task { id, ..task });
+    }
+    bench.begin(&quick, "v1");
+    assert_eq!(bench.next().1.outcome, HookOutcome::Succeeded, "no hook waits for a recovery");
+    fs::write(&gate, "").unwrap();
+    let ids: Vec<TaskId> = (0..2).map(|_| bench.reports.recv_timeout(PATIENCE).unwrap().0).collect();
+    let id = |number| TaskId::Recovery(RecoveryId { monitor: monitor.clone(), number });
+    assert_eq!(ids, [id(1), id(2)]);
 }

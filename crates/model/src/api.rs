@@ -195,6 +195,9 @@ pub struct OwnProbes {
     pub held_for_ms: Option<u64>,
     /// Changes of what they find, since this daemon began to probe.
     pub flips: u64,
+    /// Its recovery program is at work, and the verdict waits for it: words for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovering: Option<String>,
     /// The last results, the newest first.
     pub recent: Vec<ProbeStatus>,
 }

@@ -2,12 +2,16 @@
 //! events into log fields, counters and history, and nothing else writes to the log about decisions.
 
 mod reason;
+mod recovery;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-pub use self::reason::{AddressRefusal, Cause, Refusal};
+pub use self::{
+    reason::{AddressRefusal, Cause, Refusal},
+    recovery::RecoveryStep,
+};
 
 use crate::{
     health::{Hold, Verdict},
@@ -306,6 +310,14 @@ pub enum Event {
         monitor: MonitorId,
         /// What was in force instead.
         hold: Hold,
+    },
+    /// A monitor's recovery program is tried on this server before the failure counts.
+    Recovery {
+        /// Which.
+        monitor: MonitorId,
+        /// How far it is.
+        #[serde(flatten)]
+        step: RecoveryStep,
     },
     /// Peers cannot reach the service through the virtual addresses that this server holds, though it works here and though
     /// they hear us: the path is broken, not the service.

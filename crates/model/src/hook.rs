@@ -1,5 +1,5 @@
-//! Hooks: an operator's programs around the taking and releasing of a virtual host, in the words that `cluster`, `host`
-//! and the log share.
+//! Hooks: an operator's programs around the taking and releasing of a virtual host, and those that may mend a service, in
+//! the words that `cluster`, `host` and the log share.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     config::Hook,
     event::Cause,
-    id::{ServerName, Term, VirtualHostName},
+    id::{MonitorId, ServerName, Term, VirtualHostName},
 };
 
 /// When a hook runs.
@@ -68,6 +68,30 @@ pub struct HookOrder {
     pub term: Term,
 }
 
+/// One run of one monitor's recovery program, unique within a run of the daemon.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RecoveryId {
+    /// Whose service it may mend.
+    pub monitor: MonitorId,
+    /// Counts this monitor's runs, from 1.
+    pub number: u64,
+}
+
+/// A recovery program that should run now, and what it is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecoveryOrder {
+    /// Which run.
+    pub id: RecoveryId,
+    /// What is run.
+    pub hook: Hook,
+    /// Which run in a row, from 1, of how many.
+    pub attempt: u32,
+    /// See `attempt`.
+    pub attempts: u32,
+    /// What the last probe said.
+    pub reason: Arc<str>,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,7 +125,7 @@ impl HookOutcome {
 }
 
 /// How a run ended, and what it said.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HookReport {
     /// How.
     pub outcome: HookOutcome,

@@ -358,6 +358,7 @@ impl<'a> World<'a> {
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
                 Effect::RunHook(order) => self.run_hook(machine, order),
+                Effect::RunRecovery(order) => self.run_recovery(machine, order),
                 Effect::Health(health) => {
                     if let Some(broken) = self.watch.published(self.now, &mut self.machines[machine], health) {
                         self.fail(broken);

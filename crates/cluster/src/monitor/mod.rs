@@ -10,6 +10,8 @@
 //! operator may have *forced* it up or down. All of this is this server's own and ends with its daemon; peers hear it as
 //! part of the verdict.
 //!
+//! Where a recovery program is configured, it is tried before a failure counts (`recovery`); no hint goes round that.
+//!
 //! When the kernel says that a listener on a monitor's port was closed, the monitor is probed at once. A failure then
 //! decides alone: two witnesses say the same, so nothing is gained by waiting for `fall` more. A success clears the
 //! monitor: somebody listens there, be it another socket on the port or the service come back. A service that closes its
@@ -25,6 +27,7 @@
 
 mod damping;
 mod judge;
+mod recovery;
 mod watch;
 
 use std::{
@@ -38,12 +41,13 @@ use model::{
     Instant, MonitorId, ServerName, Subject,
     api::OwnProbes,
     config::{self, ClusterConfig},
-    event::Event,
+    event::{Event, RecoveryStep},
     health::{Judgement, Verdict},
+    hook::{HookReport, RecoveryId},
     report::{ProbeOrder, ProbeResult},
 };
 
-use self::watch::Watch;
+use self::{recovery::Teller, watch::Watch};
 use crate::{
     Effects,
     observers::observers,
@@ -88,6 +92,7 @@ impl Monitors {
             match self.watches.entry(id.clone()) {
                 Entry::Occupied(mut known) => {
                     known.get_mut().reconfigure(me, target, settings);
+                    tell_change(&id, before, known.get(), effects);
                     tell_hold(now, &id, before, known.get(), effects);
                 }
                 Entry::Vacant(new) => {
@@ -116,25 +121,42 @@ impl Monitors {
             .collect()
     }
 
-    /// Takes a probe's result. Returns whether it can change a decision or an order. A late result of a monitor that is
-    /// gone is ignored.
-    pub(crate) fn take(&mut self, now: Instant, id: &MonitorId, result: &ProbeResult, effects: &mut Effects) -> bool {
+    /// Takes a probe's result. Returns whether it can change a decision, a deadline or an order. A late result of a monitor that is
+    /// gone is ignored. `on_duty`: this server serves, and what has failed may be recovered.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        id: &MonitorId,
+        result: &ProbeResult,
+        on_duty: bool,
+        effects: &mut Effects,
+    ) -> bool {
         let Some(watch) = self.watches.get_mut(id) else { return false };
-        let (before, interval) = (watch.judgement(), watch.interval());
-        watch.take(now, result);
-        let (after, reason) = (watch.judgement(), watch.reason());
-        // What others hold is for its holder to tell.
-        if after.found != before.found && !matches!(id.subject, Subject::Held(..)) {
-            let reason = reason.unwrap_or_else(|| "answers as it should".into());
-            effects.record(Event::MonitorChanged { monitor: id.clone(), verdict: after.found, reason });
-        }
+        let (before, interval, due) = (watch.judgement(), watch.interval(), watch.due());
+        watch.take(now, result, on_duty, &mut Teller { id, effects });
+        let after = watch.judgement();
+        tell_change(id, before, watch, effects);
         tell_hold(now, id, before, watch, effects);
         let reordered = watch.interval() != interval;
         self.reordered |= reordered;
-        if after != before {
+        let changed = after != before || watch.due() != due;
+        if changed {
             self.look_ahead();
         }
-        reordered || after != before
+        reordered || changed
+    }
+
+    /// A run of a recovery program has ended.
+    pub(crate) fn recovery_ran(&mut self, now: Instant, id: &RecoveryId, report: HookReport, effects: &mut Effects) {
+        let (monitor, outcome) = (&id.monitor, report.outcome);
+        effects.record(Event::Recovery { monitor: monitor.clone(), step: RecoveryStep::Ran { report } });
+        let Some(watch) = self.watches.get_mut(monitor) else { return };
+        let before = watch.judgement();
+        watch.recovery_ran(now, id.number, outcome, &mut Teller { id: monitor, effects });
+        tell_change(monitor, before, watch, effects);
+        tell_hold(now, monitor, before, watch, effects);
+        self.reordered = true;
+        self.look_ahead();
     }
 
     /// An operator's word: up or down, for so long or until a reset; none forgives everything. `name` is that of the
@@ -152,8 +174,10 @@ impl Monitors {
                 Some((up, lasts)) => watch.force(up, lasts.map(|lasts| now + lasts)),
                 None => watch.reset(),
             }
+            tell_change(id, before, watch, effects);
             tell_hold(now, id, before, watch, effects);
         }
+        self.reordered = true;
         self.look_ahead();
     }
 
@@ -164,9 +188,12 @@ impl Monitors {
         }
         for (id, watch) in &mut self.watches {
             let before = watch.judgement();
-            watch.expire(now);
+            watch.expire(now, &mut Teller { id, effects });
+            tell_change(id, before, watch, effects);
             tell_hold(now, id, before, watch, effects);
         }
+        // Who is not recovering any more is probed at leisure.
+        self.reordered = true;
         self.look_ahead();
     }
 
@@ -187,6 +214,11 @@ impl Monitors {
     /// The same; nothing is known of a monitor that doesn't run here.
     pub(crate) fn judgement(&self, id: &MonitorId) -> Judgement {
         self.said(id).unwrap_or_default()
+    }
+
+    /// Its verdict, though it may be recovering: what clients meet.
+    pub(crate) fn bare_verdict(&self, id: &MonitorId) -> Verdict {
+        self.watches.get(id).map_or(Verdict::Unknown, |watch| watch.bare_judgement().verdict())
     }
 
     /// What the last probe said against it.
@@ -220,6 +252,15 @@ impl Monitors {
     /// The longest that a probe may take.
     pub(crate) fn longest_timeout(&self) -> Duration {
         self.watches.values().map(|watch| watch.settings().timeout).max().unwrap_or_default()
+    }
+}
+
+/// What the probes find, where that has changed. What others hold is for its holder to tell.
+fn tell_change(id: &MonitorId, before: Judgement, watch: &Watch, effects: &mut Effects) {
+    let verdict = watch.judgement().found;
+    if verdict != before.found && !matches!(id.subject, Subject::Held(..)) {
+        let reason = watch.reason().unwrap_or_else(|| "answers as it should".into());
+        effects.record(Event::MonitorChanged { monitor: id.clone(), verdict, reason });
     }
 }
 

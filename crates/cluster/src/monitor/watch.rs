@@ -1,7 +1,8 @@
 //! One monitor on this server: what its probes find, and what is in force instead.
 //!
 //! An operator's word counts most, then the configuration's `disabled`, then the latch, then damping. All of them leave
-//! the probes running: what they find is told beside what counts.
+//! the probes running: what they find is told beside what counts. Where a recovery program is at work, what they found before
+//! is told.
 
 use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,10 +11,15 @@ use model::{
     api::{OwnProbes, ProbeStatus},
     config::{self, Severity},
     health::{Hold, Judgement, Verdict},
+    hook::HookOutcome,
     report::{ProbeOrder, ProbeResult},
 };
 
-use super::{damping::Penalty, judge::Judge};
+use super::{
+    damping::Penalty,
+    judge::Judge,
+    recovery::{Course, Teller},
+};
 
 /// So many results are remembered.
 const REMEMBERED: usize = 10;
@@ -26,6 +32,7 @@ pub(super) struct Watch {
     /// Its brief name inside heartbeats.
     key: u64,
     judge: Judge,
+    course: Course,
     penalty: Penalty,
     latched: bool,
     disabled: bool,
@@ -58,6 +65,7 @@ impl Watch {
             target,
             key,
             judge: Judge::new(),
+            course: Course::default(),
             penalty: Penalty::default(),
             latched: false,
             forced: None,
@@ -79,6 +87,9 @@ impl Watch {
         if handling.damping.is_none() {
             self.penalty = Penalty::default();
         }
+        if handling.recovery.is_none() || self.disabled {
+            self.course.abandon();
+        }
         self.settings = settings;
         self.target = target;
     }
@@ -92,7 +103,17 @@ impl Watch {
     }
 
     pub(super) fn judgement(&self) -> Judgement {
+        Judgement { found: self.found(), hold: self.hold() }
+    }
+
+    /// The same, with what its probes find though it may be recovering.
+    pub(super) fn bare_judgement(&self) -> Judgement {
         Judgement { found: self.judge.found(), hold: self.hold() }
+    }
+
+    /// What its probes find; what they found before, while it is recovering.
+    fn found(&self) -> Verdict {
+        self.course.kept().unwrap_or_else(|| self.judge.found())
     }
 
     fn hold(&self) -> Option<Hold> {
@@ -116,11 +137,17 @@ impl Watch {
 
     /// The earliest time at which something ends by itself, whether it counts or not.
     pub(super) fn due(&self) -> Option<Instant> {
-        [self.forced.and_then(|forced| forced.until), self.penalty.until()].into_iter().flatten().min()
+        let forced = self.forced.and_then(|forced| forced.until);
+        [forced, self.penalty.until(), self.course.due()].into_iter().flatten().min()
     }
 
     /// Time has passed.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant, teller: &mut Teller<'_>) {
+        let before = self.found();
+        if let Some(settings) = &self.settings.handling.recovery {
+            self.course.expire(now, settings, teller);
+        }
+        self.note_change(now, before);
         self.penalty.expire(now);
         self.forced = self.forced.filter(|forced| forced.until.is_none_or(|until| now < until));
     }
@@ -128,6 +155,7 @@ impl Watch {
     /// An operator's word.
     pub(super) fn force(&mut self, up: bool, until: Option<Instant>) {
         self.forced = Some(Forced { up, until });
+        self.course.abandon();
     }
 
     /// An operator forgives everything.
@@ -135,6 +163,7 @@ impl Watch {
         self.forced = None;
         self.latched = false;
         self.penalty = Penalty::default();
+        self.course.forgive();
     }
 
     /// Whether all is known of it that can be: there is a verdict, or it was tried and cannot be reached from here.
@@ -149,11 +178,13 @@ impl Watch {
 
     /// What the last probe said against it.
     pub(super) fn reason(&self) -> Option<Arc<str>> {
-        self.recent.front().and_then(|last| last.reason.clone())
+        let reason = self.recent.front().and_then(|last| last.reason.clone());
+        let Some(recovering) = self.course.words() else { return reason };
+        Some(reason.map_or_else(|| recovering.clone(), |reason| format!("{recovering}: {reason}")).into())
     }
 
-    /// Takes a probe's result.
-    pub(super) fn take(&mut self, now: Instant, result: &ProbeResult) {
+    /// Takes a probe's result. `on_duty`: this server serves, and what has failed may be recovered.
+    pub(super) fn take(&mut self, now: Instant, result: &ProbeResult, on_duty: bool, teller: &mut Teller<'_>) {
         let (says, reason) = match result {
             ProbeResult::Success => (Verdict::Up, None),
             ProbeResult::Degraded(reason) => (Verdict::Degraded, Some(reason.clone())),
@@ -162,14 +193,44 @@ impl Watch {
         };
         self.recent.truncate(REMEMBERED - 1);
         self.recent.push_front(Tried { at: now, says, reason });
-        let before = self.judge.found();
+        let before = self.found();
         match says {
             Verdict::Unknown => self.judge.know_nothing(),
             Verdict::Down | Verdict::Degraded | Verdict::Up => {
                 self.judge.take(now, says, self.settings.rise, self.settings.fall);
             }
         }
-        let found = self.judge.found();
+        self.recover(now, before, on_duty, teller);
+        self.note_change(now, before);
+    }
+
+    /// What was found `before` may be down now, or what was recovering up. Who is held as something else is left alone.
+    fn recover(&mut self, now: Instant, before: Verdict, on_duty: bool, teller: &mut Teller<'_>) {
+        let down = self.judge.found() == Verdict::Down;
+        let may_begin = down && before > Verdict::Unknown && on_duty && self.hold().is_none();
+        let Some(settings) = &self.settings.handling.recovery else { return };
+        if self.course.kept().is_some() {
+            if !down {
+                self.course.succeed(now, settings, teller);
+            }
+        } else if may_begin {
+            let reason = self.recent.front().and_then(|last| last.reason.clone()).unwrap_or_default();
+            self.course.begin(now, before, reason, settings, teller);
+        }
+    }
+
+    /// A run of its recovery program has ended.
+    pub(super) fn recovery_ran(&mut self, now: Instant, number: u64, outcome: HookOutcome, teller: &mut Teller<'_>) {
+        let before = self.found();
+        if let Some(settings) = &self.settings.handling.recovery {
+            self.course.ran(now, number, outcome, settings, teller);
+        }
+        self.note_change(now, before);
+    }
+
+    /// What it is found may be something else than `before`.
+    fn note_change(&mut self, now: Instant, before: Verdict) {
+        let found = self.found();
         if found != before {
             self.since = now;
             self.flips += u64::from(before != Verdict::Unknown);
@@ -205,9 +266,13 @@ impl Watch {
         }
     }
 
-    /// In doubt it is probed faster.
+    /// In doubt, and while it is recovering, it is probed faster.
     pub(super) fn interval(&self) -> Duration {
-        if self.judge.is_in_doubt() { self.settings.recheck } else { self.settings.interval }
+        if self.judge.is_in_doubt() || self.course.kept().is_some() {
+            self.settings.recheck
+        } else {
+            self.settings.interval
+        }
     }
 
     /// What is known of its probes, for people.
@@ -222,6 +287,7 @@ impl Watch {
             since_ms: millis(now.since(self.since)),
             held_for_ms: self.held_until().map(|until| millis(until.since(now))),
             flips: self.flips,
+            recovering: self.course.words(),
             recent: self.recent.iter().map(tried).collect(),
         }
     }

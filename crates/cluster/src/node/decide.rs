@@ -146,7 +146,7 @@ impl Node {
             let said = living.filter_map(|(server, peer)| Some((server, &peer.statement()?.account.verdicts)));
             let outlook = Outlook::of(&keys, &self.me, &self.config, &self.said.held_by_peers, said);
             let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
-            let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
+            let verdict = |id: &MonitorId, _| self.monitors.bare_verdict(id);
             let works = criteria.iter().all(|line| line.verdict(verdict) != Verdict::Down);
             election.note_outlook(now, outlook, works, effects);
         }

@@ -11,6 +11,7 @@ mod handover;
 mod hooks;
 mod monitors;
 mod outside;
+mod recovery;
 mod reload;
 mod safety;
 #[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]

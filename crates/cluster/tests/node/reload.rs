@@ -31,7 +31,8 @@ fn what_stays_is_not_touched() {
             | Happening::Announced(_)
             | Happening::Asked
             | Happening::ProbedAtOnce
-            | Happening::Hook(_) => {}
+            | Happening::Hook(_)
+            | Happening::Recovery(_) => {}
         }
     }
     assert_eq!(stage.holders("v3"), "a");

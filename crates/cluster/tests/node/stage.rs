@@ -16,7 +16,7 @@ use model::{
         probe::{ProbeKind, TcpProbe},
     },
     event::Event,
-    hook::{HookOrder, HookOutcome, HookReport},
+    hook::{HookOrder, HookOutcome, HookReport, RecoveryOrder},
     net::{Interface, InterfaceIndex, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
 };
@@ -168,6 +168,7 @@ pub enum Happening {
     Asked,
     ProbedAtOnce,
     Hook(HookOrder),
+    Recovery(RecoveryOrder),
 }
 
 /// Everything.
@@ -473,6 +474,7 @@ impl Stage {
                 }
                 Effect::Health(_) => {}
                 Effect::RunHook(order) => self.run_hook(server, order),
+                Effect::RunRecovery(order) => self.run_recovery(server, order),
                 Effect::Farewell(datagrams) => self.machine(server.as_str()).farewell = datagrams,
                 Effect::Record(event) => self.happened(server, Happening::Event(event)),
                 Effect::ProbeNow(monitor) => {
@@ -494,6 +496,13 @@ impl Stage {
         let Some((takes, outcome)) = self.machines[server].hooks else { return };
         let report = HookReport::without_run(outcome, outcome.word());
         self.later(server, takes, Input::HookDone { id: order.id, report });
+    }
+
+    fn run_recovery(&mut self, server: &ServerName, order: RecoveryOrder) {
+        self.happened(server, Happening::Recovery(order.clone()));
+        let Some((takes, outcome)) = self.machines[server].hooks else { return };
+        let report = HookReport::without_run(outcome, outcome.word());
+        self.later(server, takes, Input::RecoveryDone { id: order.id, report });
     }
 
     fn change_addresses(&mut self, server: &ServerName, wish: BTreeSet<IpAddr>) {
@@ -554,7 +563,8 @@ impl Stage {
             | Happening::Announced(_)
             | Happening::Asked
             | Happening::ProbedAtOnce
-            | Happening::Hook(_) => None,
+            | Happening::Hook(_)
+            | Happening::Recovery(_) => None,
         })
         .collect()
     }
@@ -573,7 +583,8 @@ impl Stage {
             | Happening::Removed(_)
             | Happening::Asked
             | Happening::ProbedAtOnce
-            | Happening::Hook(_) => false,
+            | Happening::Hook(_)
+            | Happening::Recovery(_) => false,
         };
         self.log.iter().rev().find(|(_, _, happening)| said(happening)).map(|(_, server, _)| server.as_str())
     }

@@ -50,6 +50,7 @@ impl Execute for Obliging {
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
             | Effect::RunHook(_)
+            | Effect::RunRecovery(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}

@@ -21,9 +21,10 @@ use std::{
 };
 
 use model::{
-    MonitorId, Subject, VirtualHostName,
-    event::{Cause, Event},
+    MonitorId, ServerName, Subject, VirtualHostName,
+    event::{Cause, Event, RecoveryStep},
     hook::{HookMoment, HookOutcome},
+    net::Path,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -175,11 +176,10 @@ impl Writer {
             Event::MonitorChanged { monitor, .. } => flipped(counters, monitor),
             Event::EndpointChanged { endpoint, .. } => one(&counters.endpoint_flips, endpoint.as_str()),
             Event::HookRan { moment, outcome, took_us, .. } => ran(counters, *moment, *outcome, *took_us),
+            Event::Recovery { step, .. } => tried(counters, step),
             Event::ConfigurationApplied { .. } => one(&counters.config_reloads, "applied"),
             Event::ConfigurationRefused { .. } => one(&counters.config_reloads, "refused"),
-            Event::PathLost { server, path, .. } => {
-                counters.path_losses.with_label_values(&[server.as_str(), path.word()]).inc();
-            }
+            Event::PathLost { server, path, .. } => lost(counters, server, *path),
             Event::Started { .. }
             | Event::Listened
             | Event::Resigning
@@ -231,6 +231,11 @@ fn one(counter: &prometheus::IntCounterVec, label: &str) {
     counter.with_label_values(&[label]).inc();
 }
 
+/// A peer is not heard over a path any more.
+fn lost(counters: &Metrics, server: &ServerName, path: Path) {
+    counters.path_losses.with_label_values(&[server.as_str(), path.word()]).inc();
+}
+
 /// A hook has ended, or was due and not run.
 fn ran(counters: &Metrics, moment: HookMoment, outcome: HookOutcome, took_us: u64) {
     counters.hook_runs.with_label_values(&[moment.word(), outcome.word()]).inc();
@@ -239,6 +244,16 @@ fn ran(counters: &Metrics, moment: HookMoment, outcome: HookOutcome, took_us: u6
             counters.hook_duration.observe(seconds(took_us));
         }
         HookOutcome::Refused | HookOutcome::NotRun => {}
+    }
+}
+
+/// A recovery has ended, or a run of its program.
+fn tried(counters: &Metrics, step: &RecoveryStep) {
+    if let RecoveryStep::Ran { report } = step {
+        one(&counters.recovery_runs, report.outcome.word());
+    }
+    if let Some(end) = step.end() {
+        one(&counters.recoveries, end);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use model::{
     EndpointName, MonitorId, ServerName, VirtualHostName,
-    event::{AddressRefusal, Cause, Event},
+    event::{AddressRefusal, Cause, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
@@ -49,6 +49,11 @@ pub(super) fn level(event: &Event) -> Level {
             HookOutcome::Failed | HookOutcome::TimedOut | HookOutcome::NotRun => Level::WARN,
             // Until somebody mends it, it never runs.
             HookOutcome::Refused => Level::ERROR,
+        },
+        Event::Recovery { step, .. } => match step {
+            RecoveryStep::Ran { report } if report.outcome == HookOutcome::Refused => Level::ERROR,
+            RecoveryStep::Begun { .. } | RecoveryStep::GivenUp { .. } | RecoveryStep::Withheld { .. } => Level::WARN,
+            RecoveryStep::Ran { .. } | RecoveryStep::Recovered { .. } => Level::INFO,
         },
         Event::MonitorChanged { verdict, .. } | Event::EndpointChanged { verdict, .. } => match verdict {
             Verdict::Down | Verdict::Degraded => Level::WARN,
@@ -138,6 +143,7 @@ pub fn sentence(event: &Event) -> String {
         Event::HeldDown { virtual_host, for_ms } => held_down(virtual_host, *for_ms),
         Event::MonitorHeld { monitor, hold, for_ms } => held(monitor, *hold, *for_ms),
         Event::MonitorFreed { monitor, hold } => freed(monitor, *hold),
+        Event::Recovery { monitor, step } => recovery(monitor, step),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
@@ -236,6 +242,27 @@ fn target_changed(
 
 fn ran(virtual_host: &VirtualHostName, moment: HookMoment, reason: &str, took_us: u64) -> String {
     format!("{} hook of {virtual_host}: {reason}{}", moment.word(), after(took_us))
+}
+
+fn recovery(monitor: &MonitorId, step: &RecoveryStep) -> String {
+    let seconds = |ms: u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    match step {
+        RecoveryStep::Begun { attempt, attempts, reason } => {
+            format!("{monitor} has failed ({reason}): recovering, attempt {attempt} of {attempts}")
+        }
+        RecoveryStep::Ran { report } => {
+            format!("recovery program of {monitor}: {}{}", report.reason, after(report.took_us))
+        }
+        RecoveryStep::Recovered { attempts, took_ms, .. } => {
+            format!("{monitor} has recovered after {}, attempts: {attempts}; nothing moves", seconds(*took_ms))
+        }
+        RecoveryStep::GivenUp { attempts, took_ms, .. } => {
+            format!("{monitor} could not be recovered in {}, attempts: {attempts}", seconds(*took_ms))
+        }
+        RecoveryStep::Withheld { for_ms } => {
+            format!("{monitor} has failed again: no recovery is tried for another {}", seconds(*for_ms))
+        }
+    }
 }
 
 fn freed(monitor: &MonitorId, hold: Hold) -> String {

@@ -50,10 +50,16 @@ impl Found {
     /// Those of monitors, which stand in the order of the file.
     fn monitors(&mut self, text: &Text, (section, name): (&str, &str), monitors: &[Monitor]) {
         for (position, monitor) in monitors.iter().enumerate() {
-            let ProbeKind::Exec(probe) = &monitor.kind else { continue };
             let what = format!("monitor `{}` of {} `{name}`", monitor.name, section.replace('-', " "));
             let position = position.to_string();
-            self.program(text, &probe.program, &what, &[section, name, "monitor", &position, "command", "0"]);
+            let path = [section, name, "monitor", &position];
+            if let ProbeKind::Exec(probe) = &monitor.kind {
+                self.program(text, &probe.program, &what, &[&path[..], &["command", "0"]].concat());
+            }
+            if let Some(recovery) = &monitor.handling.recovery {
+                let what = format!("recovery of {what}");
+                self.program(text, &recovery.hook.program, &what, &[&path[..], &["recovery", "command", "0"]].concat());
+            }
         }
     }
 

@@ -8,7 +8,10 @@
 
 pub(crate) mod scrape;
 
-use model::hook::{HookMoment, HookOutcome};
+use model::{
+    event::RecoveryStep,
+    hook::{HookMoment, HookOutcome},
+};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     core::{Collector, GenericCounterVec},
@@ -109,6 +112,9 @@ declare! {
     ENDPOINT_FLIPS = "standin_endpoint_flips_total" ["endpoint"] "Changes of the endpoint's verdict.";
     HOOK_RUNS = "standin_hook_runs_total" ["moment", "outcome"] "Hooks run, or due and not run, by outcome.";
     HOOK_DURATION = "standin_hook_duration_seconds" [] "How long hooks ran.";
+    RECOVERIES = "standin_recoveries_total" ["end"]
+        "Services that failed and have a recovery program, by how that ended: recovered, given-up, or withheld (too soon again).";
+    RECOVERY_RUNS = "standin_recovery_runs_total" ["outcome"] "Recovery programs run, or due and not run, by outcome.";
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
     DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
     QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
@@ -170,6 +176,10 @@ pub(crate) struct Metrics {
     pub hook_runs: IntCounterVec,
     /// [`HOOK_DURATION`].
     pub hook_duration: Histogram,
+    /// [`RECOVERIES`].
+    pub recoveries: IntCounterVec,
+    /// [`RECOVERY_RUNS`].
+    pub recovery_runs: IntCounterVec,
     /// [`EVENTS`].
     pub events: IntCounterVec,
     /// [`DRIVER_LATENESS`].
@@ -210,6 +220,8 @@ impl Metrics {
             endpoint_flips: kept.counters(ENDPOINT_FLIPS),
             hook_runs: kept.counters(HOOK_RUNS),
             hook_duration: kept.histogram(HOOK_DURATION),
+            recoveries: kept.counters(RECOVERIES),
+            recovery_runs: kept.counters(RECOVERY_RUNS),
             events: kept.counters(EVENTS),
             driver_lateness: kept.histogram(DRIVER_LATENESS),
             driver_dropped: queue_dropped.with_label_values(&["driver"]),
@@ -221,6 +233,8 @@ impl Metrics {
         };
         // A counter that appears only with its first increment hides that increment from `rate()`.
         ["applied", "refused"].iter().for_each(|result| drop(this.config_reloads.with_label_values(&[result])));
+        RecoveryStep::ENDS.iter().for_each(|end| drop(this.recoveries.with_label_values(&[end])));
+        HookOutcome::ALL.iter().for_each(|it| drop(this.recovery_runs.with_label_values(&[it.word()])));
         for moment in HookMoment::ALL {
             HookOutcome::ALL.iter().for_each(|it| drop(this.hook_runs.with_label_values(&[moment.word(), it.word()])));
         }

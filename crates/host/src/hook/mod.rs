@@ -1,4 +1,4 @@
-//! Hooks: an operator's programs, run beside everything else.
+//! Hooks and recovery programs: an operator's programs, run beside everything else.
 //!
 //! [`Hooks::run`] hands a task over and never waits. A thread of its own, `standin-hooks`, decides what begins when; each run
 //! has a thread (`standin-hook`) that starts the program, feeds and reads it, kills its process group at the limit, and
@@ -9,10 +9,11 @@
 //! but the three. What remains of its group when it ends, or when its time is over, is killed. A program that has to leave
 //! something running asks the service manager for it.
 //!
-//! Order and bounds. One virtual host's hooks run one after the other, in the order of the tasks; `WAITING` may wait, then
+//! Order and bounds. One virtual host's hooks run one after the other, in the order of the tasks, and so do one monitor's
+//! recovery programs, beside the hooks; `WAITING` may wait, then
 //! the oldest of them is not run. `SLOTS` run at a time, of which `RESERVED` are for `before-take` alone: whoever waits
-//! for addresses waits for no other virtual host's hooks. The limit of a `before-take` counts from its order, waiting
-//! included; all others' from their start. Whatever is not run is reported as such.
+//! for addresses waits for no other virtual host's hooks. The limit of a `before-take`, and of a recovery, counts from its
+//! order, waiting included; all others' from their start. Whatever is not run is reported as such.
 //!
 //! The end: dropping [`Hooks`] forgets what waits, gives what runs `GRACE`, and kills the rest. Who dies without dropping
 //! it takes the programs themselves with it (`PR_SET_PDEATHSIG`), though not what they have started.
@@ -36,9 +37,9 @@ use std::{
 };
 
 use model::{
-    VirtualHostName,
+    MonitorId, VirtualHostName,
     config::Hook,
-    hook::{HookId, HookMoment, HookOutcome, HookReport},
+    hook::{HookId, HookMoment, HookOutcome, HookReport, RecoveryId},
 };
 
 pub(crate) use self::run::{Call, Done, run};
@@ -58,11 +59,59 @@ const GRACE: Duration = Duration::from_secs(2);
 /// So long a killed program may take to be gone.
 const DYING: Duration = Duration::from_millis(200);
 
+/// Which run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskId {
+    /// Of a hook.
+    Hook(HookId),
+    /// Of a recovery program.
+    Recovery(RecoveryId),
+}
+
+impl TaskId {
+    /// Whether addresses wait for it.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::Hook(id) => id.moment == HookMoment::BeforeTake,
+            Self::Recovery(_) => false,
+        }
+    }
+
+    /// Whether somebody waits for it from its order on.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Hook(_) => self.is_urgent(),
+            Self::Recovery(_) => true,
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Hook(id) => Owner::VirtualHost(id.virtual_host.clone()),
+            Self::Recovery(id) => Owner::Monitor(id.monitor.clone()),
+        }
+    }
+
+    fn report(self, report: HookReport) -> Report {
+        match self {
+            Self::Hook(id) => Report::Hook { id, report },
+            Self::Recovery(id) => Report::Recovery { id, report },
+        }
+    }
+}
+
+/// Whose programs run one after the other.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Owner {
+    VirtualHost(VirtualHostName),
+    Monitor(MonitorId),
+}
+
 /// One run of one program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Task {
     /// Which run.
-    pub id: HookId,
+    pub id: TaskId,
     /// What, as whom, how long.
     pub hook: Hook,
     /// Its environment, whole but for `PATH`.
@@ -85,8 +134,8 @@ impl fmt::Debug for Hooks {
 
 enum Message {
     Run(Box<Task>),
-    /// A run of this virtual host is over.
-    Over(VirtualHostName),
+    /// A run of this owner is over.
+    Over(Owner),
     End,
 }
 
@@ -136,7 +185,7 @@ struct Waiting {
     number: u64,
 }
 
-/// The tasks of one virtual host.
+/// The tasks of one owner.
 #[derive(Default)]
 struct Line {
     busy: bool,
@@ -146,7 +195,7 @@ struct Line {
 struct Dispatcher {
     sink: Sink,
     queue: SyncSender<Message>,
-    lines: BTreeMap<VirtualHostName, Line>,
+    lines: BTreeMap<Owner, Line>,
     ordered: u64,
     running: usize,
     /// Rings when everything that still runs has to die.
@@ -158,7 +207,7 @@ impl Dispatcher {
         for message in messages {
             match message {
                 Message::Run(task) => self.enqueue(task),
-                Message::Over(virtual_host) => self.over(&virtual_host),
+                Message::Over(owner) => self.over(&owner),
                 Message::End => break,
             }
             while self.begin_next() {}
@@ -174,7 +223,7 @@ impl Dispatcher {
         let until = Instant::now() + patience;
         while self.running > 0 {
             match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Message::Over(virtual_host)) => self.over(&virtual_host),
+                Ok(Message::Over(owner)) => self.over(&owner),
                 Ok(Message::Run(_) | Message::End) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
             }
@@ -184,35 +233,35 @@ impl Dispatcher {
     fn enqueue(&mut self, task: Box<Task>) {
         self.ordered += 1;
         let waiting = Waiting { task, since: Instant::now(), number: self.ordered };
-        let line = self.lines.entry(waiting.task.id.virtual_host.clone()).or_default();
+        let line = self.lines.entry(waiting.task.id.owner()).or_default();
         line.waiting.push_back(waiting);
         // The newest are nearest to what is: the oldest go.
         let dropped = (line.waiting.len() > WAITING).then(|| line.waiting.pop_front()).flatten();
         if let Some(dropped) = dropped {
-            let reason = "not run: the hooks of this virtual host are too slow for its moves";
+            let reason = "not run: those before it are too slow";
             let report = HookReport::without_run(HookOutcome::NotRun, reason);
-            (self.sink)(Report::Hook { id: dropped.task.id, report });
+            (self.sink)(dropped.task.id.report(report));
         }
     }
 
-    fn over(&mut self, virtual_host: &VirtualHostName) {
+    fn over(&mut self, owner: &Owner) {
         self.running -= 1;
-        if let Some(line) = self.lines.get_mut(virtual_host) {
+        if let Some(line) = self.lines.get_mut(owner) {
             line.busy = false;
             if line.waiting.is_empty() {
-                self.lines.remove(virtual_host);
+                self.lines.remove(owner);
             }
         }
     }
 
     /// Begins the run whose turn it is, if there is room for it.
     fn begin_next(&mut self) -> bool {
-        let urgent = |waiting: &Waiting| waiting.task.id.moment == HookMoment::BeforeTake;
+        let urgent = |waiting: &Waiting| waiting.task.id.is_urgent();
         let fits = |waiting: &&Waiting| self.running < if urgent(waiting) { SLOTS } else { SLOTS - RESERVED };
         let ready = self.lines.values().filter(|line| !line.busy).filter_map(|line| line.waiting.front());
         let next = ready.filter(fits).min_by_key(|waiting| (!urgent(waiting), waiting.number));
-        let Some(virtual_host) = next.map(|waiting| waiting.task.id.virtual_host.clone()) else { return false };
-        let line = self.lines.get_mut(&virtual_host).expect("it was just found there");
+        let Some(owner) = next.map(|waiting| waiting.task.id.owner()) else { return false };
+        let line = self.lines.get_mut(&owner).expect("it was just found there");
         let waiting = line.waiting.pop_front().expect("it was just found there");
         line.busy = true;
         self.running += 1;
@@ -224,7 +273,7 @@ impl Dispatcher {
         let (sink, queue, end) = (self.sink.clone(), self.queue.clone(), self.end.clone());
         let id = task.id.clone();
         let whole = move || {
-            let from = if task.id.moment == HookMoment::BeforeTake { since } else { Instant::now() };
+            let from = if task.id.is_awaited() { since } else { Instant::now() };
             let call = Call {
                 program: &task.hook.program,
                 arguments: &task.hook.arguments,
@@ -233,14 +282,14 @@ impl Dispatcher {
                 document: &task.document,
             };
             run(&call, from + task.hook.timeout, &end, |done| {
-                sink(Report::Hook { id: task.id.clone(), report: done.report });
+                sink(task.id.clone().report(done.report));
             });
-            let _ended = queue.send(Message::Over(task.id.virtual_host));
+            let _ended = queue.send(Message::Over(task.id.owner()));
         };
         if let Err(error) = thread::Builder::new().name("standin-hook".into()).spawn(whole) {
             let report = HookReport::without_run(HookOutcome::NotRun, format!("not run: no thread: {error}"));
-            self.over(&id.virtual_host);
-            (self.sink)(Report::Hook { id, report });
+            self.over(&id.owner());
+            (self.sink)(id.report(report));
         }
     }
 }

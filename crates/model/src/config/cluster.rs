@@ -226,10 +226,10 @@ pub struct Monitor {
     pub handling: Handling,
 }
 
-/// `[[virtual-host.NAME.hook]]`.
+/// `[[virtual-host.NAME.hook]]`, and the program of a monitor's `recovery`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hook {
-    /// Its place in the file, from 0: for messages that can be made only on the machine where it would run.
+    /// Its place in the file among its kind, from 0: for messages that can be made only on the machine where it would run.
     pub position: usize,
     /// The program: an absolute path. No shell is between.
     pub program: Arc<str>,

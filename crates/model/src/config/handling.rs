@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::cluster::Hook;
 use crate::id::ServerName;
 
 /// The part of a monitor's configuration that has nothing to do with what it tries.
@@ -15,6 +16,8 @@ pub struct Handling {
     pub group: Option<Arc<str>>,
     /// When it has failed too often; none: never.
     pub damping: Option<Damping>,
+    /// What is tried before a failure counts; none: nothing.
+    pub recovery: Option<Recovery>,
 }
 
 /// `severity` of a monitor.
@@ -57,4 +60,20 @@ impl Default for Damping {
     fn default() -> Self {
         Self { half_life: Duration::from_secs(60), suppress: 3, reuse: 1 }
     }
+}
+
+/// `recovery` of a virtual host's monitor: a program that may mend the service where it has failed. While it is at work the
+/// monitor keeps its verdict, at most for `attempts` times its time limit and `window`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovery {
+    /// What runs, as whom, and for how long at most: 10 ms to 60 s, default 5 s.
+    pub hook: Hook,
+    /// Runs in a row until it is given up, 1 to 10. Default 1.
+    pub attempts: u32,
+    /// After a run the probes have so long to succeed, up to 5 min; at least `rise` times `recheck`. Default 3 s, or what is
+    /// needed.
+    pub window: Duration,
+    /// After a recovery, successful or not, a failure counts at once for so long; twice as long each time when the service
+    /// fails again soon after. 1 s to 24 h. Default 5 min.
+    pub pause: Duration,
 }

@@ -17,7 +17,7 @@ pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Policy,
     Pool, PoolMember, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
 };
-pub use handling::{Damping, Handling, Severity};
+pub use handling::{Damping, Handling, Recovery, Severity};
 pub use key::decode_key;
 pub use node::NodeConfig;
 pub use probe::ProbeKind;

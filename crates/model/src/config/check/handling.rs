@@ -40,13 +40,13 @@ impl Owner<'_, '_> {
     }
 }
 
-/// One monitor's. Where a field is wrong, its default stands in for it.
+/// One monitor's, but for its recovery, which depends on its pace. Where a field is wrong, its default stands in for it.
 pub(super) fn handling(draft: &Draft<'_>, fields: &Fields<'_>, owner: &Owner<'_, '_>) -> Handling {
     let severity = fields.get("severity").and_then(|value| severity(&value, owner)).unwrap_or_default();
     let group = fields.get("group").and_then(|value| group(&value, severity, owner));
     let disabled = fields.get("disabled").map(|value| disabled(draft, &value)).unwrap_or_default();
     let damping = fields.get("damping").map_or_else(|| Some(Damping::default()), |value| damping(&value));
-    Handling { severity, disabled, group, damping }
+    Handling { severity, disabled, group, damping, recovery: None }
 }
 
 fn severity(value: &Value<'_>, owner: &Owner<'_, '_>) -> Option<Severity> {

@@ -11,6 +11,7 @@ mod monitors;
 mod node;
 mod pools;
 mod probes;
+mod recovery;
 mod servers;
 mod virtual_hosts;
 mod zones;

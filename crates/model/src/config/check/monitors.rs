@@ -12,12 +12,13 @@ use super::{
     cluster::Draft,
     handling::{Owner, handling},
     probes,
+    recovery::recovery,
 };
 
 /// What every type has.
 const KNOWN: &[&str] = &[
     "name", "type", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "disabled", "group",
-    "damping", "note",
+    "damping", "recovery", "note",
 ];
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -44,7 +45,8 @@ pub(super) fn monitors(draft: &Draft<'_>, value: &Value<'_>, owner: &Owner<'_, '
             );
         }
         let handling = handling(draft, &fields, owner);
-        let Some(monitor) = monitor(&fields, handling) else { continue };
+        let Some(mut monitor) = monitor(&fields, handling) else { continue };
+        monitor.handling.recovery = fields.get("recovery").and_then(|value| recovery(&value, &monitor, owner));
         let name = fields.get("name");
         let place = name.as_ref().map_or_else(|| fields.place(), Value::span);
         check_name(source, place.clone(), &monitor.name);
