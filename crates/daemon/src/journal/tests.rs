@@ -122,7 +122,7 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
         Event::Standby { server: server(), on: true },
         Event::PeerSuspected { server: server(), silent_ms: 1 },
         Event::PeerRefused { server: server(), silent_ms: 1 },
-        Event::PathLost { server: server(), path: model::net::Path::Udp, silent_ms: Some(1) },
+        Event::PathLost { server: server(), path: Path::Udp, silent_ms: Some(1) },
     ];
     for event in &events {
         let fields = serde_json::to_value(event).unwrap();
