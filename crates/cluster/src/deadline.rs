@@ -24,6 +24,8 @@ pub enum DeadlineName {
     Again,
     /// A monitor is no longer damped, or forced, or its recovery has had its time.
     Monitor,
+    /// Nothing has changed for a while since everything failed at once.
+    SharedFault,
     /// The kernel owes an answer, or a failed removal is tried again.
     Kernel,
     /// A virtual host is announced again.

@@ -25,6 +25,7 @@ mod observers;
 mod outside;
 mod partition;
 pub mod placement;
+mod shared;
 pub mod statement;
 pub mod trust;
 pub mod wire;

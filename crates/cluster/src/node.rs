@@ -43,6 +43,7 @@ use crate::{
     links::Links,
     monitor::{Company, Monitors},
     partition::{Partition, Standing},
+    shared::SharedFault,
     statement::Statement,
 };
 
@@ -90,6 +91,7 @@ pub struct Node {
     considered: BTreeMap<ServerName, (ServerState, bool, Statement)>,
     serial: u32,
     calm: Calm,
+    shared: SharedFault,
     health: Arc<Health>,
     counters: Counters,
     agenda: Agenda,
@@ -171,6 +173,7 @@ impl Node {
             considered: BTreeMap::new(),
             serial,
             calm: Calm::default(),
+            shared: SharedFault::default(),
             health: Arc::new(Health::default()),
             counters: Counters::default(),
             agenda: Agenda::default(),
@@ -246,6 +249,7 @@ impl Node {
         earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
         earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
         earliest.consider(self.monitors.next_deadline(), || DeadlineName::Monitor);
+        earliest.consider(self.shared.next_deadline(), || DeadlineName::SharedFault);
         for election in self.elections.values() {
             election.deadlines(heartbeat, &mut earliest);
         }
@@ -467,6 +471,7 @@ impl Node {
         self.monitors.reconfigure(now, &self.me, &config, &self.company, effects);
         let criteria = |(name, spec): (&VirtualHostName, _)| (name.clone(), Criterion::of(name, spec));
         self.criteria = config.virtual_hosts.iter().map(criteria).collect();
+        self.shared.reconfigure(&config, |name| self.criteria.get(name).map_or(0, Vec::len));
         for (name, election) in &mut self.elections {
             match config.virtual_hosts.get(name) {
                 Some(spec) => election.reconfigure(spec.clone()),

@@ -43,6 +43,14 @@ pub fn target(list: &[Candidate], holder: Option<usize>, failback: Failback, alw
     }
 }
 
+/// Whether it stays with its holder while services fail everywhere for a shared cause ([`crate::shared`]). A holder that may
+/// not hold it does not keep it, and what `always_active` places nowhere is placed nowhere.
+pub fn stays(list: &[Candidate], holder: usize, always_active: bool) -> bool {
+    let mut eligible = list.iter().filter(|candidate| candidate.eligible);
+    list.get(holder).is_some_and(|holder| holder.eligible)
+        && (always_active || eligible.any(|candidate| !is_all_down(&candidate.health)))
+}
+
 /// Whether there are monitors and every one is down.
 fn is_all_down(health: &[Verdict]) -> bool {
     !health.is_empty() && health.iter().all(|verdict| *verdict == Verdict::Down)

@@ -107,6 +107,7 @@ pub(crate) fn status(
         servers: sample.cluster.servers,
         virtual_hosts: sample.cluster.virtual_hosts,
         endpoints: sample.cluster.endpoints,
+        shared_fault: sample.cluster.shared_fault,
         pools: view.pools(),
         dns: DnsStatus {
             serial: view.serial(),

@@ -35,12 +35,28 @@ pub struct Status {
     /// Every endpoint.
     #[serde(default)]
     pub endpoints: Vec<EndpointStatus>,
+    /// Services fail on most servers at once, for a shared cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_fault: Option<SharedFaultStatus>,
     /// Every pool.
     pub pools: Vec<PoolStatus>,
     /// The configuration in force.
     pub config: ConfigStatus,
     /// The DNS service.
     pub dns: DnsStatus,
+}
+
+/// Most monitors have failed on most servers at once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SharedFaultStatus {
+    /// Those that are down, each counted on each server, and a group as one.
+    pub failed: u32,
+    /// Of how many.
+    pub watched: u32,
+    /// Milliseconds since it was found.
+    pub since_ms: u64,
+    /// Virtual hosts stay where they are until nothing changes any more.
+    pub stays: bool,
 }
 
 /// A member.

@@ -352,6 +352,24 @@ pub enum Event {
         /// See `up`.
         down: u32,
     },
+    /// Most monitors of most servers have failed within a short time: for a shared cause, so nothing moves for it.
+    SharedFault {
+        /// Monitors that have failed, each counted on each server, and a group as one.
+        failed: u32,
+        /// Of how many.
+        watched: u32,
+        /// On how many servers most have failed.
+        servers: u32,
+    },
+    /// That is over: enough are back, or some have stayed well, and are used.
+    SharedFaultOver {
+        /// Those of them that are down still.
+        failed: u32,
+        /// Of how many.
+        watched: u32,
+        /// How long it was, in milliseconds.
+        lasted_ms: u64,
+    },
     /// A hook has ended, or could not be run.
     HookRan {
         /// Of which virtual host.

@@ -60,16 +60,17 @@ pub(crate) struct View<'a> {
     members: Vec<Member<'a>>,
     listed: usize,
     me: usize,
+    stays: bool,
 }
 
 impl<'a> View<'a> {
-    /// Puts the members in order. `me` is among them.
-    pub(crate) fn new(mut members: Vec<Member<'a>>, list: &[ServerName], me: &ServerName) -> Self {
+    /// Puts the members in order. `me` is among them. `stays`: everything fails for a shared cause, and nothing moves for it.
+    pub(crate) fn new(mut members: Vec<Member<'a>>, list: &[ServerName], me: &ServerName, stays: bool) -> Self {
         let place = |name: &ServerName| list.iter().position(|listed| listed == name).unwrap_or(list.len());
         members.sort_by(|a, b| (place(a.name), a.name).cmp(&(place(b.name), b.name)));
         let listed = members.iter().filter(|member| list.contains(member.name)).count();
         let me = members.iter().position(|member| member.name == me).expect("the view contains ourselves");
-        Self { members, listed, me }
+        Self { members, listed, me, stays }
     }
 
     /// All members, in order.
@@ -145,7 +146,10 @@ impl<'a> View<'a> {
             steady: member.stance.steady,
         };
         let list: Vec<Candidate> = self.listed().iter().map(candidate).collect();
-        placement::target(&list, holder, spec.failback, spec.always_active).map(|index| &self.members[index])
+        let stays = |holder: &usize| self.stays && placement::stays(&list, *holder, spec.always_active);
+        let stays = holder.filter(stays);
+        let target = stays.or_else(|| placement::target(&list, holder, spec.failback, spec.always_active));
+        target.map(|index| &self.members[index])
     }
 
     /// Why a virtual host leaves `from` for `to`, as far as the members' words tell.

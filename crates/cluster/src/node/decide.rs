@@ -10,7 +10,7 @@ use model::{
     Instant, MonitorId, ServerName, VirtualHostName,
     config::{PartitionPolicy, Server, VirtualHost},
     event::Event,
-    health::{ServerState, Verdict},
+    health::{Judgement, ServerState, Verdict},
 };
 
 use super::Node;
@@ -48,6 +48,7 @@ impl Node {
         self.wish(now, effects);
         self.settle(now, effects);
         self.note_outlook(now, effects);
+        self.note_shared_fault(now, effects);
         self.elect(now, effects);
         self.wish(now, effects);
         self.settle(now, effects);
@@ -152,6 +153,29 @@ impl Node {
         }
     }
 
+    /// Whether everything fails at once, as all say.
+    fn note_shared_fault(&mut self, now: Instant, effects: &mut Effects) {
+        let mut shared = std::mem::take(&mut self.shared);
+        let found = |name: &VirtualHostName, server: &ServerName, line| {
+            let line: Option<&Criterion> = self.criteria.get(name).and_then(|lines| lines.get(line));
+            let said = self.said_by(server);
+            let verdict = |id: &MonitorId, key| match said {
+                Some(said) => said.get(&key).copied().unwrap_or_default().found,
+                None if *server == self.me => self.monitors.judgement(id).found,
+                None => Verdict::Unknown,
+            };
+            line.map(|line| line.verdict(verdict)).unwrap_or_default()
+        };
+        shared.observe(now, found, effects);
+        self.shared = shared;
+    }
+
+    /// What a living peer says of its monitors.
+    fn said_by(&self, server: &ServerName) -> Option<&BTreeMap<u64, Judgement>> {
+        let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
+        Some(&peer.statement()?.account.verdicts)
+    }
+
     /// Whether somebody else could hold it as well as we do, and nobody of its list was given up because of a path.
     fn is_replaceable(&self, name: &VirtualHostName, election: &Election) -> bool {
         let view = self.view(name, election.spec(), election.stance());
@@ -197,7 +221,7 @@ impl Node {
         let mut members: Vec<Member<'_>> =
             self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, criteria)).collect();
         members.push(self.myself(name, stance));
-        View::new(members, &spec.servers, &self.me)
+        View::new(members, &spec.servers, &self.me, self.shared.stays())
     }
 
     fn myself(&self, name: &VirtualHostName, stance: Stance) -> Member<'_> {

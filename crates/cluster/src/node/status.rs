@@ -6,7 +6,7 @@ use model::{
     EndpointName, Instant, MonitorId, ServerName, VirtualHostName,
     api::{
         CandidateStatus, EndpointStatus, MonitorStatus, PathStatus, ProberStatus, SeenStatus, ServerStatus,
-        VirtualHostStatus,
+        SharedFaultStatus, VirtualHostStatus,
     },
     config::{Endpoint, Monitor, Server, VirtualHost},
     event::AddressRefusal,
@@ -38,6 +38,8 @@ pub struct ClusterStatus {
     pub virtual_hosts: Vec<VirtualHostStatus>,
     /// Every endpoint.
     pub endpoints: Vec<EndpointStatus>,
+    /// Services fail everywhere for a shared cause.
+    pub shared_fault: Option<SharedFaultStatus>,
 }
 
 impl Node {
@@ -53,6 +55,12 @@ impl Node {
                 .map(|(name, spec)| self.host_status(now, name, spec))
                 .collect(),
             endpoints: self.config.endpoints.iter().map(|(name, spec)| self.endpoint_status(now, name, spec)).collect(),
+            shared_fault: self.shared.fault().map(|(tally, since)| SharedFaultStatus {
+                failed: tally.failed,
+                watched: tally.watched,
+                since_ms: millis(now.since(since)),
+                stays: self.shared.stays(),
+            }),
         }
     }
 

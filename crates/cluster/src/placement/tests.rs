@@ -127,3 +127,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_fails_for_a_shared_cause_stays_unless_its_holder_may_not_keep_it() {
+    let candidate = |eligible, health| Candidate { eligible, health: vec![health], steady: true };
+    let well = candidate(true, Up);
+    let down = candidate(true, Down);
+    let away = candidate(false, Down);
+    assert!(stays(&[down.clone(), well.clone()], 0, true));
+    assert!(stays(&[down.clone(), well.clone()], 0, false), "another is well");
+    assert!(stays(&[down.clone(), down.clone()], 0, true));
+    assert!(!stays(&[down.clone(), down.clone()], 0, false), "nowhere");
+    assert!(!stays(&[away, well.clone()], 0, true));
+    assert!(!stays(&[well, down], 7, true), "a holder that is not listed");
+}

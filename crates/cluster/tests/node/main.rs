@@ -14,6 +14,7 @@ mod outside;
 mod recovery;
 mod reload;
 mod safety;
+mod shared;
 #[expect(unreachable_pub, reason = "one binary: everything here is for its modules")]
 mod stage;
 mod start;

@@ -156,17 +156,19 @@ impl Writer {
         }
     }
 
+    fn count_move(&mut self, virtual_host: &VirtualHostName, took_us: u64) {
+        let cause = self.causes.remove(virtual_host).map_or("unheld", words::label);
+        self.counters.moves.with_label_values(&[cause]).inc();
+        self.counters.move_duration.observe(seconds(took_us));
+    }
+
     fn count(&mut self, event: &Event) {
         let counters = &self.counters;
         match event {
             Event::Taking { virtual_host, cause, .. } => {
                 self.causes.insert(virtual_host.clone(), *cause);
             }
-            Event::Active { virtual_host, took_us, .. } => {
-                let cause = self.causes.remove(virtual_host).map_or("unheld", words::label);
-                counters.moves.with_label_values(&[cause]).inc();
-                counters.move_duration.observe(seconds(*took_us));
-            }
+            Event::Active { virtual_host, took_us, .. } => self.count_move(virtual_host, *took_us),
             Event::Released { took_us, .. } => counters.release_duration.observe(seconds(*took_us)),
             Event::Rivals { virtual_host, .. } => one(&counters.rivals, virtual_host.as_str()),
             Event::AddressRestored { virtual_host, .. } => one(&counters.addresses_restored, virtual_host.as_str()),
@@ -213,6 +215,8 @@ impl Writer {
             | Event::PathUp { .. }
             | Event::HeldDown { .. }
             | Event::MonitorFreed { .. }
+            | Event::SharedFault { .. }
+            | Event::SharedFaultOver { .. }
             | Event::HookOverdue { .. }
             | Event::Done { .. }
             | Event::Denied { .. }

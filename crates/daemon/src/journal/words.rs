@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{
-    EndpointName, MonitorId, ServerName, VirtualHostName,
+    EndpointName, MonitorId, ServerName, Term, VirtualHostName,
     event::{AddressRefusal, Cause, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
@@ -22,6 +22,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::ConfigurationRefused { .. }
         | Event::HolderUnreachable { .. }
         | Event::Cloned { .. }
+        | Event::SharedFault { .. }
         | Event::Expelled { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::PeerRefused { .. }
@@ -83,6 +84,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Linked { .. }
         | Event::Rotation { .. }
         | Event::MonitorFreed { .. }
+        | Event::SharedFaultOver { .. }
         | Event::PathUp { .. }
         | Event::Standby { .. } => Level::INFO,
     }
@@ -116,9 +118,7 @@ pub fn sentence(event: &Event) -> String {
         Event::Rejoined => "no longer isolated".into(),
         Event::Overslept { slept_ms } => format!("did not run for {slept_ms} ms: lets go of everything first"),
         Event::TargetChanged { virtual_host, from, to, cause } => target_changed(virtual_host, from, to, *cause),
-        Event::Taking { virtual_host, term, cause } => {
-            format!("taking {virtual_host}, term {}: {}", term.0, why(*cause))
-        }
+        Event::Taking { virtual_host, term, cause } => taking(virtual_host, *term, *cause),
         Event::Active { virtual_host, term, took_us } => {
             format!("active for {virtual_host}, term {}, after {}", term.0, span(*took_us))
         }
@@ -145,6 +145,8 @@ pub fn sentence(event: &Event) -> String {
         Event::MonitorFreed { monitor, hold } => freed(monitor, *hold),
         Event::Recovery { monitor, step } => recovery(monitor, step),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
+        Event::SharedFault { failed, watched, servers } => everything_fails(*failed, *watched, *servers),
+        Event::SharedFaultOver { failed, watched, lasted_ms } => no_more(*failed, *watched, *lasted_ms),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
@@ -157,6 +159,10 @@ pub fn sentence(event: &Event) -> String {
         Event::Cloned { server, from } => cloned(server, from),
         Event::Expelled { reason } => format!("this server stops: {reason}"),
     }
+}
+
+fn taking(virtual_host: &VirtualHostName, term: Term, cause: Cause) -> String {
+    format!("taking {virtual_host}, term {}: {}", term.0, why(cause))
 }
 
 fn restored(server: &ServerName, known: u64) -> String {
@@ -263,6 +269,17 @@ fn recovery(monitor: &MonitorId, step: &RecoveryStep) -> String {
             format!("{monitor} has failed again: no recovery is tried for another {}", seconds(*for_ms))
         }
     }
+}
+
+fn everything_fails(failed: u32, watched: u32, servers: u32) -> String {
+    format!(
+        "{failed} of {watched} monitors have failed at once, on {servers} servers: a shared cause; nothing moves for it"
+    )
+}
+
+fn no_more(failed: u32, watched: u32, lasted_ms: u64) -> String {
+    let lasted = format!("{}.{} s", lasted_ms / 1000, lasted_ms % 1000 / 100);
+    format!("monitors no longer fail everywhere, after {lasted}: {failed} of {watched} are down")
 }
 
 fn freed(monitor: &MonitorId, hold: Hold) -> String {

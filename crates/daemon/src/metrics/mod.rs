@@ -110,6 +110,8 @@ declare! {
     ENDPOINT_MONITOR_FLIPS = "standin_endpoint_monitor_flips_total" ["endpoint", "address", "monitor"]
         "Changes of the verdict of the endpoint's monitor as this server probes it.";
     ENDPOINT_FLIPS = "standin_endpoint_flips_total" ["endpoint"] "Changes of the endpoint's verdict.";
+    SHARED_FAULT = "standin_shared_fault" []
+        "1 while services fail on most servers at once, for a shared cause.";
     HOOK_RUNS = "standin_hook_runs_total" ["moment", "outcome"] "Hooks run, or due and not run, by outcome.";
     HOOK_DURATION = "standin_hook_duration_seconds" [] "How long hooks ran.";
     RECOVERIES = "standin_recoveries_total" ["end"]

@@ -224,6 +224,7 @@ impl Page {
             }
         }
         self.gauge(super::MONITOR_VERDICT, verdicts);
+        self.gauge(super::SHARED_FAULT, [(vec![], flag(status.shared_fault.is_some()))]);
         self.gauge(super::MONITOR_HELD, held);
     }
 

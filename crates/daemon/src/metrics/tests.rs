@@ -60,6 +60,7 @@ fn status() -> Status {
             hooks: vec![],
             seen_by: vec![],
         }],
+        shared_fault: None,
         endpoints: vec![EndpointStatus {
             name: "nt1".into(),
             addresses: vec![address],

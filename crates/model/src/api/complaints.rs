@@ -1,6 +1,6 @@
 //! What is not as it should be, in words for a person: the same in `standin status`, `standin top` and the console.
 
-use super::{MonitorStatus, PathStatus, ServerStatus, Status};
+use super::{MonitorStatus, PathStatus, ServerStatus, SharedFaultStatus, Status};
 
 /// What is not as it should be, in words; empty when all is well. `standin status` exits with 3 when there is any.
 pub fn complaints(status: &Status) -> Vec<String> {
@@ -10,6 +10,11 @@ pub fn complaints(status: &Status) -> Vec<String> {
     }
     if status.guardian == "gone" {
         found.push(format!("{} has lost its guardian: restart it", status.this));
+    }
+    if let Some(fault) = &status.shared_fault {
+        let stays = if fault.stays { ", nothing moves for it" } else { "" };
+        let SharedFaultStatus { failed, watched, .. } = fault;
+        found.push(format!("{failed} of {watched} monitors have failed at once: a shared cause{stays}"));
     }
     let servers = status.servers.iter().filter(|server| !matches!(server.state.as_str(), "self" | "alive"));
     found.extend(servers.map(|server| format!("{} is {}", server.name, server.state)));

@@ -74,6 +74,7 @@ pub(crate) fn healthy() -> Status {
             hooks: vec![],
             seen_by: vec![],
         }],
+        shared_fault: None,
         endpoints: vec![EndpointStatus {
             name: "nt1".into(),
             addresses: vec![address("10.77.0.40"), address("fd00:77::40")],
