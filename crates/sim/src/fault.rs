@@ -2,6 +2,7 @@
 
 mod hang;
 mod services;
+mod shared;
 mod trifle;
 mod wire;
 
@@ -87,8 +88,13 @@ enum Lasts {
 impl World<'_> {
     /// Something goes wrong, or an operator does something.
     pub(crate) fn inject(&mut self) {
-        let hangs = self.draw_hangs();
-        let faults = if hangs.is_empty() { self.draw().into_iter().collect() } else { hangs };
+        let mut faults = self.draw_shared();
+        if faults.is_empty() {
+            faults = self.draw_hangs();
+        }
+        if faults.is_empty() {
+            faults.extend(self.draw());
+        }
         for fault in faults {
             self.trace.note(self.now, None, What::Fault(fault.clone()));
             if let Lasts::For(span) = self.begin(&fault) {

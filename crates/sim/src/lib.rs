@@ -84,7 +84,10 @@ pub fn run(seed: u64, listener: Option<Listener<'_>>) -> Result<Summary, Box<Fai
     plan.give_hooks(&mut added);
     plan.give_hangs(&mut added);
     plan.move_witness(&mut added);
-    let mut world = World::new(plan, random, added, Trace::new(listener));
+    let mut newest = Random::new(seed.rotate_left(32) ^ 0x7368_6172_6564);
+    plan.give_shared_causes(&mut newest);
+    plan.give_recoveries(&mut newest);
+    let mut world = World::new(plan, random, [added, newest], Trace::new(listener));
     let began = world.now;
     match live(&mut world) {
         Ok(()) => Ok(Summary {

@@ -11,7 +11,8 @@ use model::{
     EndpointName, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
         AllDown, ClusterConfig, Damping, DnsSettings, Endpoint, Failback, Handling, HeartbeatSettings, Hook, Monitor,
-        PartitionPolicy, Policy, Pool, PoolMember, Server, Severity, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
+        PartitionPolicy, Policy, Pool, PoolMember, Recovery, Server, Severity, Ttl, UnknownPolicy, VirtualHost,
+        ZoneSettings,
         probe::{ProbeKind, TcpProbe},
     },
     hook::HookMoment,
@@ -65,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) trouble: Duration,
     /// So many troubles of a hundred are hangs of daemons, their guardians, or both.
     pub(crate) hangs: u32,
+    /// So many of a hundred are shared causes.
+    pub(crate) shared: u32,
 }
 
 impl Plan {
@@ -103,6 +106,31 @@ impl Plan {
         }
     }
 
+    pub(crate) fn give_shared_causes(&mut self, random: &mut Random) {
+        if random.percent(25) {
+            self.shared = *random.pick(&[5, 20, 50]);
+        }
+    }
+
+    /// A part of the seeds has recovery programs, which mend nothing.
+    pub(crate) fn give_recoveries(&mut self, random: &mut Random) {
+        if !random.percent(25) {
+            return;
+        }
+        let config = Arc::make_mut(&mut self.config);
+        for monitor in config.virtual_hosts.values_mut().flat_map(|host| &mut host.monitors) {
+            let timeout = random.span(Duration::from_millis(10), Duration::from_millis(300));
+            let (program, arguments) = ("/mend".into(), Vec::new());
+            let hook = Hook { position: 0, program, arguments, user: None, timeout };
+            let attempts = if random.percent(50) { 1 } else { 2 };
+            let window = monitor.recheck * monitor.rise + random.span(Duration::ZERO, Duration::from_millis(300));
+            let pause = random.span(Duration::from_secs(1), Duration::from_secs(10));
+            if random.percent(70) {
+                monitor.handling.recovery = Some(Recovery { hook, attempts, window, pause });
+            }
+        }
+    }
+
     pub(crate) fn draw(random: &mut Random) -> Self {
         let style = if random.percent(25) { Style::Orderly } else { Style::Rough };
         let servers = match random.below(100) {
@@ -137,6 +165,7 @@ impl Plan {
                 * u32::try_from(if servers > 5 { random.between(20, 40) } else { random.between(40, 100) })
                     .expect("small"),
             hangs: 0,
+            shared: 0,
         }
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct World<'a> {
     pub(crate) random: Random,
     /// Dice of what was added later: hooks, hangs.
     pub(crate) added: Random,
+    /// Dice of what was added after that: shared causes, recoveries.
+    pub(crate) newest: Random,
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
     /// Endpoints that have died or come back: whether and how they are dead (true: they hang), and since when it is so.
@@ -89,7 +91,7 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(plan: Plan, mut random: Random, added: Random, trace: Trace<'a>) -> Self {
+    pub(crate) fn new(plan: Plan, mut random: Random, [added, newest]: [Random; 2], trace: Trace<'a>) -> Self {
         let config = plan.config.clone();
         let clock = |random: &mut Random| random.span(Duration::ZERO, Duration::from_secs(1_000_000));
         let machines: Vec<_> = config
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             now,
             random,
             added,
+            newest,
             machines,
             endpoints: BTreeMap::new(),
             trace,
