@@ -281,3 +281,22 @@ fn check_refuses_a_hook_that_others_could_change_and_warns_of_one_that_is_not_th
     let output = check(&home);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }
+
+#[test]
+fn check_refuses_a_recovery_program_that_others_could_change() {
+    let place = TempDir::new().unwrap();
+    let program = place.path().join("restart-web");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o775)).unwrap();
+    let home = installed(&deploy("examples/two-servers"));
+    let path = home.path().join("cluster.toml");
+    let monitor = "[[virtual-host.virtual1.monitor]]\ntype = \"tcp\"\nport = 7\n";
+    let recovery = format!("recovery = {{ command = [\"{}\"] }}\n", program.display());
+    fs::write(&path, format!("{}\n{monitor}{recovery}", fs::read_to_string(&path).unwrap())).unwrap();
+    let lines = fs::read_to_string(&path).unwrap().lines().count();
+    let output = check(&home);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let place = format!("cluster.toml:{lines}:25: recovery of monitor `tcp-7` of virtual host `virtual1`: ");
+    assert!(said.contains(&place) && said.contains("has mode 775"), "{said}");
+}

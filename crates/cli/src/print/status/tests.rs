@@ -1,6 +1,9 @@
 use std::net::IpAddr;
 
-use model::api::{ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, PathStatus, PoolStatus};
+use model::api::{
+    ConfigStatus, DnsStatus, EthernetStatus, HookStatus, MonitorStatus, OwnProbes, PathStatus, PoolStatus,
+    SharedFaultStatus,
+};
 
 use super::*;
 
@@ -159,6 +162,28 @@ fn a_down_monitor_at_the_holder_is_a_complaint() {
     let mut status = healthy();
     status.virtual_hosts[0].servers[0] = candidate("web1", "active", Some(("down", None)));
     assert_eq!(complaints(&status), ["virtual1/http-80 is down where it is active"]);
+}
+
+#[test]
+fn what_is_recovering_is_told_with_its_attempt() {
+    let mut status = healthy();
+    let reason = "recovering, attempt 1 of 2: connection refused";
+    status.virtual_hosts[0].servers[0] = candidate("web1", "active", Some(("up", Some(reason))));
+    let own = OwnProbes { recovering: Some("recovering, attempt 1 of 2".into()), ..OwnProbes::default() };
+    status.virtual_hosts[0].servers[0].monitors[0].own = Some(own);
+    assert_eq!(complaints(&status), ["virtual1/http-80 is recovering here"]);
+    let text = render(&status, Style::default());
+    assert!(text.contains("http-80 up (recovering, attempt 1 of 2: connection refused; ask Ann)"), "{text}");
+}
+
+#[test]
+fn what_fails_everywhere_is_the_first_complaint() {
+    let mut status = healthy();
+    status.shared_fault = Some(SharedFaultStatus { failed: 5, watched: 9, since_ms: 200, stays: true });
+    assert_eq!(complaints(&status), ["5 of 9 monitors have failed at once: a shared cause, nothing moves for it"]);
+    let fault = status.shared_fault.as_mut().unwrap();
+    fault.stays = false;
+    assert_eq!(complaints(&status), ["5 of 9 monitors have failed at once: a shared cause"]);
 }
 
 #[test]
