@@ -213,6 +213,7 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
             "/console/zones",
             "/console/zones/edit?zone=lb.example.test",
             "/console/dns",
+            "/console/incidents",
             "/console/log",
         ] {
             let seen = get(page, &session).send(client);
@@ -260,7 +261,15 @@ fn in_file_mode_anybody_looks_and_the_socket_acts() {
         let directory = tempfile::tempdir().unwrap();
         let stage = stage_support::three(directory.path(), stage_support::CLUSTER);
         let socket = stage.socket("web1");
-        for page in ["/console", "/console/do", "/console/zones", "/console/dns", "/console/log", "/console/help"] {
+        for page in [
+            "/console",
+            "/console/do",
+            "/console/zones",
+            "/console/dns",
+            "/console/incidents",
+            "/console/log",
+            "/console/help",
+        ] {
             let answer = get(page, "").send_locally(&socket, "localhost");
             assert_eq!(answer.code, 200, "{page}: {}", answer.body);
             assert_dressed(&answer, page);

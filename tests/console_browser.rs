@@ -92,6 +92,7 @@ fn people_do_it_in_a_browser() {
         look(&browser, "dead");
         stage.lab.plug("web3").unwrap();
         browser.wait("virtual3 at home again", &sits("virtual3", "web3"));
+        read_the_incident(&browser);
 
         edit_a_zone(&browser, &stage);
         // The server that shows it is cut off without a word, and comes back.
@@ -112,6 +113,31 @@ fn people_do_it_in_a_browser() {
             "{complaints:#?}"
         );
     });
+}
+
+/// What has just happened, as a story, and everything that was noted of it.
+fn read_the_incident(browser: &Browser) {
+    let story = "const story = [...document.querySelectorAll('section.card')].find(one => one.innerText.includes('web3 was cut off'));";
+    let begun = std::time::Instant::now();
+    // web3's own word comes with its log.
+    loop {
+        browser.go(&format!("https://{GATE}/console/incidents"));
+        if browser.run(&format!("{story} return !!story && story.innerText.includes('over after')")) == true {
+            break;
+        }
+        assert!(begun.elapsed() < stage_support::PATIENCE, "{}", browser.text());
+    }
+    let told = browser.run(&format!("{story} return story.innerText"));
+    let told = told.as_str().unwrap_or_default().to_owned();
+    assert!(told.contains("virtual3 from web3 to web1, unserved for "), "{told}");
+    look(browser, "incidents");
+    let link = browser.run(&format!("{story} return story.querySelector('a').getAttribute('href')"));
+    browser.go(&format!("https://{GATE}{}", link.as_str().unwrap_or_default()));
+    let whole = browser.text();
+    for expected in ["web3 is dead: silent for", "isolated: the partition policy", "taking virtual3, term"] {
+        assert!(whole.contains(expected), "{expected}: {whole}");
+    }
+    look(browser, "incident");
 }
 
 /// A form with a mistake, then without; the plan; the deed; and back again, and again.

@@ -135,7 +135,11 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
         assert!(cut["ended_ms"].is_null());
         stage.lab.plug("web1").unwrap();
         await_holder(&stage, "web2", "virtual1", "web1");
-        let over = await_incident(&stage, "web2", "web1", |one| !one["ended_ms"].is_null());
+        // It goes home after that, and web1's own word comes with its log.
+        let over = await_incident(&stage, "web2", "web1", |one| {
+            let home = one["moves"].as_array().unwrap().iter().any(|moved| moved["to"] == "web1");
+            !one["ended_ms"].is_null() && one["trouble"] == "cut-off" && home
+        });
         // Now that web1's own word has come: it was not dead.
         assert_eq!((&over["subject"], &over["trouble"]), (&"web1".into(), &"cut-off".into()), "{over:#}");
         let back = over["moves"].as_array().unwrap().last().unwrap();

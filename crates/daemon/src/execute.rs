@@ -89,13 +89,7 @@ impl Execute for Hands {
                     self.metrics.send_errors.inc();
                 }
             }
-            Effect::Farewell(datagrams) => {
-                if let Some(ward) = &self.ward {
-                    let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
-                    let interfaces = self.ether.as_ref().map(Ether::interfaces).unwrap_or_default();
-                    ward.farewell(datagrams, peers.map(|(_, address)| *address).collect(), interfaces);
-                }
-            }
+            Effect::Farewell(datagrams) => self.leave_farewell(datagrams),
             Effect::Addresses(desired) => self.hold(desired, outcomes),
             Effect::Announce(addresses) => {
                 if let Some(wire) = &self.wire {
@@ -165,6 +159,15 @@ impl Execute for Hands {
 }
 
 impl Hands {
+    /// Leaves with the guardian what it says when this process cannot any more.
+    fn leave_farewell(&self, datagrams: Vec<Vec<u8>>) {
+        if let Some(ward) = &self.ward {
+            let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
+            let interfaces = self.ether.as_ref().map(Ether::interfaces).unwrap_or_default();
+            ward.farewell(datagrams, peers.map(|(_, address)| *address).collect(), interfaces);
+        }
+    }
+
     /// The guardian knows before the kernel may have them; the wire's watch is on before others can object.
     fn hold(&self, desired: BTreeMap<IpAddr, InterfaceIndex>, outcomes: &mut VecDeque<Input>) {
         let Some(addresses) = &self.addresses else {

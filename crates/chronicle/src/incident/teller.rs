@@ -30,6 +30,19 @@ struct Story {
     declared_ms: u64,
 }
 
+impl Story {
+    /// Since when nobody has served a virtual host that changes hands for the first time: who died says nothing of having let go.
+    fn fault_ms(&self, host: &str) -> Option<u64> {
+        let first = !self.incident.moves.iter().any(|moved| moved.virtual_host == host);
+        match self.incident.trouble {
+            Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::ServiceDown | Trouble::PathDown => {
+                first.then_some(self.incident.began_ms)
+            }
+            Trouble::EndpointDown | Trouble::Refused | Trouble::Standby | Trouble::Stopped => None,
+        }
+    }
+}
+
 /// A change of hands under way.
 #[derive(Debug, Default)]
 struct Hand {
@@ -41,6 +54,14 @@ struct Hand {
     taking: Option<(String, String)>,
 }
 
+/// A change of hands, or a step of one, that belongs to no story yet: its cause may be noted a moment later.
+#[derive(Debug)]
+struct Orphan {
+    entry: Entry,
+    holder: Option<String>,
+    moved: Option<Move>,
+}
+
 /// Tells stories.
 #[derive(Debug)]
 pub struct Teller {
@@ -49,13 +70,15 @@ pub struct Teller {
     closed: Vec<Incident>,
     hands: BTreeMap<String, Hand>,
     signs: VecDeque<Entry>,
+    orphans: VecDeque<Orphan>,
 }
 
 impl Teller {
     /// `heartbeat_ms` is the interval between heartbeats: a server that was last heard at some moment died in the interval
     /// after it, in the middle of it for want of better knowledge.
-    pub const fn new(heartbeat_ms: u64) -> Self {
-        Self { heartbeat_ms, open: Vec::new(), closed: Vec::new(), hands: BTreeMap::new(), signs: VecDeque::new() }
+    pub fn new(heartbeat_ms: u64) -> Self {
+        let (signs, orphans) = (VecDeque::new(), VecDeque::new());
+        Self { heartbeat_ms, open: Vec::new(), closed: Vec::new(), hands: BTreeMap::new(), signs, orphans }
     }
 
     /// The stories, the oldest first.
@@ -124,6 +147,9 @@ impl Teller {
         while self.signs.front().is_some_and(|sign| now > sign.stamp.wall_ms.saturating_add(SIGNS_MS)) {
             self.signs.pop_front();
         }
+        while self.orphans.front().is_some_and(|orphan| now > orphan.entry.stamp.wall_ms.saturating_add(SIGNS_MS)) {
+            self.orphans.pop_front();
+        }
     }
 
     fn sign(&mut self, entry: &Entry) {
@@ -187,9 +213,26 @@ impl Teller {
             std::mem::take(&mut self.signs).into_iter().partition(belongs);
         self.signs = others;
         signs.iter().for_each(|sign| write(&mut incident, sign));
+        self.adopt(&subject, &mut incident);
         let declared_ms = entry.stamp.wall_ms;
         self.open.push(Story { subject, incident, open: BTreeSet::new(), declared_ms });
         self.open.len() - 1
+    }
+
+    /// What a server had and another took a moment before its stop, or its death, was noted.
+    fn adopt(&mut self, subject: &Subject, incident: &mut Incident) {
+        let Subject::Server(server) = subject else { return };
+        let was_its = |orphan: &Orphan| {
+            let cause = orphan.moved.as_ref().map_or(orphan.entry.text("cause"), |moved| &moved.cause);
+            orphan.holder.as_ref() == Some(server) && matches!(cause, "server-dead" | "server-left" | "standby")
+        };
+        let (its, others): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.orphans).into_iter().partition(was_its);
+        self.orphans = others;
+        for orphan in its {
+            write(incident, &orphan.entry);
+            incident.moves.extend(orphan.moved);
+        }
     }
 
     /// What was wrong with a subject is not any more.
@@ -286,11 +329,14 @@ impl Teller {
                     hand.released_ms = hand.released_ms.or(Some(now));
                 }
             }
-            "released" => {
+            "released" if hand.holder.as_deref().is_none_or(|holder| holder == by) => {
                 (hand.holder, hand.released_ms) = (Some(by.to_owned()), Some(now));
             }
+            // The next one has it already: noted in the same millisecond, and in the log behind its effect.
+            "released" => self.close_gap(&host, by, now),
             _ => {}
         }
+        let hand = self.hands.entry(host.clone()).or_default();
         let holder = hand.holder.clone();
         let released = hand.released_ms;
         let taking = (entry.kind() == "active").then(|| {
@@ -298,34 +344,39 @@ impl Teller {
             (hand.holder, hand.released_ms) = (Some(by.to_owned()), None);
             cause
         });
-        let Some(at) = self.story_of(&host, holder.as_deref(), by) else { return };
-        let story = &mut self.open[at];
-        write(&mut story.incident, entry);
-        let Some(cause) = taking else { return };
-        let first = !story.incident.moves.iter().any(|moved| moved.virtual_host == host);
-        let began = match story.incident.trouble {
-            // Who died says nothing of having let go.
-            Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::ServiceDown | Trouble::PathDown if first => {
-                Some(story.incident.began_ms)
-            }
-            Trouble::Died
-            | Trouble::Hung
-            | Trouble::CutOff
-            | Trouble::ServiceDown
-            | Trouble::PathDown
-            | Trouble::EndpointDown
-            | Trouble::Refused
-            | Trouble::Standby
-            | Trouble::Stopped => released,
-        };
-        story.incident.moves.push(Move {
+        let story = self.story_of(&host, holder.as_deref(), by);
+        let moved = taking.map(|cause| Move {
+            gap_ms: story
+                .and_then(|at| self.open[at].fault_ms(&host))
+                .or(released)
+                .map(|began| now.saturating_sub(began)),
             virtual_host: host,
-            from: holder.filter(|holder| holder != by),
+            from: holder.clone().filter(|holder| holder != by),
             to: by.to_owned(),
             at_ms: now,
-            gap_ms: began.map(|began| now.saturating_sub(began)),
             cause,
         });
+        match story {
+            Some(at) => {
+                write(&mut self.open[at].incident, entry);
+                self.open[at].incident.moves.extend(moved);
+            }
+            None => {
+                if self.orphans.len() == MOST_SIGNS {
+                    self.orphans.pop_front();
+                }
+                self.orphans.push_back(Orphan { entry: entry.clone(), holder, moved });
+            }
+        }
+    }
+
+    /// A move whose gap was not known, because it was given up "after" it was taken.
+    fn close_gap(&mut self, host: &str, by: &str, now: u64) {
+        let moves = self.open.iter_mut().flat_map(|story| story.incident.moves.iter_mut());
+        let last = moves.filter(|moved| moved.virtual_host == host && moved.from.as_deref() == Some(by)).last();
+        if let Some(moved) = last.filter(|moved| moved.gap_ms.is_none()) {
+            moved.gap_ms = Some(moved.at_ms.saturating_sub(now));
+        }
     }
 
     /// Which story a change of hands belongs to: that of its service, of its path, of the server that had it, or one in which

@@ -102,6 +102,38 @@ fn a_failed_service_moves_with_its_gap_and_returns() {
 }
 
 #[test]
+fn a_release_that_is_noted_behind_its_taking_is_no_change_of_hands() {
+    let stories = told(&[
+        (1_000, "web2", active("v1")),
+        (2_000, "web1", json!({"event": "standby", "server": "web2", "on": true})),
+        (2_001, "web1", taking("v1", "standby")),
+        (2_002, "web1", active("v1")),
+        (2_002, "web2", released("v1")),
+        (5_000, "web3", json!({"event": "peer-dead", "server": "web1", "silent_ms": 150})),
+        (5_001, "web3", active("v1")),
+    ]);
+    let moves: Vec<_> = stories.iter().flat_map(|story| &story.moves).collect();
+    let hops: Vec<_> = moves.iter().map(|m| (m.from.as_deref(), m.to.as_str(), m.gap_ms)).collect();
+    assert_eq!(hops, [(Some("web2"), "web1", Some(0)), (Some("web1"), "web3", Some(126))]);
+}
+
+#[test]
+fn a_stop_of_which_only_others_tell_has_its_moves_too() {
+    let stories = told(&[
+        (1_000, "web3", active("v3")),
+        (4_000, "web3", active("v4")),
+        (4_001, "web1", taking("v4", "failback")),
+        (4_002, "web1", active("v4")),
+        (5_011, "web1", taking("v3", "server-left")),
+        (5_012, "web1", active("v3")),
+        (5_020, "web1", json!({"event": "peer-left", "server": "web3"})),
+    ]);
+    let [story] = &stories[..] else { panic!("{stories:#?}") };
+    assert_eq!((story.moves.len(), story.moves[0].from.as_deref()), (1, Some("web3")));
+    assert_eq!(story.timeline.len(), 3);
+}
+
+#[test]
 fn a_planned_stop_says_so_and_counts_from_the_release() {
     let stories = told(&[
         (1_000, "web3", active("v3")),

@@ -49,7 +49,7 @@ pub(super) struct Wanted {
     #[schemars(extend("pattern" = "^[0-9]{1,6}(ms|s|m|h|d)$"))]
     until: Option<String>,
     /// Written by this server.
-    #[schemars(extend("pattern" = "^[a-z0-9]{1,20}$"))]
+    #[schemars(extend("pattern" = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
     server: Option<String>,
     /// About the server, virtual host, endpoint or monitor of this name.
     about: Option<String>,
@@ -147,7 +147,7 @@ impl From<&Entry> for LogEntry {
     }
 }
 
-fn time(wall_ms: u64) -> String {
+pub(crate) fn time(wall_ms: u64) -> String {
     let millis = i64::try_from(wall_ms).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis).map_or_else(|_| wall_ms.to_string(), |time| format!("{time:.3}"))
 }
@@ -168,6 +168,9 @@ fn moment(name: &str, text: &str, now_ms: u64) -> Result<u64, Failure> {
 
 impl Wanted {
     fn query(&self) -> Result<chronicle::Query, Failure> {
+        if self.limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
+            return Err(Failure::Request(format!("`limit` must be from 1 to {MOST}")));
+        }
         let now = wall_ms();
         let time = |name, text: &Option<String>| text.as_deref().map(|text| moment(name, text, now)).transpose();
         let place = |name: &str, text: &Option<String>| {
@@ -194,14 +197,14 @@ impl Wanted {
 }
 
 impl Admin {
-    pub(super) fn log(&self) -> Result<Log, Failure> {
+    fn log(&self) -> Result<Log, Failure> {
         let none =
             || Failure::Conflict("this server keeps no log of the cluster: its disk has no place for it".to_owned());
         self.log.clone().ok_or_else(none)
     }
 
     /// Searches on a thread that may wait for the disk.
-    async fn search(&self, query: chronicle::Query, order: Order, most: usize) -> Result<Found, Failure> {
+    pub(crate) async fn search(&self, query: chronicle::Query, order: Order, most: usize) -> Result<Found, Failure> {
         let log = self.log()?;
         let searched = tokio::task::spawn_blocking(move || log.search(&query, order, most)).await;
         let mut found = searched.map_err(std::io::Error::other)??;
@@ -212,6 +215,34 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// Incidents that were not over before `asked.since_ms`, about whom is asked, the oldest first; and whether the log goes back
+    /// further than was read.
+    pub(crate) async fn stories(&self, asked: &chronicle::Query) -> Result<(Vec<Incident>, bool), Failure> {
+        let usual = wall_ms().saturating_sub(u64::try_from(USUAL_TIME.as_millis()).unwrap_or(u64::MAX));
+        let since = asked.since_ms.unwrap_or(usual);
+        // Who held what when a story began is told before it: read from a day earlier on.
+        let query = chronicle::Query {
+            since_ms: Some(since.saturating_sub(24 * 3_600_000)),
+            until_ms: asked.until_ms,
+            kinds: KINDS.map(str::to_owned).into(),
+            ..chronicle::Query::default()
+        };
+        let found = self.search(query, Order::Newest, MOST_TOLD).await?;
+        let mut teller = Teller::new(u64::try_from(self.log()?.heartbeat.as_millis()).unwrap_or(u64::MAX));
+        found.entries.iter().for_each(|entry| teller.hear(entry));
+        let is_about = |story: &Incident| {
+            asked.about.as_ref().is_none_or(|name| {
+                story.subject == *name
+                    || story.moves.iter().any(|moved| moved.virtual_host == *name || moved.to == *name)
+            })
+        };
+        let mut incidents = teller.finish();
+        incidents.retain(|story| story.ended_ms.is_none_or(|ended| ended >= since) && is_about(story));
+        Ok((incidents, found.next.is_some()))
+    }
+}
+
 pub(super) async fn entries(
     State(admin): State<Arc<Admin>>,
     who: Who,
@@ -219,7 +250,7 @@ pub(super) async fn entries(
 ) -> Result<Json<Page>, Failure> {
     who.may(&admin, Action::ReadEvents)?;
     let order = if wanted.oldest { Order::Oldest } else { Order::Newest };
-    let most = wanted.limit.unwrap_or(USUAL).clamp(1, MOST);
+    let most = wanted.limit.unwrap_or(USUAL);
     let found = admin.search(wanted.query()?, order, most).await?;
     let entries = found.entries.iter().map(|entry| LogEntry::from(&**entry)).collect();
     Ok(Json(Page { entries, next: found.next.map(|next| next.to_string()) }))
@@ -252,27 +283,8 @@ pub(super) async fn incidents(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Incidents>, Failure> {
     who.may(&admin, Action::ReadEvents)?;
-    let asked = wanted.query()?;
-    let usual = wall_ms().saturating_sub(u64::try_from(USUAL_TIME.as_millis()).unwrap_or(u64::MAX));
-    let since = asked.since_ms.unwrap_or(usual);
-    // Who held what when a story began is told before it: read from a day earlier on.
-    let query = chronicle::Query {
-        since_ms: Some(since.saturating_sub(24 * 3_600_000)),
-        until_ms: asked.until_ms,
-        kinds: KINDS.map(str::to_owned).into(),
-        ..chronicle::Query::default()
-    };
-    let found = admin.search(query, Order::Newest, MOST_TOLD).await?;
-    let mut teller = Teller::new(u64::try_from(admin.log()?.heartbeat.as_millis()).unwrap_or(u64::MAX));
-    found.entries.iter().for_each(|entry| teller.hear(entry));
-    let is_about = |story: &Incident| {
-        asked.about.as_ref().is_none_or(|name| {
-            story.subject == *name || story.moves.iter().any(|moved| moved.virtual_host == *name || moved.to == *name)
-        })
-    };
-    let mut incidents = teller.finish();
-    incidents.retain(|story| story.ended_ms.is_none_or(|ended| ended >= since) && is_about(story));
-    Ok(Json(Incidents { incidents, more: found.next.is_some() }))
+    let (incidents, more) = admin.stories(&wanted.query()?).await?;
+    Ok(Json(Incidents { incidents, more }))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@
 pub(crate) mod config;
 mod doctor;
 mod failure;
-mod log;
+pub(crate) mod log;
 pub(crate) mod monitors;
 mod openapi;
 pub(crate) mod others;

@@ -1,9 +1,10 @@
-//! What happened on this server, what was changed in the configuration; and the page that explains the words.
+//! What happened in the cluster, what was changed in the configuration; and the page that explains the words.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
+use chronicle::{Level, Query};
 use document::Touch;
 use model::access::Action;
 
@@ -14,7 +15,8 @@ use super::{
 };
 use crate::{
     access::Who,
-    admin::{Admin, Failure},
+    admin::{Admin, Failure, log},
+    cluster_log::Order,
     desk::api::HistoryEntry,
     journal::Entry,
 };
@@ -22,7 +24,7 @@ use crate::{
 /// Entries on a page.
 const SHOWN: usize = 300;
 /// From the least.
-const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
+pub(super) const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
 
 /// A change of the configuration, for a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,15 +65,28 @@ impl Change {
     }
 }
 
+/// One line of the log.
+struct Row {
+    time: String,
+    /// Who wrote it.
+    by: String,
+    level: Word,
+    message: String,
+}
+
 #[derive(Template)]
 #[template(path = "log.html")]
 struct Log {
     shell: Shell,
-    entries: Vec<(Arc<Entry>, Word)>,
+    rows: Vec<Row>,
+    about: String,
     text: String,
     level: String,
     levels: [&'static str; 4],
-    of: usize,
+    /// Where older entries begin.
+    older: Option<String>,
+    /// All servers' entries, and not this one's last ones alone.
+    whole: bool,
 }
 
 /// `GET /console/log`.
@@ -82,19 +97,46 @@ pub(super) async fn log(
     Asked(asked): Asked,
 ) -> Result<Response, Failure> {
     who.may(&admin, Action::ReadEvents)?;
-    let level = asked.given("level").unwrap_or("info").to_owned();
-    let least = LEVELS.iter().position(|one| *one == level).unwrap_or(1);
-    let text = asked.get("about").trim().to_owned();
-    let wanted = text.to_lowercase();
-    let all = admin.history.entries();
-    let of = all.len();
-    let fits = |entry: &Arc<Entry>| {
-        LEVELS.iter().position(|one| *one == entry.level).is_none_or(|level| level >= least)
-            && (wanted.is_empty() || entry.message.to_lowercase().contains(&wanted))
+    let least = asked.given("level").and_then(|level| LEVELS.iter().position(|one| *one == level)).unwrap_or(1);
+    let (about, text) = (asked.get("about").trim().to_owned(), asked.get("text").trim().to_owned());
+    let before = asked.given("before").map(str::parse).transpose();
+    let before = before.map_err(|error: chronicle::NotAPosition| Failure::Request(error.to_string()))?;
+    let whole = admin.log.is_some();
+    let (rows, older) = if whole {
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let level = Some([Level::Debug, Level::Info, Level::Warn, Level::Error][least]);
+        let query = Query { about: given(&about), text: given(&text), level, before, ..Query::default() };
+        let found = admin.search(query, Order::Newest, SHOWN).await?;
+        (
+            found.entries.iter().rev().map(|entry| of_the_cluster(entry)).collect(),
+            found.next.map(|next| next.to_string()),
+        )
+    } else {
+        (of_this_server(&admin, least, &[&about, &text]), None)
     };
-    let entries = all.into_iter().rev().filter(fits).take(SHOWN);
-    let entries = entries.map(|entry| (entry.clone(), Word::of(entry.level))).collect();
-    html(&Log { shell, entries, text, level, levels: LEVELS, of })
+    html(&Log { shell, rows, about, text, level: LEVELS[least].to_owned(), levels: LEVELS, older, whole })
+}
+
+fn of_the_cluster(entry: &chronicle::Entry) -> Row {
+    let level = LEVELS[entry.level as usize];
+    let by = entry.stream.server.to_string();
+    Row { time: log::time(entry.stamp.wall_ms), by, level: Word::of(level), message: entry.message.clone() }
+}
+
+/// The last entries of this server alone, where the disk has no place for the cluster's log.
+fn of_this_server(admin: &Admin, least: usize, wanted: &[&str]) -> Vec<Row> {
+    let fits = |entry: &Arc<Entry>| {
+        let message = entry.message.to_lowercase();
+        LEVELS.iter().position(|one| *one == entry.level).is_none_or(|level| level >= least)
+            && wanted.iter().all(|text| message.contains(&text.to_lowercase()))
+    };
+    let row = |entry: Arc<Entry>| Row {
+        time: entry.time.clone(),
+        by: admin.this.to_string(),
+        level: Word::of(entry.level),
+        message: entry.message.clone(),
+    };
+    admin.history.entries().into_iter().rev().filter(fits).take(SHOWN).map(row).collect()
 }
 
 #[derive(Template)]

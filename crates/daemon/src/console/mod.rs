@@ -6,6 +6,7 @@
 //! | `/console/do` | standby, monitors, objects: each with its plan, then the deed, then undo (`act`, `edit`) |
 //! | `/console/zones` | templates: mistakes by line, what is served, differences, history (`zones`) |
 //! | `/console/dns` | what is asked and answered, and why (`names`) |
+//! | `/console/incidents` | what belongs together, as stories (`incidents`) |
 //! | `/console/log`, `/console/help` | what happened; what the words mean (`journal`) |
 //!
 //! Invariants: every answer, failures included, forbids what is not from here (`dress`); every POST is in [`POSTS`] with what it
@@ -22,6 +23,7 @@ mod edit;
 mod files;
 mod forms;
 mod guard;
+mod incidents;
 mod journal;
 mod live;
 mod names;
@@ -117,6 +119,7 @@ pub(crate) fn router(admin: &Arc<Admin>) -> Router {
         .route("/console/zones/plan", post(zones::plan))
         .route("/console/dns", get(names::show))
         .route("/console/log", get(journal::log))
+        .route("/console/incidents", get(incidents::show))
         .route("/console/help", get(journal::help))
         .route("/console/console.css", get(files::style))
         .route("/console/console.js", get(files::script))

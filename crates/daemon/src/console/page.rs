@@ -48,6 +48,7 @@ impl Shell {
             ("/console/do", "Do"),
             ("/console/zones", "Zones"),
             ("/console/dns", "DNS"),
+            ("/console/incidents", "Incidents"),
             ("/console/log", "Log"),
             ("/console/help", "Help"),
         ];

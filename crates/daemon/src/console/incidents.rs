@@ -1,0 +1,159 @@
+//! Incidents: what belongs together in the cluster's log, as stories; a list, and one with everything that was noted of it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{Extension, extract::State, response::Response};
+use chronicle::{
+    Query,
+    incident::{Incident, Trouble},
+};
+use model::access::Action;
+
+use super::{
+    cluster::Word,
+    forms::Asked,
+    page::{Shell, html},
+};
+use crate::{
+    access::Who,
+    admin::{Admin, Failure, log::time},
+};
+
+/// Stories on a page.
+const SHOWN: usize = 100;
+
+/// A story, for a page.
+struct Story {
+    id: String,
+    subject: String,
+    trouble: &'static str,
+    cause: String,
+    began: String,
+    /// A word and its tone: over, planned, or not over.
+    state: (&'static str, &'static str),
+    /// How it ended, and after how long.
+    over: Option<(String, String)>,
+    moves: Vec<Moved>,
+    lines: Vec<Told>,
+    more: u64,
+}
+
+struct Moved {
+    virtual_host: String,
+    from: String,
+    to: String,
+    gap: Option<String>,
+    cause: String,
+}
+
+struct Told {
+    time: String,
+    /// Milliseconds after the beginning, with its sign.
+    after: String,
+    by: String,
+    level: Word,
+    message: String,
+}
+
+#[derive(Template)]
+#[template(path = "incidents.html")]
+struct Page {
+    shell: Shell,
+    stories: Vec<Story>,
+    about: String,
+    /// One story, whole.
+    one: bool,
+    /// The longest time that an address was served by nobody.
+    longest: Option<String>,
+    open: usize,
+    more: bool,
+}
+
+/// `GET /console/incidents`, or with `id` one of them.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Extension(who): Extension<Who>,
+    Extension(shell): Extension<Shell>,
+    Asked(asked): Asked,
+) -> Result<Response, Failure> {
+    who.may(&admin, Action::ReadEvents)?;
+    let about = asked.get("about").trim().to_owned();
+    let query = Query { about: (!about.is_empty()).then(|| about.clone()), ..Query::default() };
+    let (mut incidents, more) = admin.stories(&query).await?;
+    let id = asked.given("id");
+    if let Some(id) = id {
+        incidents.retain(|incident| incident.id == id);
+        if incidents.is_empty() {
+            return Err(Failure::Missing("There is no such incident in the last seven days.".to_owned()));
+        }
+    }
+    let longest = incidents.iter().filter_map(Incident::longest_gap_ms).max().map(span);
+    let open = incidents.iter().filter(|incident| incident.ended_ms.is_none()).count();
+    let stories = incidents.iter().rev().take(SHOWN).map(Story::of).collect();
+    html(&Page { shell, stories, about, one: id.is_some(), longest, open, more })
+}
+
+impl Story {
+    fn of(incident: &Incident) -> Self {
+        let planned = incident.trouble.is_planned();
+        let state = match (incident.ended_ms, planned) {
+            (Some(_), _) => ("over", "good"),
+            (None, true) => ("planned, not over", "warn"),
+            (None, false) => ("not over", "bad"),
+        };
+        let over = incident.ended_ms.map(|ended| {
+            (span(ended.saturating_sub(incident.began_ms)), incident.ended_by.clone().unwrap_or_default())
+        });
+        let moved = |moved: &chronicle::incident::Move| Moved {
+            virtual_host: moved.virtual_host.clone(),
+            from: moved.from.clone().unwrap_or_default(),
+            to: moved.to.clone(),
+            gap: moved.gap_ms.map(span),
+            cause: moved.cause.clone(),
+        };
+        let told = |line: &chronicle::incident::Line| Told {
+            time: time(line.at_ms),
+            after: format!("{:+}", i128::from(line.at_ms) - i128::from(incident.began_ms)),
+            by: line.server.clone(),
+            level: Word::of(super::journal::LEVELS[line.level as usize]),
+            message: line.message.clone(),
+        };
+        Self {
+            id: incident.id.clone(),
+            subject: incident.subject.clone(),
+            trouble: word(incident.trouble),
+            cause: incident.cause.clone(),
+            began: time(incident.began_ms),
+            state,
+            over,
+            moves: incident.moves.iter().map(moved).collect(),
+            lines: incident.timeline.iter().map(told).collect(),
+            more: incident.more,
+        }
+    }
+}
+
+const fn word(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Standby => "standby",
+        Trouble::Stopped => "stopped",
+        Trouble::Died => "server died",
+        Trouble::Hung => "server hung",
+        Trouble::CutOff => "server cut off",
+        Trouble::ServiceDown => "service down",
+        Trouble::EndpointDown => "endpoint down",
+        Trouble::PathDown => "path broken",
+        Trouble::Refused => "address refused",
+    }
+}
+
+/// Milliseconds as people say them.
+fn span(millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", millis / 60_000),
+        _ => format!("{} h", millis / 3_600_000),
+    }
+}
