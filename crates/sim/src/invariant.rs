@@ -6,7 +6,12 @@ mod cover;
 mod look;
 mod truth;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use cluster::DeadlineName;
 use model::{
@@ -206,6 +211,9 @@ pub(crate) struct Watch {
     lapsed: Option<Instant>,
     /// When the wire last broke, was mended, or began to lose frames.
     rewired: Instant,
+    /// Addresses taken over a broken wire while the machine of a daemon that does not run, this one, has them still: who is
+    /// handed one later has taken nothing from that machine.
+    doubled: BTreeSet<(IpAddr, usize)>,
     /// Since when each machine has had each address.
     held: Vec<BTreeMap<IpAddr, Instant>>,
     /// Since when an address has been on no machine at all.
@@ -248,6 +256,7 @@ impl Watch {
             left_behind: None,
             lapsed: None,
             rewired: now,
+            doubled: BTreeSet::new(),
             held: vec![BTreeMap::new(); machines],
             absent: addresses.map(|address| (address, now)).collect(),
             announced: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! The regular look at everything: one owner, self-release; and the state of rest once all is well.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use model::{
     config::Failback,
@@ -19,6 +19,7 @@ use crate::{
 impl World<'_> {
     /// Looks at every invariant.
     pub(crate) fn look(&mut self) {
+        self.forget_doubled();
         let broken = self
             .two_owners()
             .or_else(|| self.forbidden())
@@ -63,31 +64,40 @@ impl World<'_> {
     }
 
     /// *one-owner* on the wire: an address is taken while the machine of a daemon that does not run answers for it.
-    pub(crate) fn took_from_the_silent(&self, taker: usize, address: std::net::IpAddr) -> Option<Broken> {
+    pub(crate) fn took_from_the_silent(&mut self, taker: usize, address: IpAddr) -> Option<Broken> {
+        self.forget_doubled();
         let rewired = self.watch.rewired;
         let sound = self.network.is_good() && self.now.since(rewired) > self.watch.bounds.detection * 2;
-        let left_behind = |other: &&crate::host::Machine| {
+        let left_behind =
+            self.machines.iter().filter(|other| other.number != taker && self.is_left_behind(address, other.number));
+        let left_behind: Vec<usize> = left_behind.map(|other| other.number).collect();
+        for other in left_behind {
             // What it took behind a broken wire nobody knew of.
-            let known = self.watch.held[other.number].get(&address).is_some_and(|since| *since > rewired);
-            other.number != taker
-                && known
-                && other.kernel.contains(&address)
-                && other.lease.unattended.is_some()
-                && self.is_wired_to_all_that_run(other.number)
-        };
-        let other = self.machines.iter().filter(|_| sound).find(left_behind)?;
-        let detail = format!(
-            "{} takes {address}, for which the machine of {} answers, whose daemon does not run",
-            self.machines[taker].name, other.name
-        );
-        Some(Broken::new(Invariant::OneOwner, detail))
+            let known = self.watch.held[other].get(&address).is_some_and(|since| *since > rewired);
+            if !sound || !self.wired(taker, other) {
+                self.watch.doubled.insert((address, other));
+            } else if known && !self.watch.doubled.contains(&(address, other)) {
+                let detail = format!(
+                    "{} takes {address}, for which the machine of {} answers, whose daemon does not run",
+                    self.machines[taker].name, self.machines[other].name
+                );
+                return Some(Broken::new(Invariant::OneOwner, detail));
+            }
+        }
+        None
     }
 
-    /// Whether all whose daemons run reach this machine: the taker, and whoever may have handed it what it had taken itself.
-    fn is_wired_to_all_that_run(&self, number: usize) -> bool {
-        let mut running =
-            self.machines.iter().filter(|machine| machine.number != number && machine.running().is_some());
-        running.all(|machine| self.wired(machine.number, number))
+    /// Whether the daemon of a machine does not run, and its kernel has the address still.
+    fn is_left_behind(&self, address: IpAddr, number: usize) -> bool {
+        let machine = &self.machines[number];
+        machine.lease.unattended.is_some() && machine.kernel.contains(&address)
+    }
+
+    /// What was on two machines is not any more: who takes it now has nobody else to thank for it.
+    fn forget_doubled(&mut self) {
+        let mut doubled = std::mem::take(&mut self.watch.doubled);
+        doubled.retain(|(address, number)| self.is_left_behind(*address, *number));
+        self.watch.doubled = doubled;
     }
 
     /// *self-release*.
