@@ -8,6 +8,7 @@ mod stage_support;
 
 use std::{
     collections::BTreeSet,
+    process::Command,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -169,5 +170,20 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
         let id = over["id"].as_str().unwrap();
         let whole = ask(&stage, "web3", &["incidents", id], "");
         assert!(whole.contains("web1     isolated"), "{whole}");
+
+        // As a file to send.
+        let bundle = directory.path().join("bundle.tar");
+        ask(&stage, "web3", &["incidents", id, "--bundle", bundle.to_str().unwrap()], "");
+        let tar = |arguments: &[&str]| {
+            let output = Command::new("tar").args(arguments).arg("-f").arg(&bundle).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let names = tar(&["-t"]);
+        for name in ["incident.txt", "incident.json", "log.jsonl", "status.json", "configuration/virtual-host/virtual1"]
+        {
+            assert!(names.lines().any(|line| line == format!("incident-{id}/{name}")), "{name}: {names}");
+        }
+        let lines = tar(&["-x", "-O", "--wildcards", "*/log.jsonl"]);
+        assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()) && lines.contains("isolated"));
     });
 }

@@ -20,6 +20,8 @@ use crate::{
 const PAGE: usize = 1000;
 /// The same, where nobody says how many.
 const USUAL: usize = 200;
+/// Entries in a bundle, or a few more.
+const LONGEST_BUNDLE: usize = 50_000;
 
 /// `GET /v1/log`.
 #[derive(Deserialize)]
@@ -142,6 +144,27 @@ fn follow(wanted: &Log, door: &Door, mut arrivals: u64, mut shown: BTreeSet<(Str
     }
 }
 
+/// What is in the log from a minute before an incident to a minute after it, and no more than [`LONGEST_BUNDLE`] entries.
+fn around(door: &Door, incident: &chronicle::incident::Incident) -> Result<Vec<Value>> {
+    let last = incident.timeline.last().map_or(incident.began_ms, |line| line.at_ms);
+    let end = incident.ended_ms.unwrap_or(last).max(last);
+    let time =
+        |millis: u64| -> Result<String> { Ok(jiff::Timestamp::from_millisecond(i64::try_from(millis)?)?.to_string()) };
+    let (since, until) = (time(incident.began_ms.saturating_sub(60_000))?, time(end.saturating_add(60_000))?);
+    let (mut entries, mut after) = (Vec::new(), None::<String>);
+    while entries.len() < LONGEST_BUNDLE {
+        let query = Query::new("/v1/log").with("oldest", Some("true")).with("limit", Some(&PAGE.to_string()));
+        let query = query.with("since", Some(&since)).with("until", Some(&until)).with("after", after.as_deref());
+        let page: Page = query.ask(door)?;
+        entries.extend(page.entries);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    Ok(entries)
+}
+
 /// Tells what happened.
 pub(crate) fn incidents(wanted: &Incidents) -> Result<ExitCode> {
     let door = client::door(&wanted.reach)?;
@@ -153,7 +176,12 @@ pub(crate) fn incidents(wanted: &Incidents) -> Result<ExitCode> {
             bail!("there is no incident {id} since {}: `standin incidents` lists them", wanted.since);
         }
     }
-    if wanted.json {
+    if let (Some(file), [incident]) = (&wanted.bundle, &answer.incidents[..]) {
+        let log = around(&door, incident)?;
+        let told = print::incidents::render(&answer, true, &TimeZone::UTC, Style::default());
+        crate::bundle::write(file, &door, incident, &told, &log)?;
+        say(&format!("{}\n", file.display()))?;
+    } else if wanted.json {
         say(&(serde_json::to_string_pretty(&answer.incidents)? + "\n"))?;
     } else {
         let whole = wanted.id.is_some();

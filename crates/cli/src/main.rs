@@ -3,6 +3,7 @@
 //! Deliberately not here: anything that the daemon does.
 
 mod args;
+mod bundle;
 mod check;
 mod client;
 mod config;

@@ -28,7 +28,7 @@ pub const MOST_OPEN: usize = 256;
 pub const LONGEST: usize = 200;
 
 /// The kinds of events that stories are made of: no others need be read.
-pub const KINDS: [&str; 26] = [
+pub const KINDS: [&str; 28] = [
     "active",
     "endpoint-changed",
     "held-down",
@@ -51,6 +51,8 @@ pub const KINDS: [&str; 26] = [
     "released",
     "releasing",
     "resigning",
+    "shared-fault",
+    "shared-fault-over",
     "standby",
     "take-failed",
     "taking",
@@ -73,6 +75,8 @@ pub enum Trouble {
     CutOff,
     /// A service failed where its address was, or anywhere.
     ServiceDown,
+    /// Most services failed at once: what they all depend on.
+    SharedCause,
     /// Hosts without the daemon were down.
     EndpointDown,
     /// The service worked, and its address could not be reached.

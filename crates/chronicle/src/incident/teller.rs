@@ -17,6 +17,7 @@ enum Subject {
     Service { virtual_host: String, server: String },
     Path(String),
     Endpoint(String),
+    Everything,
 }
 
 /// A story that is being told.
@@ -38,7 +39,9 @@ impl Story {
             Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::ServiceDown | Trouble::PathDown => {
                 first.then_some(self.incident.began_ms)
             }
-            Trouble::EndpointDown | Trouble::Refused | Trouble::Standby | Trouble::Stopped => None,
+            Trouble::SharedCause | Trouble::EndpointDown | Trouble::Refused | Trouble::Standby | Trouble::Stopped => {
+                None
+            }
         }
     }
 }
@@ -123,6 +126,8 @@ impl Teller {
             "standby" => self.standby(entry, server),
             "monitor-changed" => self.monitor(entry, by),
             "endpoint-changed" => self.endpoint(entry, by),
+            "shared-fault" => self.fault(entry, Subject::Everything, Trouble::SharedCause, now, &by),
+            "shared-fault-over" => self.mended(entry, &Subject::Everything, &by),
             "path-down" | "held-down" | "holder-unreachable" => {
                 let host = entry.text("virtual_host").to_owned();
                 self.fault(entry, Subject::Path(host), Trouble::PathDown, now, "unseen");
@@ -189,6 +194,7 @@ impl Teller {
         let name = match &subject {
             Subject::Server(name) | Subject::Path(name) | Subject::Endpoint(name) => name.clone(),
             Subject::Service { virtual_host, .. } => virtual_host.clone(),
+            Subject::Everything => "everything".to_owned(),
         };
         let mut incident = Incident {
             id: format!("{}-{}-{}", entry.stamp.wall_ms, entry.sequence, entry.stream.server),
@@ -207,7 +213,7 @@ impl Teller {
             Subject::Service { virtual_host, .. } | Subject::Path(virtual_host) => {
                 sign.text("virtual_host") == virtual_host
             }
-            Subject::Endpoint(_) => false,
+            Subject::Endpoint(_) | Subject::Everything => false,
         };
         let (signs, others): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.signs).into_iter().partition(belongs);
@@ -418,6 +424,7 @@ fn sentence(trouble: Trouble, subject: &Subject, message: &str) -> String {
     let name = match subject {
         Subject::Server(name) | Subject::Path(name) | Subject::Endpoint(name) => name.clone(),
         Subject::Service { virtual_host, server } => format!("{virtual_host} on {server}"),
+        Subject::Everything => "everything".to_owned(),
     };
     match trouble {
         Trouble::Standby => format!("{name} was put on standby"),
@@ -425,6 +432,8 @@ fn sentence(trouble: Trouble, subject: &Subject, message: &str) -> String {
         Trouble::Died => format!("{name} died: no peer heard it any more"),
         Trouble::Hung => format!("{name} did not run for a while"),
         Trouble::CutOff => format!("{name} was cut off from its peers"),
-        Trouble::ServiceDown | Trouble::EndpointDown | Trouble::PathDown | Trouble::Refused => message.to_owned(),
+        Trouble::SharedCause | Trouble::ServiceDown | Trouble::EndpointDown | Trouble::PathDown | Trouble::Refused => {
+            message.to_owned()
+        }
     }
 }

@@ -149,6 +149,20 @@ fn a_planned_stop_says_so_and_counts_from_the_release() {
 }
 
 #[test]
+fn what_fails_everywhere_is_one_story_that_all_servers_end() {
+    let fault = json!({"event": "shared-fault", "failed": 6, "watched": 6, "servers": 3});
+    let over = json!({"event": "shared-fault-over", "failed": 0, "watched": 6, "lasted_ms": 900});
+    let stories = told(&[
+        (1_000, "web1", fault.clone()),
+        (1_002, "web2", fault),
+        (1_900, "web1", over.clone()),
+        (1_904, "web2", over),
+    ]);
+    let [story] = &stories[..] else { panic!("{stories:#?}") };
+    assert_eq!((story.trouble, story.ended_ms), (Trouble::SharedCause, Some(1_904)));
+}
+
+#[test]
 fn what_is_suspected_and_recovers_is_no_incident() {
     let stories = told(&[
         (1_000, "web2", json!({"event": "peer-suspected", "server": "web1", "silent_ms": 75})),

@@ -75,6 +75,10 @@ pub(crate) struct Incidents {
     /// One of them, with everything that every server noted of it.
     #[arg(value_name = "ID")]
     pub id: Option<String>,
+    /// Write it into this file (tar), to send to somebody: the story, the log of all servers around it, the status, and the
+    /// configuration without what may be secret.
+    #[arg(long, value_name = "FILE", requires = "id")]
+    pub bundle: Option<std::path::PathBuf>,
     /// Those that were not over before this time.
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub since: String,

@@ -142,6 +142,7 @@ const fn word(trouble: Trouble) -> &'static str {
         Trouble::Hung => "server hung",
         Trouble::CutOff => "server cut off",
         Trouble::ServiceDown => "service down",
+        Trouble::SharedCause => "shared cause",
         Trouble::EndpointDown => "endpoint down",
         Trouble::PathDown => "path broken",
         Trouble::Refused => "address refused",
