@@ -12,7 +12,7 @@ use std::{
 /// More than anybody needs: some tables of the kernel and of programs grow with the limit.
 const ENOUGH: libc::rlim_t = 1 << 20;
 
-/// The soft limit before [`raise`]; 0: it was never raised.
+/// The soft limit that this process was started with, for [`restore`]; 0 until [`raise`] has raised it.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
 
 /// Raises the soft limit to the hard one, and says what it is now.
@@ -26,8 +26,8 @@ pub fn raise() -> io::Result<u64> {
         return Ok(limit.rlim_cur);
     }
     set_soft(libc::rlimit { rlim_cur: wanted, ..limit })?;
-    // Zero is said only once, and by nobody but us: 0 of a limit of 0 changes nothing either.
-    let _ = BEFORE.compare_exchange(0, limit.rlim_cur, Ordering::Relaxed, Ordering::Relaxed);
+    // Only the first raise knows it: whoever raises again finds a limit that was raised already.
+    let _known_already = BEFORE.compare_exchange(0, limit.rlim_cur, Ordering::Relaxed, Ordering::Relaxed);
     Ok(wanted)
 }
 
