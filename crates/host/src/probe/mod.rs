@@ -259,18 +259,21 @@ async fn probe(
 async fn wait_for_next(began: Instant, second: bool, order: &mut watch::Receiver<ProbeOrder>) -> bool {
     let jitter = entropy::spread();
     loop {
-        let interval = order.borrow().interval;
-        let spread = interval / JITTER * 2;
-        let next = match second {
-            // A service is not tried twice in a moment.
-            true => began + (interval / 10).max(fraction(interval, jitter)),
-            false => began + interval - interval / JITTER + fraction(spread, jitter),
-        };
+        let next = began + pause(order.borrow().interval, second, jitter);
         match timeout_at(together(next), order.changed()).await {
             Err(_) => return true,
             Ok(Ok(())) => {}
             Ok(Err(_)) => return false,
         }
+    }
+}
+
+/// From a probe's start to the next one's.
+fn pause(interval: Duration, second: bool, random: u64) -> Duration {
+    match second {
+        // A service is not tried twice in a moment.
+        true => (interval / 10).max(fraction(interval, random)),
+        false => interval - interval / JITTER + fraction(interval / JITTER * 2, random),
     }
 }
 

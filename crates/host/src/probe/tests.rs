@@ -266,6 +266,32 @@ fn a_server_that_never_closes_does_not_delay_the_next_probe() {
 }
 
 #[test]
+fn what_is_due_within_five_milliseconds_begins_together_and_never_early() {
+    let start = together(Instant::now() + LONG);
+    assert_eq!(together(start), start, "it is such a moment already");
+    let begins = |nanos| together(start + Duration::from_nanos(nanos)) - start;
+    for nanos in [1, 2_500_000, 4_999_999, 5_000_000] {
+        assert_eq!(begins(nanos), TOGETHER, "due after {nanos} ns");
+    }
+    assert_eq!(begins(5_000_001), TOGETHER * 2);
+}
+
+#[test]
+fn second_probes_are_spread_over_an_interval_and_later_ones_a_little() {
+    let interval = Duration::from_millis(1000);
+    // Every part that there is of an interval, the shortest first.
+    let pauses = |second| (0..1 << 16).map(move |random| pause(interval, second, random)).collect::<Vec<_>>();
+    let ms = |pause: Duration| pause.as_secs_f64() * 1000.0;
+    let near = |pause: Duration, expected: f64| (ms(pause) - expected).abs() < 0.1;
+    let is_spread = |pauses: &[Duration], shortest, middle, longest| {
+        let [first, .., last] = pauses else { unreachable!("there are many") };
+        near(*first, shortest) && near(pauses[pauses.len() / 2], middle) && near(*last, longest) && pauses.is_sorted()
+    };
+    assert!(is_spread(&pauses(true), 100.0, 500.0, 1000.0), "not twice in a moment");
+    assert!(is_spread(&pauses(false), 950.0, 1000.0, 1050.0));
+}
+
+#[test]
 fn one_probe_at_a_time() {
     let runtime = runtime();
     let (sink, results) = channel();
