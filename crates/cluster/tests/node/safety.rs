@@ -119,11 +119,13 @@ fn servers_that_come_back_at_the_same_time_do_not_take_each_others_addresses() {
     assert_eq!((stage.holders("v1"), stage.holders("v2"), stage.holders("v3")), ("a".into(), "b".into(), "c".into()));
 }
 
-#[test]
-fn who_slept_takes_nothing_on_the_last_word_of_a_run_that_another_has_followed() {
-    let mut stage = Stage::settled(config("a b", &["v1: b a"]));
-    assert_eq!(stage.holders("v1"), "b");
+/// "a" sleeps while "b" resigns, comes back and holds it; then "b" hangs and "a" awakes.
+fn a_sleeps_through_a_goodbye(list: &str) {
+    let mut stage = Stage::settled(config("a b", &[list]));
     stage.machine("a").frozen = true;
+    // What it held its guardian has let go.
+    stage.machine("a").kernel.clear();
+    stage.until(|stage| stage.holders("v1") == "b");
     stage.command("b", Command::Resign);
     stage.run(ms(3_000));
     assert!(stage.machine("b").said_goodbye);
@@ -140,4 +142,14 @@ fn who_slept_takes_nothing_on_the_last_word_of_a_run_that_another_has_followed()
     stage.machine("b").kernel.clear();
     let taken = stage.until(|stage| stage.holders("v1") == "a");
     assert!(taken < ms(3_000), "the wire is asked again and again: {taken:?}");
+}
+
+#[test]
+fn who_slept_takes_nothing_on_the_last_word_of_a_run_that_another_has_followed() {
+    a_sleeps_through_a_goodbye("v1: b a");
+}
+
+#[test]
+fn who_held_it_before_it_slept_asks_the_wire_as_well() {
+    a_sleeps_through_a_goodbye("v1: a b");
 }
