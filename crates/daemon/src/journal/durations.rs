@@ -30,33 +30,102 @@ impl Durations {
     /// Takes note of an event, written at `now`.
     pub(super) fn note(&mut self, now: Instant, event: &Event, metrics: &Metrics) {
         match event {
-            Event::PeerDead { server, silent_ms } => {
-                let silence = Duration::from_millis(*silent_ms);
-                metrics.detection_duration.observe(silence.as_secs_f64());
-                self.dead.insert(server.clone(), now - silence);
-            }
+            Event::PeerDead { server, silent_ms } => self.died(now, server, *silent_ms, metrics),
             Event::PeerAlive { server, .. } | Event::PeerLeft { server } => drop(self.dead.remove(server)),
-            Event::TargetChanged { virtual_host, from: Some(from), .. } => {
-                if let Some(heard) = self.dead.get(from) {
-                    self.lost.insert(virtual_host.clone(), *heard);
-                }
-            }
-            Event::Active { virtual_host, .. } => {
-                if let Some(heard) = self.lost.remove(virtual_host) {
-                    metrics.failover_duration.observe(now.since(heard).as_secs_f64());
-                }
-            }
-            Event::Releasing { virtual_host, to: Some(to), .. } => {
-                self.given.insert(virtual_host.clone(), (to.clone(), now));
-            }
+            Event::TargetChanged { virtual_host, from: Some(from), .. } => self.leaves(virtual_host, from),
+            Event::Active { virtual_host, .. } => self.taken(now, virtual_host, metrics),
+            Event::Releasing { virtual_host, to: Some(to), .. } => self.give(now, virtual_host, to),
             Event::HolderChanged { virtual_host, active: Some(active) } => {
-                self.lost.remove(virtual_host);
-                if let Some((_, since)) = self.given.remove(virtual_host).filter(|(to, _)| to == active) {
-                    metrics.handover_duration.observe(now.since(since).as_secs_f64());
-                }
+                self.held(now, virtual_host, active, metrics)
             }
             // Everything else neither begins nor ends one of the three.
-            _ => {}
+            Event::Started { .. }
+            | Event::Listened
+            | Event::Resigning
+            | Event::PeerSuspected { .. }
+            | Event::PeerRefused { .. }
+            | Event::PeerRecovered { .. }
+            | Event::OneWayLoss { .. }
+            | Event::OneWayHealed { .. }
+            | Event::PathLost { .. }
+            | Event::PathRestored { .. }
+            | Event::DatagramsRefused { .. }
+            | Event::ConfigurationApplied { .. }
+            | Event::ConfigurationRefused { .. }
+            | Event::ConfigurationEdited { .. }
+            | Event::ConfigurationReceived { .. }
+            | Event::ConfigurationClashes { .. }
+            | Event::ConfigurationDiffers { .. }
+            | Event::ConfigurationAgrees { .. }
+            | Event::Isolated
+            | Event::Rejoined
+            | Event::Overslept { .. }
+            | Event::TargetChanged { from: None, .. }
+            | Event::Taking { .. }
+            | Event::Releasing { to: None, .. }
+            | Event::Released { .. }
+            | Event::TakeFailed { .. }
+            | Event::AddressRefused { .. }
+            | Event::AddressRestored { .. }
+            | Event::Rivals { .. }
+            | Event::RivalGone { .. }
+            | Event::RivalOnTheWire { .. }
+            | Event::HolderAnswers { .. }
+            | Event::HolderUnreachable { .. }
+            | Event::HolderChanged { active: None, .. }
+            | Event::MonitorChanged { .. }
+            | Event::MonitorHeld { .. }
+            | Event::MonitorFreed { .. }
+            | Event::Recovery { .. }
+            | Event::PathDown { .. }
+            | Event::PathUp { .. }
+            | Event::HeldDown { .. }
+            | Event::EndpointChanged { .. }
+            | Event::SharedFault { .. }
+            | Event::SharedFaultOver { .. }
+            | Event::HookRan { .. }
+            | Event::HookOverdue { .. }
+            | Event::Standby { .. }
+            | Event::Done { .. }
+            | Event::Denied { .. }
+            | Event::Linked { .. }
+            | Event::Unlinked { .. }
+            | Event::Rotation { .. }
+            | Event::Restored { .. }
+            | Event::Cloned { .. }
+            | Event::Expelled { .. } => {}
+        }
+    }
+
+    fn died(&mut self, now: Instant, server: &ServerName, silent_ms: u64, metrics: &Metrics) {
+        let silence = Duration::from_millis(silent_ms);
+        metrics.detection_duration.observe(silence.as_secs_f64());
+        self.dead.insert(server.clone(), now - silence);
+    }
+
+    /// Another server than `from` should hold it.
+    fn leaves(&mut self, virtual_host: &VirtualHostName, from: &ServerName) {
+        if let Some(heard) = self.dead.get(from) {
+            self.lost.insert(virtual_host.clone(), *heard);
+        }
+    }
+
+    /// This server holds it.
+    fn taken(&mut self, now: Instant, virtual_host: &VirtualHostName, metrics: &Metrics) {
+        if let Some(heard) = self.lost.remove(virtual_host) {
+            metrics.failover_duration.observe(now.since(heard).as_secs_f64());
+        }
+    }
+
+    fn give(&mut self, now: Instant, virtual_host: &VirtualHostName, to: &ServerName) {
+        self.given.insert(virtual_host.clone(), (to.clone(), now));
+    }
+
+    /// Another server holds it, as it says.
+    fn held(&mut self, now: Instant, virtual_host: &VirtualHostName, active: &ServerName, metrics: &Metrics) {
+        self.lost.remove(virtual_host);
+        if let Some((_, since)) = self.given.remove(virtual_host).filter(|(to, _)| to == active) {
+            metrics.handover_duration.observe(now.since(since).as_secs_f64());
         }
     }
 }
