@@ -62,17 +62,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, router: Router, stop: C
     loop {
         // More wait in the listen queue.
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "no connection");
-                    tokio::time::sleep(super::PAUSE).await;
-                    continue;
-                }
-            },
-        };
+        let Some((stream, _)) = super::accept(&stop, || listener.accept()).await else { return };
         let Ok(peer) = stream.peer_cred() else { continue };
         let (router, stop) = (router.clone(), stop.clone());
         tokio::spawn(async move {
@@ -88,18 +78,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, router: Router, stop: C
 /// Serves a port without TLS until everything stops: what anybody may read.
 pub(crate) async fn serve_plain(listener: TcpListener, router: Router, stop: CancellationToken) {
     let limits = super::limits::Limits::default();
-    loop {
-        let (stream, from) = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::debug!(%error, "no connection");
-                    tokio::time::sleep(super::PAUSE).await;
-                    continue;
-                }
-            },
-        };
+    while let Some((stream, from)) = super::accept(&stop, || listener.accept()).await {
         let Some(place) = limits.take(from.ip(), false) else { continue };
         let (router, stop) = (router.clone(), stop.clone());
         tokio::spawn(async move {

@@ -15,7 +15,7 @@
 mod http;
 mod limits;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{
@@ -43,18 +43,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Serves the port until everything stops.
 pub(crate) async fn run(circle: Arc<Circle>, listener: TcpListener, router: Router, stop: CancellationToken) {
     let limits = Limits::default();
-    loop {
-        let (stream, from) = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::debug!(%error, "no connection");
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            },
-        };
+    while let Some((stream, from)) = accept(&stop, || listener.accept()).await {
         let member = circle.others().iter().any(|(_, member)| member.reach.ip() == from.ip());
         let Some(place) = limits.take(from.ip(), member) else {
             circle.audit.denied("?", &from.ip().to_string(), "connect", "too many connections");
@@ -67,6 +56,26 @@ pub(crate) async fn run(circle: Arc<Circle>, listener: TcpListener, router: Rout
                 () = greet(&circle, stream, from, router, place) => {}
             }
         });
+    }
+}
+
+/// The next connection; nothing once everything stops.
+async fn accept<C, F>(stop: &CancellationToken, next: impl Fn() -> F) -> Option<C>
+where
+    F: Future<Output = io::Result<C>>,
+{
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return None,
+            accepted = next() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(error) => {
+                tracing::debug!(%error, "no connection");
+                sleep(PAUSE).await;
+            }
+        }
     }
 }
 
