@@ -4,6 +4,7 @@
 
 mod console_support;
 mod stage_support;
+mod tls_support;
 
 use std::path::Path;
 

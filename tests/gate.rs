@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its body does")]
 
 mod stage_support;
+mod tls_support;
 
 use std::{
     fs,
@@ -10,7 +11,6 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Output, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,12 +19,8 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use stage_support::{CLUSTER, PATIENCE, await_status, installed, on_stage, set};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use tls_support::gullible;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");
 const SERVERS: [(&str, &str, &str); 2] = [("web1", "10.77.0.11", "fd00:77::11"), ("web2", "10.77.0.12", "fd00:77::12")];
@@ -98,58 +94,15 @@ fn last(stage: &Stage) -> u64 {
     events(stage).last().and_then(|event| event["sequence"].as_u64()).unwrap_or(0)
 }
 
-/// Believes everybody: what is tested here is the server.
-#[derive(Debug)]
-struct Gullible;
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A stranger's connection from 10.77.0.`last`, its handshake done.
 fn connect(last: u8) -> io::Result<Tls> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Gullible)).with_no_client_auth();
-    let client = ClientConnection::new(Arc::new(config), ServerName::try_from("standin").unwrap()).unwrap();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([10, 77, 0, last], 0)).into())?;
     socket.connect_timeout(&GATE.parse::<SocketAddr>().unwrap().into(), PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let mut tls = StreamOwned::new(client, TcpStream::from(socket));
+    let mut tls = StreamOwned::new(gullible(), TcpStream::from(socket));
     while tls.conn.is_handshaking() {
         tls.conn.complete_io(&mut tls.sock)?;
     }

@@ -5,6 +5,7 @@
 
 mod console_support;
 mod stage_support;
+mod tls_support;
 
 use std::{
     collections::BTreeSet,

@@ -5,61 +5,16 @@ use std::{
     net::TcpStream,
     os::unix::net::UnixStream,
     path::Path,
-    sync::Arc,
     time::Instant,
 };
 
 use host::lab::Host;
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use tokio_rustls::rustls::StreamOwned;
 
-use crate::stage_support::PATIENCE;
+use crate::{stage_support::PATIENCE, tls_support::gullible};
 
 /// web1's admin port.
 pub(crate) const GATE: &str = "10.77.0.11:8053";
-
-/// Believes everybody: what is tested here is not TLS.
-#[derive(Debug)]
-struct Gullible;
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -161,14 +116,9 @@ impl Request {
     pub(crate) fn send_then(&self, from: &Host, begun: impl FnOnce() + Send) -> Answer {
         let text = self.text(GATE);
         from.run(move || {
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-            let config = config.expect("TLS 1.3").dangerous().with_custom_certificate_verifier(Arc::new(Gullible));
-            let name = ServerName::try_from("standin").expect("a name");
-            let client = ClientConnection::new(Arc::new(config.with_no_client_auth()), name).expect("a client");
             let socket = TcpStream::connect(GATE).expect("the port is open");
             socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-            let mut tls = StreamOwned::new(client, socket);
+            let mut tls = StreamOwned::new(gullible(), socket);
             tls.write_all(text.as_bytes()).expect("it is sent");
             let mut bytes = vec![0; 1];
             if tls.read_exact(&mut bytes).is_ok() {
