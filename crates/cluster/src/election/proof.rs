@@ -1,8 +1,8 @@
 //! Does an address belong to somebody else? Asked on the wire before it is taken for the first time (design R10).
 //!
 //! Not asked where a peer's claim has been seen in this run, and since this server last overslept: then the address is the
-//! cluster's, and a take-over from a dead or leaving holder must not wait for it. What the wire says of a holder that has fallen silent (design R3) is another
-//! matter: `evidence`.
+//! cluster's, and a take-over from a dead or leaving holder must not wait for it. What the wire says of a holder that has
+//! fallen silent (design R3) is another matter: `evidence`.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
