@@ -43,7 +43,7 @@ pub fn target(list: &[Candidate], holder: Option<usize>, failback: Failback, alw
     }
 }
 
-/// Whether it stays with its holder while services fail everywhere for a shared cause ([`crate::shared`]). A holder that may
+/// Whether it stays with its holder while services fail everywhere for a shared cause (`shared`). A holder that may
 /// not hold it does not keep it, and what `always_active` places nowhere is placed nowhere.
 pub fn stays(list: &[Candidate], holder: usize, always_active: bool) -> bool {
     let mut eligible = list.iter().filter(|candidate| candidate.eligible);

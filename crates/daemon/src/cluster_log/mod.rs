@@ -157,7 +157,7 @@ impl Log {
     /// The same without anybody who reads its counters.
     ///
     /// # Errors
-    /// As [`Log::start`].
+    /// The disk's, or that the thread cannot be made.
     pub fn alone(this: &ServerName, state_dir: &Path, heartbeat: Duration) -> io::Result<(Self, JoinHandle<()>)> {
         Self::start(this, state_dir, heartbeat, Arc::new(Metrics::new()))
     }
