@@ -154,3 +154,13 @@ impl Incident {
         self.moves.iter().filter_map(|moved| moved.gap_ms).max()
     }
 }
+
+/// Milliseconds as people say them.
+pub fn span(millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", millis / 60_000),
+        _ => format!("{} h", millis / 3_600_000),
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use chronicle::incident::{Incident, Move};
+use chronicle::incident::{Incident, Move, span};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Deserialize;
 
@@ -101,16 +101,6 @@ fn at(millis: u64, zone: &TimeZone) -> String {
         || millis.to_string(),
         |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
     )
-}
-
-/// Milliseconds as people say them.
-fn span(millis: u64) -> String {
-    match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
-        120_000..7_200_000 => format!("{} min", millis / 60_000),
-        _ => format!("{} h", millis / 3_600_000),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 use chronicle::{
     Query,
-    incident::{Incident, Trouble},
+    incident::{Incident, Trouble, span},
 };
 use model::access::Action;
 
@@ -146,15 +146,5 @@ const fn word(trouble: Trouble) -> &'static str {
         Trouble::EndpointDown => "endpoint down",
         Trouble::PathDown => "path broken",
         Trouble::Refused => "address refused",
-    }
-}
-
-/// Milliseconds as people say them.
-fn span(millis: u64) -> String {
-    match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
-        120_000..7_200_000 => format!("{} min", millis / 60_000),
-        _ => format!("{} h", millis / 3_600_000),
     }
 }
