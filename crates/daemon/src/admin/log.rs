@@ -206,6 +206,7 @@ impl Admin {
     /// Searches on a thread that may wait for the disk.
     pub(crate) async fn search(&self, query: chronicle::Query, order: Order, most: usize) -> Result<Found, Failure> {
         let log = self.log()?;
+        let _turn = log.searches.clone().acquire_owned().await.map_err(std::io::Error::other)?;
         let searched = tokio::task::spawn_blocking(move || log.search(&query, order, most)).await;
         let mut found = searched.map_err(std::io::Error::other)??;
         if order == Order::Newest {

@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 use chronicle::{Clock, Entry, Level, Query, Stamp, Stream, Vector};
 use model::{Instant, ServerName};
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use self::search::{Found, Order};
 use self::store::{Snapshot, Store};
@@ -42,6 +42,8 @@ const MOST_BYTES: u64 = 128 << 20;
 const DEPTH: usize = 1024;
 /// So many of them are written at once.
 const BATCH: usize = 512;
+/// Searches at once; more wait.
+const SEARCHES: usize = 2;
 /// The last entries in the order of their arrival, for whoever follows.
 const ARRIVALS: usize = 4096;
 
@@ -101,6 +103,8 @@ pub struct Log {
     metrics: Arc<Metrics>,
     /// Between heartbeats, when the daemon started: how exactly a death is known.
     pub heartbeat: Duration,
+    /// Searches at once: each may read everything.
+    pub(crate) searches: Arc<Semaphore>,
     /// Streams that are being fetched, and until when nobody else need.
     fetched: Arc<Mutex<BTreeMap<Stream, Instant>>>,
 }
@@ -137,6 +141,7 @@ impl Log {
             stamp: Arc::new(ArcSwap::from_pointee(last)),
             metrics,
             heartbeat,
+            searches: Arc::new(Semaphore::new(SEARCHES)),
             fetched: Arc::default(),
         };
         let writer = Writer {

@@ -198,3 +198,38 @@ impl Drop for Talk<'_> {
         self.release();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use chronicle::Extent;
+    use model::ServerName;
+
+    use super::*;
+
+    fn log(directory: &Path) -> Log {
+        Log::alone(&ServerName::new("web1"), directory, Duration::from_millis(50)).unwrap().0
+    }
+
+    #[test]
+    fn no_two_conversations_fetch_one_stream_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = log(directory.path());
+        let streams = ["web2-0000000000000001", "web3-0000000000000001"].map(|name| name.parse::<Stream>().unwrap());
+        let theirs = Vector(streams.clone().map(|stream| (stream, Extent { first: 1, next: 9 })).into());
+        let talk = || Talk { log: &log, theirs: theirs.clone(), asked: None };
+        let (mut one, mut other, mut third) = (talk(), talk(), talk());
+        let wants = |said: Option<Say>| match said {
+            Some(Say::Want { stream, from: 1 }) => Some(stream),
+            Some(Say::Have { .. } | Say::Want { .. } | Say::Entries { .. }) | None => None,
+        };
+        assert_eq!(wants(one.ask()).as_ref(), Some(&streams[0]));
+        assert_eq!(wants(other.ask()).as_ref(), Some(&streams[1]));
+        assert_eq!(wants(one.ask()), None, "one thing at a time");
+        assert_eq!(wants(third.ask()), None, "both are on their way");
+        // A conversation that ends leaves what it has asked for to another.
+        drop(one);
+        assert_eq!(wants(third.ask()).as_ref(), Some(&streams[0]));
+    }
+}
