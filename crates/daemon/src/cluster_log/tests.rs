@@ -45,11 +45,11 @@ fn everything(snapshot: &Snapshot, query: &Query, order: Order, page: usize) -> 
     }
 }
 
-/// Three streams in one log, with several blocks each, and all their entries in the order of the log.
-fn three(directory: &TempDir) -> (Store, Vec<Entry>) {
+/// Four streams in one log, one of them all in one millisecond, with several blocks each, and all their entries in the order of the log.
+fn four(directory: &TempDir) -> (Store, Vec<Entry>) {
     let mut store = Store::open(directory.path(), u64::MAX).unwrap();
     let mut all = Vec::new();
-    for (server, pace) in [("a", 3), ("b", 4), ("c", 50)] {
+    for (server, pace) in [("a", 3), ("b", 4), ("c", 50), ("d", 0)] {
         let entries = entries(server, 2500, pace);
         for piece in entries.chunks(200) {
             store.append(&stream(server), piece.to_vec()).unwrap();
@@ -63,7 +63,7 @@ fn three(directory: &TempDir) -> (Store, Vec<Entry>) {
 #[test]
 fn a_search_finds_what_a_look_at_every_entry_finds_in_both_directions() {
     let directory = TempDir::new().unwrap();
-    let (store, all) = three(&directory);
+    let (store, all) = four(&directory);
     assert!(store.rows().values().all(|row| row.blocks.len() > 1 && !row.live.is_empty()), "blocks and live entries");
     let middle = all[all.len() / 2].position();
     let queries = [
@@ -225,6 +225,18 @@ async fn a_server_that_was_away_gets_everything_once_be_its_writer_gone() {
     c.note(noted("c, with a clock that is behind", 10));
     c.news().wait_for(|_| messages(&c).len() == 702).await.unwrap();
     assert_eq!(messages(&c).last().unwrap(), "c, with a clock that is behind");
+}
+
+#[tokio::test]
+async fn what_is_noted_after_an_entry_came_stands_behind_it() {
+    let directory = TempDir::new().unwrap();
+    let (log, _) = started("a", &directory);
+    // Half a minute ahead of this server's clock: followed.
+    let ahead = entry("b", 1, wall_ms() + 30_000);
+    log.take(stream("b"), vec![ahead.clone()]).await.unwrap();
+    log.note(noted("later", wall_ms()));
+    await_entries(&log, 2).await;
+    assert_eq!(messages(&log), [ahead.message.as_str(), "later"]);
 }
 
 #[tokio::test]
