@@ -51,7 +51,7 @@ pub(crate) fn missing(what: &str) {
 /// No program here can be trusted. In a user namespace that is how it is, because the root directory's owner seems to be nobody; for
 /// the machine's own root it is a failure.
 pub(crate) fn untrusted(why: &dyn std::fmt::Display) {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
     assert!(!whole, "{why}");
     eprintln!("skipped: {why}");
