@@ -43,6 +43,7 @@ fn what_the_daemon_answers_is_what_the_description_says() {
         // What would end the test itself: this token's end, and this server's. Restrictions between fields, and whether names are
         // those of anything, a schema does not say: so what fits it may be refused.
         command.args(["--exclude-path-regex", "^/v1/(logout|leave)$", "--exclude-checks", "positive_data_acceptance"]);
+        // One worker: Debian's Python parses in two threads at once only with luck (its issue 106905).
         command.args([
             "--phases",
             "examples,coverage,fuzzing,stateful",
@@ -51,7 +52,7 @@ fn what_the_daemon_answers_is_what_the_description_says() {
             "--seed",
             "1",
             "--workers",
-            "2",
+            "1",
         ]);
         command.args(["--no-color", "--max-failures", "20"]);
         let output = command.current_dir(directory.path()).stdin(Stdio::null()).output().unwrap();

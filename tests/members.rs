@@ -8,7 +8,7 @@ mod stage_support;
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -566,11 +566,17 @@ fn an_edit_anywhere_is_in_force_everywhere_also_where_nobody_was_at_home() {
         assert!(found.contains("the clock of web3 is not known") && !found.contains("web2"), "{found}");
         ask(&stage, "web1", &["pool", "set", "www", "ttl=11"], "");
         await_configuration(&stage, "web2", &["pool", "show", "www"], "ttl = 11");
+        // A rotation waits for who is away, and says so while it does.
+        let socket = stage.socket("web2");
+        let arguments = ["rotate", "heartbeat", "--wait", "--socket", socket.to_str().unwrap()];
+        let mut rotation = Command::new(PROGRAM).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(rotation.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(told.next().as_deref(), Some("waits for web3"));
         restart(&mut stage, "web3");
         await_configuration(&stage, "web3", &["pool", "show", "www"], "ttl = 11");
         agreed(&stage, &all);
-        let said = ask(&stage, "web2", &["rotate", "heartbeat", "--wait"], "");
-        assert!(said.ends_with("the heartbeat key is changed\n"), "{said}");
+        assert_eq!(told.last().as_deref(), Some("the heartbeat key is changed"));
+        assert!(rotation.wait().unwrap().success());
         let gone = |event: &Value| is(event, "rotation", "step", "the old one is gone");
         let begun = Instant::now();
         while !all.iter().any(|server| events(&stage, server).iter().any(gone)) {

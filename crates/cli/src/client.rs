@@ -7,9 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use daemon::remote::Remote;
+use daemon::remote::{self, Remote};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode, body::Bytes};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+};
 use hyper_util::rt::TokioIo;
 use model::{api::Status, config::NodeConfig};
 use tokio::net::UnixStream;
@@ -119,6 +122,31 @@ pub(crate) fn answer(door: &Door, method: Method, path: &str, body: Option<Strin
     }
 }
 
+/// Makes one request whose answer comes line by line, and tells each as it comes, until the answer ends.
+///
+/// # Errors
+/// When nobody answers in time, the answer breaks off, or it is not a success.
+pub(crate) fn lines(door: &Door, path: &str, each: impl FnMut(&[u8])) -> Result<()> {
+    let (code, rest) = match door {
+        Door::Remote(remote) => {
+            let (code, rest) = remote.lines(path, each)?;
+            (StatusCode::from_u16(code)?, rest)
+        }
+        Door::Socket(socket) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let answer = begin(socket, Method::GET, path, None).await?;
+                let code = answer.status();
+                anyhow::Ok((code, remote::lines(answer.into_body(), each).await?))
+            })?
+        }
+    };
+    if code.is_success() {
+        return Ok(());
+    }
+    bail!("the daemon refused: {}", words(code, &rest));
+}
+
 /// What the daemon says of an answer that is no success.
 pub(crate) fn words(code: StatusCode, body: &[u8]) -> String {
     let said: Option<String> = serde_json::from_slice::<serde_json::Value>(body)
@@ -128,21 +156,23 @@ pub(crate) fn words(code: StatusCode, body: &[u8]) -> String {
 }
 
 async fn exchange(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes)> {
+    let answer = begin(socket, method, path, body).await?;
+    let code = answer.status();
+    Ok((code, answer.into_body().collect().await?.to_bytes()))
+}
+
+async fn begin(socket: &Path, method: Method, path: &str, body: Option<String>) -> Result<Response<Incoming>> {
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("cannot reach the daemon at {}: does it run?", socket.display()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
+    // It ends with the answer.
+    tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header(hyper::header::HOST, "standin")
         .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body.unwrap_or_default())))?;
-    let answer = sender.send_request(request).await?;
-    let code = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
-    drop(sender);
-    connection.await??;
-    Ok((code, body))
+    Ok(sender.send_request(request).await?)
 }

@@ -15,7 +15,7 @@ use document::Kind;
 use hyper::{Method, StatusCode};
 use model::{
     access::{Fingerprint, JoinToken, Role, SecretText},
-    api::access::{Granted, Invited, People, Removed, Servers},
+    api::access::{Granted, Invited, People, Progress, Removed, Servers},
 };
 use serde_json::json;
 
@@ -246,25 +246,26 @@ pub(crate) fn rotate(key: KeyName, wait: bool, reach: &Reach) -> Result<ExitCode
 
 /// Tells how far a rotation is whenever that is news, until it is over.
 fn follow_rotation(key: KeyName, door: &Door) -> Result<ExitCode> {
-    /// Between two looks.
-    const PAUSE: Duration = Duration::from_millis(200);
-    let mut told = String::new();
-    loop {
-        let servers: Servers = serde_json::from_slice(&client::request(door, Method::GET, "/v1/servers", None)?)?;
-        let Some(rotation) = servers.rotating.iter().find(|one| one.key.starts_with(key.word())) else {
-            say(&format!("the {} key is changed\n", key.word()))?;
-            return Ok(ExitCode::SUCCESS);
-        };
-        let news = match rotation.awaited.as_slice() {
-            [] => "every server is linked: under way\n".to_owned(),
-            awaited => format!("waits for {}\n", awaited.join(", ")),
-        };
-        if news != told {
-            say(&news)?;
-            told = news;
+    let (mut told, mut wrong) = (String::new(), None);
+    client::lines(door, "/v1/servers/progress", |line| match serde_json::from_slice::<Progress>(line) {
+        Ok(progress) => {
+            let Some(rotation) = progress.rotating.iter().find(|one| one.key.starts_with(key.word())) else { return };
+            let news = match rotation.awaited.as_slice() {
+                [] => "every server is linked: under way\n".to_owned(),
+                awaited => format!("waits for {}\n", awaited.join(", ")),
+            };
+            if news != told {
+                wrong = say(&news).err();
+                told = news;
+            }
         }
-        thread::sleep(PAUSE);
+        Err(error) => wrong = Some(error.into()),
+    })?;
+    if let Some(error) = wrong {
+        return Err(error);
     }
+    say(&format!("the {} key is changed\n", key.word()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_json(body: &[u8]) -> Result<ExitCode> {

@@ -4,7 +4,12 @@
 use std::{io, net::ToSocketAddrs, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+};
 use hyper_util::rt::TokioIo;
 use model::access::{Fingerprint, SecretText};
 use tokio::{net::TcpStream, time::timeout};
@@ -18,6 +23,10 @@ pub const PORT: u16 = 8053;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest answer: a whole document with large zones, as text.
 const LONGEST: usize = 512 << 20;
+/// Longest line of an answer that comes line by line.
+const LONGEST_LINE: usize = 64 << 10;
+/// Between two lines there is no more time than this: the other side says that it lives.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// Where a cluster is, and how we know it.
 #[derive(Clone, Debug)]
@@ -57,6 +66,23 @@ impl Remote {
         runtime.block_on(async { timeout(PATIENCE, exchange).await }).map_err(silent)?
     }
 
+    /// Makes one request whose answer comes line by line, and tells each as it comes; returns the status code, and what of the
+    /// answer was not a whole line.
+    ///
+    /// # Errors
+    /// [`RemoteError`]. A refusal is no error: its code says so.
+    pub fn lines(&self, path: &str, each: impl FnMut(&[u8])) -> Result<(u16, Vec<u8>), RemoteError> {
+        let failed = |error: io::Error| RemoteError::Unreachable(self.host.clone(), error);
+        let silent = |error: &dyn std::fmt::Display| RemoteError::Silent(self.host.clone(), error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        runtime.block_on(async {
+            let begin = timeout(PATIENCE, self.begin(Method::GET, path, String::new()));
+            let answer = begin.await.map_err(|error| silent(&error))??;
+            let code = answer.status().as_u16();
+            Ok((code, lines(answer.into_body(), each).await.map_err(|error| silent(&error))?))
+        })
+    }
+
     /// `HOST:PORT`.
     pub fn address(&self) -> String {
         let has_port = self
@@ -73,6 +99,14 @@ impl Remote {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: String) -> Result<(u16, Bytes), RemoteError> {
+        let silent = |error: &dyn std::fmt::Display| RemoteError::Silent(self.host.clone(), error.to_string());
+        let answer = self.begin(method, path, body).await?;
+        let code = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| silent(&error))?;
+        Ok((code, body.to_bytes()))
+    }
+
+    async fn begin(&self, method: Method, path: &str, body: String) -> Result<Response<Incoming>, RemoteError> {
         let unreachable = |error: io::Error| RemoteError::Unreachable(self.host.clone(), error);
         let addresses: Vec<_> = self.address().to_socket_addrs().map_err(unreachable)?.collect();
         let stream = TcpStream::connect(&*addresses).await.map_err(unreachable)?;
@@ -87,11 +121,28 @@ impl Remote {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| silent(&error))?;
-        let answer = sender.send_request(request).await.map_err(|error| silent(&error))?;
-        let code = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| silent(&error))?;
-        Ok((code, body.to_bytes()))
+        sender.send_request(request).await.map_err(|error| silent(&error))
     }
+}
+
+/// Tells each line of an answer as it comes, without its end. Returns what came behind the last.
+///
+/// # Errors
+/// The answer breaks off, a line has no end within 64 KiB, or nothing comes for 30 s.
+pub async fn lines(mut body: Incoming, mut each: impl FnMut(&[u8])) -> io::Result<Vec<u8>> {
+    let mut rest = Vec::new();
+    while let Some(frame) = timeout(QUIET, body.frame()).await? {
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        rest.extend_from_slice(&data);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            each(&rest[..end]);
+            rest.drain(..=end);
+        }
+        if rest.len() > LONGEST_LINE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line has no end"));
+        }
+    }
+    Ok(rest)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! | `GET /v1/openapi.json` | this API as an OpenAPI document (`openapi`), for anybody | |
 //! | `GET /`, `/console` and below | pages for people: `crate::console` | |
 //! | `/v1/login`, `/v1/logout`, `/v1/password`, `/v1/users`, `/v1/api-tokens` | people and programs: `people` | |
-//! | `/v1/join`, `/v1/join-tokens`, `/v1/servers`, `/v1/leave`, `/v1/rotate` | members and keys: `servers` | |
+//! | `/v1/join`, `/v1/join-tokens`, `/v1/servers`, `/v1/leave`, `/v1/rotate` | members and keys: `servers`, `progress` | |
 //! | `/v1/config` and below | the configuration: `config` | `ReadConfiguration`, `EditConfiguration` |
 //!
 //! Who asks is found out before a handler runs (`access`); what it may is the handler's first line.
@@ -27,6 +27,7 @@ pub(crate) mod monitors;
 mod openapi;
 pub(crate) mod others;
 pub(crate) mod people;
+mod progress;
 mod push;
 pub(crate) mod receive;
 mod servers;
@@ -142,6 +143,7 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/join-tokens", post(servers::invite))
         .route("/v1/join", post(servers::join))
         .route("/v1/servers", get(servers::servers))
+        .route("/v1/servers/progress", get(progress::get))
         .route("/v1/servers/{name}", delete(servers::remove))
         .route("/v1/leave", post(servers::leave))
         .route("/v1/rotate", post(servers::rotate));

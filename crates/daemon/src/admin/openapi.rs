@@ -87,6 +87,7 @@ const OPERATIONS: &[Operation] = &[
     ("post", "/v1/join-tokens", Do(Action::Invite), of::<access::Invite>(), 200, of::<access::Invited>()),
     ("post", "/v1/join", Anybody, of::<access::Join>(), 200, of::<access::Joined>()),
     ("get", "/v1/servers", Do(Action::ReadMembers), Nothing, 200, of::<access::Servers>()),
+    ("get", "/v1/servers/progress", Do(Action::ReadMembers), Nothing, 200, Text(super::progress::LINES)),
     (
         "delete",
         "/v1/servers/{name}",

@@ -179,9 +179,7 @@ pub(super) async fn servers(State(admin): State<Arc<Admin>>, who: Who) -> Result
     };
     let mut servers: Vec<MemberStatus> = known.trust.members().map(status).collect();
     servers.sort_by(|a, b| a.name.cmp(&b.name));
-    let rotating = circle.rotating().into_iter();
-    let rotating = rotating.map(|at| RotationStatus { key: at.key, awaited: at.awaited }).collect();
-    Ok(Json(Servers { servers, rotating }))
+    Ok(Json(Servers { servers, rotating: rotating(circle) }))
 }
 
 /// A server is no member any more, whether or not it can hear that.
@@ -237,6 +235,11 @@ pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<J
         circle.expel_for_good("it has left the cluster; `standin leave` forgets what it knows");
     });
     Ok(Json(removed))
+}
+
+/// Rotations under way.
+pub(super) fn rotating(circle: &Circle) -> Vec<RotationStatus> {
+    circle.rotating().into_iter().map(|at| RotationStatus { key: at.key, awaited: at.awaited }).collect()
 }
 
 /// Ends a membership, and takes the server out of the configuration. What is left of one of the two is finished, too.

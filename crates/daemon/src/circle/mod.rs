@@ -29,7 +29,7 @@ use cluster::trust::{Item, KeyKind, Member, Standing};
 use model::{ServerName, event::Event};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,9 @@ use crate::{
 };
 
 pub(crate) use self::rotate::{RotateError, Rotating};
+
+/// Streams at once that tell how far a rotation is.
+const STREAMS: usize = 16;
 
 /// Everything that makes this server a member.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub(crate) struct Circle {
     pub leaving: AtomicBool,
     /// A peer has confirmed something.
     pub confirmed: Notify,
+    /// Room for [`STREAMS`] that tell how far a rotation is.
+    pub streams: Arc<Semaphore>,
     /// The heartbeat key in use has changed; what is derived from it must follow.
     pub rekeyed: watch::Sender<u64>,
     identity: Mutex<Identity>,
@@ -118,6 +123,7 @@ impl Circle {
             expelled: watch::Sender::new(None),
             leaving: AtomicBool::new(false),
             confirmed: Notify::new(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
             rekeyed: watch::Sender::new(0),
             identity: Mutex::new(identity),
             state_dir: state_dir.to_owned(),

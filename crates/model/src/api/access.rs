@@ -175,8 +175,15 @@ pub struct MemberStatus {
     pub starts: u64,
 }
 
-/// A rotation under way.
+/// One line of `GET /v1/servers/progress`: what is under way. The last has nothing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// Rotations.
+    pub rotating: Vec<RotationStatus>,
+}
+
+/// A rotation under way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotationStatus {
     /// Which key.
     pub key: String,
