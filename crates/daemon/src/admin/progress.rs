@@ -16,12 +16,13 @@ use axum::{
 };
 use futures_util::stream;
 use model::{
+    Instant,
     access::Action,
     api::access::{Progress, RotationStatus},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 use super::{Admin, Failure, servers::rotating};
@@ -51,7 +52,7 @@ pub(super) async fn get(State(admin): State<Arc<Admin>>, who: Who) -> Result<Res
     who.may(&admin, Action::ReadMembers)?;
     let circle = admin.access.circle()?.clone();
     let place = circle.streams.clone().try_acquire_owned().map_err(|_| Failure::Busy)?;
-    let (changes, now) = (circle.keeper.watch(), Instant::now());
+    let (changes, now) = (circle.keeper.watch(), host::clock::now());
     let begun = Stream { admin, circle, who, changes, told: None, told_at: now, ends: now + LONGEST, _place: place };
     let lines = stream::unfold(begun, |mut stream| async {
         let line = stream.next().await?;
@@ -67,7 +68,7 @@ impl Stream {
             return None;
         }
         loop {
-            let (now, rotating) = (Instant::now(), rotating(&self.circle));
+            let (now, rotating) = (host::clock::now(), rotating(&self.circle));
             let ended = self.who.token.as_ref().is_some_and(|id| !self.admin.access.counts(id));
             if ended || now >= self.ends {
                 return None;
