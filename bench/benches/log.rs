@@ -64,6 +64,10 @@ fn length(path: &Path) -> std::io::Result<u64> {
     Ok(sum)
 }
 
+fn text(text: &str) -> Query {
+    Query { text: Some(text.into()), ..Query::default() }
+}
+
 fn wait_for(log: &Log, count: u64) {
     while *log.news().borrow() < count {
         std::thread::sleep(Duration::from_micros(200));
@@ -111,7 +115,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             Order::Newest,
             200,
         ),
-        ("a text that is nowhere", Query { text: Some("no such text".into()), ..Query::default() }, Order::Newest, 200),
+        ("a text that is nowhere", text("no such text"), Order::Newest, 200),
+        (
+            "a text that is nowhere, though all its trigrams are in every block",
+            text("silent for virtual7"),
+            Order::Newest,
+            200,
+        ),
+        ("a text that is there once", text("term 777776,"), Order::Newest, 200),
+        ("200 of a text that is everywhere", text("SILENT for 76 ms"), Order::Newest, 200),
+        ("a text of two bytes that is nowhere", text("%%"), Order::Newest, 200),
     ];
     for (what, query, order, most) in queries {
         let mut times = Vec::new();

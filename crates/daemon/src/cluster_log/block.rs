@@ -1,50 +1,29 @@
 //! A block: a few hundred entries of one stream that change no more, compressed, in a file of its own.
 //!
-//! `NUMBER.block`, the number of its first entry in twenty digits, has two frames (`host::store::frame`): what is in it ([`Head`]),
-//! and the entries, a line of JSON each. The head alone says whether a search need look further.
+//! `NUMBER.block`, the number of its first entry in twenty digits, has three frames (`host::store::frame`): what is in it ([`Head`]),
+//! the entries, a line of JSON each, and which texts may be in them ([`Texts`]). Heads stay in memory and say whether a search
+//! need look further; the texts' filter, a few KiB, is read from the disk by searches for a text alone.
+//!
+//! Blocks of earlier versions have no third frame, and are read whole for every text; earlier versions pass over a third frame.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use chronicle::{Entry, Level, Position, Query, Stamp, Stream};
 use host::store::frame;
 use memchr::memmem::Finder;
-use model::digest::digest64;
 use serde::{Deserialize, Serialize};
+
+use super::bloom::{Texts, Words};
 
 /// The ending of a block's name.
 const ENDING: &str = ".block";
 /// A head is shorter.
 const LONGEST_HEAD: u64 = 4096;
-/// Bits of a filter; with fifty words in it one search in thirty looks in vain.
-const BITS: u64 = 1024;
-
-/// Which words may be in a block: a Bloom filter of two hashes.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-struct Words(Vec<u64>);
-
-impl Words {
-    fn bits(kind: &str, word: &str) -> [u64; 2] {
-        let hash = digest64(&[kind, word]);
-        [hash % BITS, (hash >> 32) % BITS]
-    }
-
-    fn add(&mut self, kind: &str, word: &str) {
-        self.0.resize((BITS / 64) as usize, 0);
-        for bit in Self::bits(kind, word) {
-            self.0[(bit / 64) as usize] |= 1 << (bit % 64);
-        }
-    }
-
-    fn may_have(&self, kind: &str, word: &str) -> bool {
-        Self::bits(kind, word)
-            .iter()
-            .all(|bit| self.0.get((bit / 64) as usize).is_some_and(|row| row >> (bit % 64) & 1 == 1))
-    }
-}
 
 /// What is in a block.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -62,12 +41,15 @@ pub(super) struct Head {
     /// Whether there is a security event.
     security: bool,
     words: Words,
+    /// Length of the last frame, which has [`Texts`]; zero where there is none.
+    #[serde(default)]
+    texts: u64,
 }
 
 impl Head {
     fn of(entries: &[impl AsRef<Entry>]) -> Option<Self> {
         let (first, last) = (entries.first()?.as_ref(), entries.last()?.as_ref());
-        let mut words = Words::default();
+        let mut words = Words::none();
         for entry in entries.iter().map(AsRef::as_ref) {
             words.add("kind", entry.kind());
             entry.about.iter().for_each(|name| words.add("about", name));
@@ -80,6 +62,7 @@ impl Head {
             level: entries.iter().map(|entry| entry.as_ref().level).max()?,
             security: entries.iter().any(|entry| entry.as_ref().security),
             words,
+            texts: 0,
         })
     }
 
@@ -114,7 +97,9 @@ impl Block {
     /// # Errors
     /// The disk's.
     pub(super) fn write(directory: &Path, entries: &[impl AsRef<Entry>]) -> io::Result<Self> {
-        let head = Head::of(entries).ok_or_else(|| io::Error::other("a block of nothing"))?;
+        let mut head = Head::of(entries).ok_or_else(|| io::Error::other("a block of nothing"))?;
+        let texts = frame::write(&Texts::of(entries.iter().map(|entry| entry.as_ref().message.as_str())).to_bytes())?;
+        head.texts = texts.len() as u64;
         let mut lines = Vec::new();
         for entry in entries {
             serde_json::to_writer(&mut lines, entry.as_ref())?;
@@ -122,6 +107,7 @@ impl Block {
         }
         let mut bytes = frame::write(&serde_json::to_vec(&head)?)?;
         bytes.extend(frame::write(&lz4_flex::compress_prepend_size(&lines))?);
+        bytes.extend(texts);
         let (draft, path) = (directory.join("draft"), directory.join(format!("{:020}{ENDING}", head.first)));
         let mut file = File::create(&draft)?;
         file.write_all(&bytes)?;
@@ -172,11 +158,16 @@ impl Block {
         if !self.head.may_match(query) {
             return Ok(Vec::new());
         }
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        if query.text.as_ref().is_some_and(|text| !self.may_hold(&file, text)) {
+            return Ok(Vec::new());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or_default());
+        file.read_to_end(&mut bytes)?;
         let (chunks, _) = frame::read(&bytes);
         let lines = chunks.get(1).and_then(|chunk| lz4_flex::decompress_size_prepended(chunk).ok());
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", self.path.display()));
@@ -193,6 +184,15 @@ impl Block {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a sentence may hold the text. What a damaged filter would say, a look at everything says.
+    fn may_hold(&self, file: &File, text: &str) -> bool {
+        let length = usize::try_from(self.head.texts.min(self.bytes)).unwrap_or_default();
+        let mut bytes = vec![0; length];
+        let read = file.read_exact_at(&mut bytes, self.bytes - length as u64);
+        let texts = read.ok().and_then(|()| frame::read(&bytes).0.first().map(|chunk| Texts::from_bytes(chunk)));
+        texts.is_none_or(|texts| texts.may_hold(text))
     }
 
     /// The place of its first entry.

@@ -9,6 +9,7 @@
 //! Deliberately not here: what an event means (`journal`), what makes an incident (`chronicle::incident`).
 
 mod block;
+mod bloom;
 mod search;
 mod store;
 pub(crate) mod talk;

@@ -5,7 +5,7 @@ use host::store::frame;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{store::LIVE_BYTES, *};
+use super::{block::Block, store::LIVE_BYTES, *};
 
 fn stream(server: &str) -> Stream {
     Stream { server: ServerName::new(server), epoch: 1 }
@@ -115,6 +115,50 @@ proptest! {
         store.append(&stream("a"), all.clone()).unwrap();
         let again = Store::open(directory.path(), u64::MAX).unwrap();
         prop_assert_eq!(everything(again.rows(), &Query::default(), Order::Oldest, 1000), all);
+    }
+}
+
+/// The block as it was before blocks had a filter of texts.
+fn of_before_texts(directory: &TempDir) -> Vec<Block> {
+    for file in fs::read_dir(directory.path()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let chunks = frame::read(&bytes).0;
+        let mut head: Map<String, Value> = serde_json::from_slice(chunks[0]).unwrap();
+        assert!(head.remove("texts").is_some_and(|length| length.as_u64() > Some(0)));
+        let head = serde_json::to_vec(&head).unwrap();
+        fs::write(path, [frame::write(&head).unwrap(), frame::write(chunks[1]).unwrap()].concat()).unwrap();
+    }
+    Block::all(directory.path()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The filter of texts hides nothing, and blocks that have none are read.
+    #[test]
+    fn a_search_for_a_text_finds_what_a_look_at_every_sentence_finds(
+        sentences in proptest::collection::vec("[a-cA-C\u{e4} \"]{0,12}", 1..60),
+        texts in proptest::collection::vec("[a-dA-C\u{e4} \"]{0,5}", 1..12),
+    ) {
+        let directory = TempDir::new().unwrap();
+        let mut all = entries("a", sentences.len() as u64, 1);
+        all.iter_mut().zip(&sentences).for_each(|(entry, sentence)| entry.message.clone_from(sentence));
+        let all: Vec<Arc<Entry>> = all.into_iter().map(Arc::new).collect();
+        let blocks: Vec<Block> = all.chunks(7).map(|part| Block::write(directory.path(), part).unwrap()).collect();
+        prop_assert_eq!(Block::all(directory.path()).unwrap().len(), blocks.len());
+        let queries = texts.into_iter().map(|text| Query { text: Some(text), ..Query::default() });
+        let queries: Vec<Query> = queries.collect();
+        let found = |blocks: &[Block], query: &Query| -> Vec<Entry> {
+            blocks.iter().flat_map(|block| block.search(query).unwrap()).collect()
+        };
+        let with: Vec<_> = queries.iter().map(|query| found(&blocks, query)).collect();
+        let blocks = of_before_texts(&directory);
+        for (query, with) in queries.iter().zip(with) {
+            let wanted: Vec<Entry> = all.iter().filter(|entry| query.matches(entry)).map(|entry| Entry::clone(entry)).collect();
+            prop_assert_eq!(&with, &wanted, "{:?}", query);
+            prop_assert_eq!(found(&blocks, query), wanted, "before: {:?}", query);
+        }
     }
 }
 
