@@ -12,6 +12,8 @@ use console_support::{PASSWORD, browser::Browser, cluster, http::GATE};
 use host::lab::stage::Stage;
 use stage_support::{await_status, on_stage};
 
+const SIGKILL: i32 = 9;
+
 /// Every page as a person with or without sight, on a desk or a phone, by day or night, may have it.
 const LOOKS: [(u32, &str); 4] = [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")];
 
@@ -34,7 +36,7 @@ fn look(browser: &Browser, name: &str) {
 fn people_do_it_in_a_browser() {
     on_stage("people_do_it_in_a_browser", || {
         let directory = tempfile::tempdir().unwrap();
-        let stage = cluster(directory.path(), 3);
+        let mut stage = cluster(directory.path(), 3);
         let Some(browser) = Browser::start(&stage.client, directory.path()) else { return };
         let at = |path: &str| browser.go(&format!("https://{GATE}{path}"));
 
@@ -65,7 +67,11 @@ fn people_do_it_in_a_browser() {
             look(&browser, name);
             if name == "dns" {
                 let counted = browser.text();
-                assert!(counted.contains("NXDOMAIN") && counted.contains("Share of new clients"), "{counted}");
+                for expected in
+                    ["NXDOMAIN", "Share of new clients", "www.lb.example.test", "10.77.0.200", "Replies by server"]
+                {
+                    assert!(counted.contains(expected), "{expected}: {counted}");
+                }
             }
         }
         assert_eq!(browser.run("return document.querySelector('#f-path').value"), "/health", "the monitor as it is");
@@ -94,6 +100,7 @@ fn people_do_it_in_a_browser() {
         stage.lab.plug("web3").unwrap();
         browser.wait("virtual3 at home again", &sits("virtual3", "web3"));
         read_the_incident(&browser);
+        a_server_is_killed(&browser, &mut stage);
 
         edit_a_zone(&browser, &stage);
         // The server that shows it is cut off without a word, and comes back.
@@ -114,6 +121,24 @@ fn people_do_it_in_a_browser() {
             "{complaints:#?}"
         );
     });
+}
+
+/// Every process of a server is killed, and what it held moves on the page as it is; then it is started again.
+fn a_server_is_killed(browser: &Browser, stage: &mut Stage) {
+    let sits = |server: &str| format!("return document.querySelector('[data-lane={server}] [data-chip=virtual3]')");
+    let told = "return document.querySelector('#complaints')?.innerText.includes('web3 is dead')";
+    browser.go(&format!("https://{GATE}/console"));
+    browser.wait("virtual3 at home", &sits("web3"));
+    browser.run("window.same = true");
+    stage.signal_all("web3", SIGKILL).unwrap();
+    stage.wait("web3").unwrap();
+    browser.wait("it is told", told);
+    browser.wait("virtual3 elsewhere", &sits("web1"));
+    look(browser, "killed");
+    stage.start("web3").unwrap();
+    browser.wait("virtual3 at home again", &sits("web3"));
+    browser.wait("nothing is told", &told.replacen("return ", "return !", 1));
+    assert_eq!(browser.run("return window.same"), true, "without loading the page anew");
 }
 
 /// What has just happened, as a story, and everything that was noted of it.
