@@ -8,8 +8,10 @@ mod tls_support;
 
 use std::{
     io::{BufRead, BufReader, Write},
+    net::IpAddr,
     os::unix::net::UnixStream,
     path::Path,
+    time::Instant,
 };
 
 use console_support::{
@@ -17,7 +19,8 @@ use console_support::{
     http::{Answer, GATE, assert_dressed, get, log_in, post},
 };
 use daemon::CONSOLE_POSTS;
-use host::lab::stage::Stage;
+use host::lab::{ask::ask, stage::Stage};
+use model::api::usage::{Counted, DnsUsage};
 use stage_support::{PATIENCE, await_status, on_stage};
 
 #[test]
@@ -221,6 +224,7 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
             assert_eq!(seen.code, 200, "{page}");
             let posts = seen.body.matches("method=\"post\"").count();
             assert_eq!(posts, 1, "{page}: no form but that of logging out: {}", seen.body);
+            assert!(!seen.body.contains("Who asks most"), "{page}: clients' addresses are for operators");
         }
         let token = get("/console", &session).send(client).token();
         let (before, status) = (version(&stage), await_status(&stage, "web1", "a status", |_| true));
@@ -248,11 +252,54 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
         assert_eq!(after.config.hash, status.config.hash);
         // Whoever may, may: the same requests are not refused for another reason.
         let session = log_in(client, "ann", PASSWORD).unwrap();
+        assert!(get("/console/dns", &session).send(client).body.contains("Who asks most"));
         let token = get("/console/do", &session).send(client).token();
         let fields = [&[("token", token.as_str())], DEEDS].concat();
         assert_eq!(post("/console/do/apply", &session, &fields).send(client).code, 422, "www is used by the zone");
         let object = [("token", token.as_str()), ("do", "set"), ("kind", "pool"), ("name", "new"), ("members", "web1")];
         assert_eq!(post("/console/do/plan", &session, &object).send(client).code, 200);
+    });
+}
+
+#[test]
+fn what_dns_is_asked_is_told_of_all_servers() {
+    on_stage("what_dns_is_asked_is_told_of_all_servers", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = cluster(directory.path(), 2);
+        let question = |server: &str, name: &str| {
+            let name = format!("{name}.lb.example.test");
+            ask(&stage.client, (server.parse::<IpAddr>().unwrap(), 53).into(), &name, 1).unwrap();
+        };
+        (0..30).for_each(|_| question("10.77.0.11", "www"));
+        (0..10).for_each(|_| question("10.77.0.12", "nothing"));
+        let told = |stage: &Stage, by: &str| -> DnsUsage {
+            let arguments = ["dns", "top", "--cluster", "--json", "--by", by];
+            serde_json::from_str(&console_support::ask(stage, "web2", &arguments, "")).unwrap()
+        };
+        let near = |counted: &[Counted], wanted: [(&str, f64); 2]| {
+            counted.len() == 2
+                && counted
+                    .iter()
+                    .zip(wanted)
+                    .all(|(one, (what, percent))| one.what.starts_with(what) && (one.percent - percent).abs() < 2.0)
+        };
+        let begun = Instant::now();
+        loop {
+            let usage = told(&stage, "name");
+            assert_eq!(usage.unreachable, []);
+            if near(&usage.servers, [("web1", 75.0), ("web2", 25.0)])
+                && near(&usage.tables[0].entries, [("www.", 75.0), ("nothing.", 25.0)])
+            {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{usage:#?}");
+        }
+        let clients = told(&stage, "client");
+        assert_eq!(clients.tables[0].entries[0].what, "10.77.0.200");
+        stage.stop("web1").unwrap();
+        let alone = told(&stage, "name");
+        assert_eq!(alone.unreachable.iter().map(|one| one.server.as_str()).collect::<Vec<_>>(), ["web1"]);
+        assert_eq!(alone.tables[0].entries[0].what, "nothing.lb.example.test");
     });
 }
 

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::api::Status;
+use model::api::{Status, usage::DnsUsage};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");
@@ -307,6 +307,44 @@ fn metrics_are_prometheus_text_and_count_what_happened() {
     assert!((value("standin_servers{state=\"self\"}") - 1.0).abs() < 1e-9);
     assert!(value("standin_view_rebuild_duration_seconds_count") >= 1.0);
     assert!(value("standin_driver_lateness_seconds_count") >= 1.0);
+}
+
+#[test]
+fn what_dns_is_asked_most_is_told() {
+    let server = Server::new(13);
+    let _daemon = server.start();
+    for name in ["www.lb.example.test", "WwW.LB.example.test"] {
+        (0..20).for_each(|_| drop(server.dns(name, A)));
+    }
+    (0..8).for_each(|_| drop(server.dns("nothing.lb.example.test", A)));
+    (0..3).for_each(|_| drop(server.dns("text.lb.example.test", TXT)));
+    server.dns_tcp("text.lb.example.test", TXT);
+    let top = |by: &str| -> Vec<(String, f64)> {
+        let output = server.ask(&["dns", "top", "--by", by, "--json"]);
+        let usage: DnsUsage = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((usage.minutes, usage.tables.len(), usage.servers.len()), (5, 1, 1));
+        usage.tables[0].entries.iter().map(|one| (one.what.clone(), one.percent)).collect()
+    };
+    let begun = Instant::now();
+    // The sheets are taken once a second.
+    let names = loop {
+        let names = top("name");
+        let all: f64 = names.iter().map(|(_, percent)| percent).sum();
+        if names.len() == 3 && (all - 100.0).abs() < 1.0 && (names[2].1 - 4.0 * names[0].1 / 40.0).abs() < 0.5 {
+            break names;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{names:?}");
+    };
+    let words = |top: &[(String, f64)]| -> Vec<String> { top.iter().map(|(what, _)| what.clone()).collect() };
+    assert_eq!(words(&names), ["www.lb.example.test", "nothing.lb.example.test", "text.lb.example.test"]);
+    assert!((70.0..85.0).contains(&names[0].1), "40 of 52: {names:?}");
+    assert_eq!(words(&top("client")), [server.ip.to_string()]);
+    assert_eq!(words(&top("address")), [server.ip.to_string()], "the pool's one member");
+    assert_eq!(words(&top("type")), ["A", "TXT"]);
+    assert_eq!(words(&top("rcode")), ["NOERROR", "NXDOMAIN"]);
+    let text = server.ask(&["dns", "top", "--minutes", "60"]).stdout;
+    assert!(String::from_utf8_lossy(&text).contains("www.lb.example.test"));
+    assert_eq!(server.ask(&["dns", "top", "--minutes", "7"]).status.code(), Some(2));
 }
 
 #[test]

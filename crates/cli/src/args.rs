@@ -1,6 +1,7 @@
 //! The command line.
 
 mod config;
+mod dns;
 mod log;
 mod members;
 mod zone;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 pub(crate) use config::{
     Export, How, Init, MonitorEdit, ObjectCommand, PlanOrApply, ReadHow, Resolve, Rollback, SettingsCommand,
 };
+pub(crate) use dns::DnsCommand;
 pub(crate) use log::{Incidents, Level as LogLevel, Log};
 pub(crate) use members::{ApiTokenCommand, KeyName, ServerCommand, UserCommand};
 pub(crate) use zone::ZoneCommand;
@@ -401,25 +403,6 @@ pub(crate) enum Forced {
 fn lasting(text: &str) -> Result<Duration, String> {
     let fault = || "a whole number with a unit, such as 30s, 10m or 2h".to_owned();
     model::config::parse_duration(text).filter(|lasts| !lasts.is_zero()).ok_or_else(fault)
-}
-
-/// What to ask of the DNS service.
-#[derive(Subcommand, Debug)]
-pub(crate) enum DnsCommand {
-    /// Show what this server answers for a name now, and why: which record or pool, who is in or out, and the TTL.
-    #[command(after_help = "Exit codes: 0 shown; 1 the daemon cannot be reached, or the name or type is none.")]
-    Why {
-        /// The name, such as `www.lb.example.test`.
-        name: String,
-        /// The type.
-        #[arg(value_name = "TYPE", default_value = "A")]
-        kind: String,
-        /// Print the API's JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        reach: Reach,
-    },
 }
 
 /// A server to command.

@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use document::Kind;
 use hyper::Method;
-use model::api::{Status, Why, access::ClusterEvents};
+use model::api::{Status, Why, access::ClusterEvents, usage::DnsUsage};
 use serde_json::{Value, json};
 
 use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, MonitorOverride, Reach, Target, ZoneCommand};
@@ -73,6 +73,9 @@ fn main() -> ExitCode {
         Command::Resolve(resolve) => config::end(config::resolve(&resolve)),
         Command::Zone { command } => zone(command),
         Command::Dns { command: DnsCommand::Why { name, kind, json, reach } } => dns_why(&name, &kind, json, &reach),
+        Command::Dns { command: DnsCommand::Top { by, minutes, limit, cluster, json, reach } } => {
+            dns_top(&format!("{}minutes={minutes}&limit={limit}&cluster={cluster}", by.path()), json, &reach)
+        }
         Command::Status { json, reach } => status(json, &reach),
         Command::Top { reach } => client::door(&reach).and_then(|door| top::run(&door)).map(|()| ExitCode::SUCCESS),
         Command::Events { json, cluster, reach } => events(json, cluster, &reach),
@@ -222,6 +225,18 @@ fn dns_why(name: &str, kind: &str, json: bool, reach: &Reach) -> Result<ExitCode
     } else {
         let why: Why = serde_json::from_slice(&body).context("the daemon's answer is not a reason")?;
         say(&print::why::render(&why, Style::of_stdout()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dns_top(path: &str, json: bool, reach: &Reach) -> Result<ExitCode> {
+    let body = client::request(&client::door(reach)?, Method::GET, path, None)?;
+    if json {
+        let value: Value = serde_json::from_slice(&body)?;
+        say(&(serde_json::to_string_pretty(&value)? + "\n"))?;
+    } else {
+        let usage: DnsUsage = serde_json::from_slice(&body).context("the daemon's answer is not a list of counts")?;
+        say(&print::usage::render(&usage, Style::of_stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

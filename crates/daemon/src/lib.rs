@@ -38,6 +38,7 @@ mod serve;
 mod start_error;
 mod status;
 mod trust;
+mod usage;
 mod zone_text;
 
 use std::{io::Write, path::Path, process::ExitCode};

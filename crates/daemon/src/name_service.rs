@@ -15,9 +15,19 @@ use host::{
     dns_udp::{Deferred, DnsUdp},
 };
 use model::config::ClusterConfig;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::{load::Loaded, metrics::scrape::Sampled, start_error::StartError};
+use crate::{
+    load::Loaded,
+    metrics::scrape::Sampled,
+    start_error::StartError,
+    usage::{PACE, Usage},
+};
 
 /// Queries that may wait for the general server; more are dropped and counted.
 const DEFERRED: usize = 1024;
@@ -28,6 +38,7 @@ pub(crate) struct NameService {
     view: Arc<ArcSwap<View>>,
     runtime: Handle,
     inner: Mutex<Option<Inner>>,
+    usage: Mutex<Usage>,
 }
 
 #[derive(Debug)]
@@ -50,7 +61,7 @@ impl NameService {
     /// # Errors
     /// The socket that could not be opened, why, and what to do.
     pub(crate) fn start(loaded: &Loaded, view: Arc<ArcSwap<View>>, runtime: &Handle) -> Result<Self, StartError> {
-        let this = Self { view, runtime: runtime.clone(), inner: Mutex::new(None) };
+        let this = Self { view, runtime: runtime.clone(), inner: Mutex::new(None), usage: Mutex::default() };
         *this.lock() = Some(this.open(wanted(loaded), &virtual_addresses(&loaded.cluster))?);
         Ok(this)
     }
@@ -92,6 +103,27 @@ impl NameService {
         if let Some(open) = self.lock().as_ref() {
             sampled.dns(&open.udp.counts());
             sampled.dns(&open.stream.counts());
+        }
+    }
+
+    /// What DNS was asked most.
+    pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what is asked, once in a while, until everything stops.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let (mut ticks, mut spare) = (interval(PACE), host::dns_usage::spare());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let inner = self.lock();
+            let Some(open) = inner.as_ref() else { continue };
+            let mut counts = open.udp.counts();
+            counts.add(&open.stream.counts());
+            self.usage().add(host::clock::now(), counts, |each| {
+                open.udp.take_usage(&mut spare, &mut *each);
+                open.stream.take_usage(&mut spare, each);
+            });
         }
     }
 

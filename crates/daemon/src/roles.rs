@@ -16,6 +16,7 @@
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
 //! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
+//! | what DNS is asked most: `standin-io` | `name_service`, `usage` | a sheet a thread, bounds said there | what is rare is forgotten | a cancellation token |
 //! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
 //! | the console's picture: `standin-io` | `console::live` | a number, 1 | the newest state is drawn | a cancellation token |
 //! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
@@ -374,6 +375,7 @@ impl Doors {
             };
         }
         runtime.spawn(console::draw(admin.clone(), stop.clone()));
+        runtime.spawn(admin.name_service.clone().watch(stop.clone()));
         if let Some(circle) = &admin.access.circle {
             circle.start(runtime.handle());
         }

@@ -17,6 +17,7 @@ mod name;
 mod pool;
 mod respond;
 mod ring;
+pub mod usage;
 mod view;
 mod why;
 mod wire;

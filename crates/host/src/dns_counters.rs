@@ -190,6 +190,13 @@ pub struct DnsCounts {
     pub answering_micros: u64,
 }
 
+impl Default for DnsCounts {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl DnsCounts {
     pub(crate) fn new() -> Self {
         Self {

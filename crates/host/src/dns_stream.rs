@@ -29,7 +29,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dns::{Client, Outcome, Transport, View};
+use dns::{Client, Outcome, Transport, View, usage::Sheet};
 use futures_util::StreamExt;
 use hickory_server::{
     net::{BufDnsStreamHandle, DnsStreamHandle, runtime::iocompat::AsyncIoTokioAsStd, tcp::TcpStream},
@@ -50,6 +50,7 @@ use crate::{
     dns_counters::{Cell, DnsCounts, Dropped, Writers::Many},
     dns_socket::{self, Place, bound_address, places},
     dns_udp::Deferred,
+    dns_usage::Samples,
     entropy,
 };
 
@@ -77,6 +78,8 @@ struct Answerer {
     patience: Patience,
     views: Arc<ArcSwap<View>>,
     cell: Cell,
+    /// Every reply is noted where nobody else is just noting one.
+    samples: Samples,
     /// Where the next connection's rotation of pools begins.
     turn: AtomicU32,
     limits: Arc<Limits>,
@@ -86,7 +89,7 @@ impl Answerer {
     fn new(views: &Arc<ArcSwap<View>>, patience: Patience) -> Self {
         let turn = AtomicU32::new(entropy::spread() as u32);
         let (views, limits) = (Arc::clone(views), Limits::of_this_process());
-        Self { patience, views, cell: Cell::default(), turn, limits }
+        Self { patience, views, cell: Cell::default(), samples: Samples::new(), turn, limits }
     }
 
     fn answer(&self, client: IpAddr, query: &[u8], transport: Transport, turn: &mut u32) -> Option<Vec<u8>> {
@@ -98,6 +101,7 @@ impl Answerer {
         match catch_unwind(AssertUnwindSafe(respond)) {
             Ok(Outcome::Reply(_)) => {
                 self.cell.reply(Many, &reply);
+                self.samples.note_one(client.address, &reply);
                 return Some(reply);
             }
             Ok(Outcome::Defer | Outcome::Drop | Outcome::Limited) => self.cell.dropped(Many, Dropped::NotAQuery),
@@ -214,6 +218,13 @@ impl DnsStream {
         let mut counts = DnsCounts::new();
         counts.add_cell(&self.answerer.cell);
         counts
+    }
+
+    /// Takes what was noted since the last time, as `DnsUdp::take_usage`.
+    pub fn take_usage(&self, spare: &mut Box<Sheet>, each: impl FnOnce(&Sheet)) {
+        self.answerer.samples.take(spare);
+        each(spare);
+        spare.clear();
     }
 
     /// Connections that are open now.

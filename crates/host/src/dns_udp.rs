@@ -21,13 +21,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dns::{Limiter, View};
+use dns::{Limiter, View, usage::Sheet};
 use socket2::Socket;
 use tokio::sync::mpsc;
 
 use crate::{
     dns_counters::{Cell, DnsCounts},
     dns_socket::{self, Place, hang_up, overflowed, places},
+    dns_usage::Samples,
     entropy,
     packet_info::{self, Local},
 };
@@ -70,6 +71,7 @@ impl ReplyTo {
 struct Thread {
     orders: Arc<Orders>,
     cell: Arc<Cell>,
+    samples: Arc<Samples>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -106,13 +108,13 @@ impl DnsUdp {
             this.listen.push(place.address);
         }
         for number in 0..threads {
-            let (orders, cell) = (Arc::<Orders>::default(), Arc::<Cell>::default());
+            let (orders, cell, samples) = (Arc::<Orders>::default(), Arc::<Cell>::default(), Arc::new(Samples::new()));
             // Threads begin their rotations in different places, so that few clients see the same first answer.
             let turn = entropy::spread() as u32;
             let limiter = Limiter::new(threads, entropy::spread());
-            let worker =
-                Worker::new(Arc::clone(&orders), Arc::clone(&cell), Arc::clone(views), defer.clone(), turn, limiter);
-            this.threads.push(Thread { orders, cell, handle: None });
+            let counted = (Arc::clone(&cell), Arc::clone(&samples));
+            let worker = Worker::new(Arc::clone(&orders), counted, Arc::clone(views), defer.clone(), turn, limiter);
+            this.threads.push(Thread { orders, cell, samples, handle: None });
             this.hand_out_sockets();
             let started = thread::Builder::new().name(format!("dns-{number}")).spawn(|| worker.run());
             let handle = started.map_err(|error| (listen[0], error))?;
@@ -179,6 +181,15 @@ impl DnsUdp {
         let open: u64 = self.sockets.values().flatten().map(|socket| overflowed(socket)).sum();
         counts.overflowed = self.overflowed + open;
         counts
+    }
+
+    /// Takes what each thread has noted since the last time; `spare` is an empty sheet, and is one again afterwards.
+    pub fn take_usage(&self, spare: &mut Box<Sheet>, mut each: impl FnMut(&Sheet)) {
+        for thread in &self.threads {
+            thread.samples.take(spare);
+            each(spare);
+            spare.clear();
+        }
     }
 
     /// Ends the threads and closes the sockets, and waits until that is done. What they are answering is answered.

@@ -15,6 +15,7 @@ pub mod dns_query;
 mod dns_socket;
 pub mod dns_stream;
 pub mod dns_udp;
+pub mod dns_usage;
 pub mod echo;
 pub mod entropy;
 pub mod ether;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod complaints;
 pub mod doctor;
 pub mod request;
+pub mod usage;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod incidents;
 pub(crate) mod status;
+pub(crate) mod usage;
 pub(crate) mod why;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};

@@ -6,6 +6,7 @@
 //! | `GET /v1/events`, `?cluster=true` | the journal's last entries, oldest first; of all servers | `ReadEvents` |
 //! | `GET /v1/log`, `/v1/log/arrived`, `/v1/incidents` | the cluster's log, and what it tells: `log` | `ReadEvents` |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | `model::api::Why` | `AskDns` |
+//! | `GET /v1/dns/top`, `/v1/dns/clients` | `model::api::usage`: what is asked most, by whom: `usage` | `AskDns`, `ReadClients` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
 //! | `POST /v1/monitor/force`, `/v1/monitor/reset` | 204: what a monitor counts as (`monitors`) | `ForceMonitor`, `ResetMonitor` |
 //! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | 204: a service's own report | `Push` |
@@ -32,6 +33,7 @@ mod push;
 pub(crate) mod receive;
 mod servers;
 pub(crate) mod socket;
+pub(crate) mod usage;
 
 use std::{
     path::PathBuf,
@@ -126,6 +128,8 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/clock", get(doctor::clock))
         .route("/v1/doctor", get(doctor::diagnosis))
         .route("/v1/dns/why", post(post_why))
+        .route("/v1/dns/top", get(usage::top))
+        .route("/v1/dns/clients", get(usage::clients))
         .route("/v1/standby", post(post_standby))
         .route("/v1/resume", post(post_resume))
         .route("/v1/monitor/force", post(monitors::force))

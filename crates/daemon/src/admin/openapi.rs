@@ -6,12 +6,12 @@
 use axum::Json;
 use model::{
     access::{Action, Role},
-    api::{Status, Why, access, doctor, request},
+    api::{Status, Why, access, doctor, request, usage::DnsUsage},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::log;
+use super::{log, usage};
 use crate::{desk::api as desk, journal::Entry};
 
 /// Who may ask.
@@ -58,6 +58,8 @@ const OPERATIONS: &[Operation] = &[
     ("get", "/v1/clock", Do(Action::Diagnose), Nothing, 200, of::<doctor::Clock>()),
     ("get", "/v1/doctor", Do(Action::Diagnose), Nothing, 200, of::<doctor::Diagnosis>()),
     ("post", "/v1/dns/why", Do(Action::AskDns), of::<request::Question>(), 200, of::<Why>()),
+    ("get", "/v1/dns/top", Do(Action::AskDns), Nothing, 200, of::<DnsUsage>()),
+    ("get", "/v1/dns/clients", Do(Action::ReadClients), Nothing, 200, of::<DnsUsage>()),
     ("post", "/v1/standby", Do(Action::Standby), of::<request::Target>(), 204, Nothing),
     ("post", "/v1/resume", Do(Action::Resume), of::<request::Target>(), 204, Nothing),
     ("post", "/v1/monitor/force", Do(Action::ForceMonitor), of::<request::ForceMonitor>(), 204, Nothing),
@@ -200,6 +202,11 @@ fn parameters(path: &str) -> Vec<Value> {
     }
     if ["/v1/log", "/v1/log/arrived", "/v1/incidents"].contains(&path) {
         all.extend(of_query::<log::Wanted>());
+    }
+    match path {
+        "/v1/dns/top" => all.extend(of_query::<usage::Top>()),
+        "/v1/dns/clients" => all.extend(of_query::<usage::Clients>()),
+        _ => {}
     }
     all
 }

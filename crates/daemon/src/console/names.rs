@@ -1,12 +1,15 @@
 //! DNS: what is asked and answered on this server, and why a name is answered as it is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 use model::{
     access::Action,
-    api::{Status, Why},
+    api::{
+        Status, Why,
+        usage::{By, Counted, DnsUsage},
+    },
 };
 
 use super::{
@@ -17,26 +20,65 @@ use super::{
 };
 use crate::{
     access::Who,
-    admin::{Admin, Failure},
+    admin::{Admin, Failure, usage::Wanted},
     metrics::scrape::Sampled,
 };
 
-/// A count, and its share of all.
-struct Count {
-    label: String,
-    count: u64,
-    percent: u64,
+/// How many minutes back, as the page has it.
+const MINUTES: [u64; 2] = [5, 60];
+/// Rows of a table.
+const ROWS: usize = 10;
+
+/// A count as people read it.
+struct Row {
+    what: String,
+    /// Replies a second.
+    rate: String,
+    /// As the bar has it.
+    percent: String,
+    /// Leads to why it is answered so.
+    why: bool,
 }
 
-fn counts(counted: &BTreeMap<String, u64>) -> Vec<Count> {
-    let all = counted.values().sum::<u64>().max(1);
-    let mut counts: Vec<Count> = counted
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(label, count)| Count { label: label.clone(), count: *count, percent: (count * 100 + all / 2) / all })
-        .collect();
-    counts.sort_by(|a, b| b.count.cmp(&a.count).then(a.label.cmp(&b.label)));
-    counts
+fn rows(counted: &[Counted], why: bool) -> Vec<Row> {
+    let row = |one: &Counted| Row {
+        what: one.what.clone(),
+        rate: rate(one.per_second),
+        percent: format!("{:.0}", one.percent),
+        why,
+    };
+    counted.iter().map(row).collect()
+}
+
+/// A rate with two digits that say something.
+fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate >= 10.0 => format!("{rate:.0}"),
+        rate if rate >= 1.0 => format!("{rate:.1}"),
+        rate => format!("{rate:.2}"),
+    }
+}
+
+/// The tables of what was counted on all servers, or where they have no links on this one.
+async fn usage(admin: &Admin, who: &Who, minutes: u64) -> Result<(DnsUsage, Vec<(&'static str, Vec<Row>)>), Failure> {
+    let cluster = admin.access.circle.is_some();
+    let wanted = |kinds| Wanted { kinds, minutes, most: ROWS, cluster };
+    let mut usage = admin.usage(who, wanted(&[By::Name, By::Address, By::Type, By::Rcode])).await?;
+    if who.role.may(Action::ReadClients) {
+        usage.tables.extend(admin.usage(who, wanted(&[By::Client])).await?.tables);
+    }
+    let mut tables = vec![("Replies by server", rows(&usage.servers, false))];
+    for table in &usage.tables {
+        let title = match table.by {
+            By::Name => "Queries by name",
+            By::Address => "Answers by first address",
+            By::Type => "Queries by type",
+            By::Rcode => "Replies by code",
+            By::Client => "Who asks most",
+        };
+        tables.push((title, rows(&table.entries, table.by == By::Name)));
+    }
+    Ok((usage, tables))
 }
 
 #[derive(Template)]
@@ -49,7 +91,12 @@ struct Dns {
     why: Option<Why>,
     rcode: Option<Word>,
     wrong: String,
-    tables: Vec<(&'static str, Vec<Count>)>,
+    minutes: u64,
+    rate: String,
+    usage: DnsUsage,
+    tables: Vec<(&'static str, Vec<Row>)>,
+    /// Queries without a reply, by reason, since the start.
+    lost: Vec<(String, u64)>,
     /// Of new clients, over all pools, in percent.
     shares: Vec<(String, String)>,
 }
@@ -73,11 +120,10 @@ pub(super) async fn show(
     };
     let mut sampled = Sampled::default();
     admin.name_service.count(&mut sampled);
-    let tables = vec![
-        ("Queries by type", counts(&sampled.dns_queries)),
-        ("Responses by code", counts(&sampled.dns_responses)),
-        ("Without a response", counts(&sampled.dns_dropped)),
-    ];
+    let lost = sampled.dns_dropped.into_iter().filter(|(_, count)| *count > 0).collect();
+    let minutes = asked.get("minutes").parse().ok().filter(|minutes| MINUTES.contains(minutes)).unwrap_or(MINUTES[0]);
+    let (usage, tables) = usage(&admin, &who, minutes).await?;
+    let rate = rate(usage.per_second);
     let shares = match &admin.desk {
         None => Vec::new(),
         Some(desk) => {
@@ -87,5 +133,5 @@ pub(super) async fn show(
         }
     };
     let rcode = why.as_ref().map(|why| Word::of(&why.rcode));
-    html(&Dns { shell, status, name, kind, why, rcode, wrong, tables, shares })
+    html(&Dns { shell, status, name, kind, why, rcode, wrong, minutes, rate, usage, tables, lost, shares })
 }

@@ -87,11 +87,13 @@ impl Batch {
     pub(super) fn receive(&mut self, socket: &impl AsRawFd, wait: bool) -> io::Result<usize> {
         let m = self.memory.as_ptr();
         for i in 0..self.filled {
-            // SAFETY: `filled` is at most BATCH; these are the fields that the kernel has overwritten.
+            // SAFETY: `filled` is at most BATCH; these are the fields that the kernel has overwritten, and replies'
+            // lengths.
             unsafe {
                 let header = &raw mut (*m).received[i].msg_hdr;
                 (*header).msg_namelen = size_of::<libc::sockaddr_in6>() as _;
                 (*header).msg_controllen = Control::SIZE;
+                (*m).reply_parts[i].iov_len = 0;
             }
         }
         (self.filled, self.ready) = (0, 0);
@@ -137,6 +139,17 @@ impl Batch {
             let length = ((*m).received[i].msg_len as usize).min(QUERY);
             &(&(*m).queries[i])[..length]
         })
+    }
+
+    /// The replies to what was received last, be they sent or not, each with who asked.
+    pub(super) fn replies(&self) -> impl Iterator<Item = (IpAddr, &[u8])> {
+        let m = self.memory.as_ptr();
+        // SAFETY: `i` is in bounds; `reply` has checked the length; nothing else is borrowed while the result lives.
+        let reply = move |i: usize| unsafe { &(&(*m).replies[i])[..(*m).reply_parts[i].iov_len] };
+        (0..self.filled)
+            .map(move |i| (i, reply(i)))
+            .filter(|(_, reply)| !reply.is_empty())
+            .map(|(i, reply)| (self.peer(i).0, reply))
     }
 
     /// Who sent datagram `i`. Anything but an Internet address, which no Internet socket gives, is port 0.

@@ -28,6 +28,7 @@ use crate::{
     clock, confine,
     dns_counters::{Cell, Dropped, Writers::One},
     dns_socket::GLANCE,
+    dns_usage::Samples,
 };
 
 /// Batches taken from one busy socket before the others have their turn.
@@ -68,6 +69,7 @@ impl Orders {
 pub(super) struct Worker {
     orders: Arc<Orders>,
     cell: Arc<Cell>,
+    samples: Arc<Samples>,
     views: Cache<Arc<ArcSwap<View>>, Arc<View>>,
     defer: mpsc::Sender<Deferred>,
     /// Where the rotation of pools stands.
@@ -82,14 +84,14 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         orders: Arc<Orders>,
-        cell: Arc<Cell>,
+        (cell, samples): (Arc<Cell>, Arc<Samples>),
         views: Arc<ArcSwap<View>>,
         defer: mpsc::Sender<Deferred>,
         turn: u32,
         limiter: Limiter,
     ) -> Self {
         let views = Cache::new(views);
-        Self { orders, cell, views, defer, turn, batches: 0, limiter, sockets: Vec::new(), polled: Vec::new() }
+        Self { orders, cell, samples, views, defer, turn, batches: 0, limiter, sockets: Vec::new(), polled: Vec::new() }
     }
 
     /// Answers until told to stop.
@@ -170,6 +172,8 @@ impl Worker {
             let took = clock::awake().saturating_sub(began).as_micros();
             self.cell.answered(One, (ready - refused) as u64, u64::try_from(took).unwrap_or(u64::MAX));
         }
+        // The answers are out: nobody waits for this.
+        self.samples.note(self.batches, batch.replies());
         count
     }
 

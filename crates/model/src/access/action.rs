@@ -23,6 +23,8 @@ pub enum Action {
     ChangeOwnPassword,
     /// End one's own session.
     LogOut,
+    /// Who asks DNS.
+    ReadClients,
     /// A service's own report to its monitor.
     Push,
     /// What a monitor counts as, whatever its probes find.
@@ -57,7 +59,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,
@@ -67,6 +69,7 @@ impl Action {
         Self::ReadConfiguration,
         Self::ChangeOwnPassword,
         Self::LogOut,
+        Self::ReadClients,
         Self::Push,
         Self::ForceMonitor,
         Self::ResetMonitor,
@@ -96,7 +99,8 @@ impl Action {
             | Self::ReadConfiguration
             | Self::ChangeOwnPassword
             | Self::LogOut => Role::Viewer,
-            Self::Push
+            Self::ReadClients
+            | Self::Push
             | Self::ForceMonitor
             | Self::ResetMonitor
             | Self::Standby
@@ -126,6 +130,7 @@ impl Action {
             Self::ReadConfiguration => "read-configuration",
             Self::ChangeOwnPassword => "change-own-password",
             Self::LogOut => "log-out",
+            Self::ReadClients => "read-clients",
             Self::Push => "push",
             Self::ForceMonitor => "force-monitor",
             Self::ResetMonitor => "reset-monitor",
@@ -156,6 +161,7 @@ impl Action {
             Self::ReadConfiguration => "standin export",
             Self::ChangeOwnPassword => "standin user passwd",
             Self::LogOut => "standin logout",
+            Self::ReadClients => "standin dns top --by client",
             Self::Push => "standin push",
             Self::ForceMonitor => "standin monitor force",
             Self::ResetMonitor => "standin monitor reset",
@@ -179,13 +185,16 @@ impl Action {
         match self {
             Self::ReadStatus => "shows the cluster as one server sees it",
             Self::ReadEvents => "shows the cluster's log, its incidents, the last events of a server",
-            Self::AskDns => "shows what is answered for a name, and why",
+            Self::AskDns => {
+                "shows what is answered for a name, and why; `standin dns top`: what is asked and answered most"
+            }
             Self::ReadMetrics => "shows counters (also without TLS on `[metrics] listen`)",
             Self::Diagnose => "shows what may keep this server from working, with its remedy",
             Self::ReadMembers => "shows members, links and how far a rotation is",
             Self::ReadConfiguration => "shows the document; so do `show`, `plan`, `diff`, `history`, `conflicts`",
             Self::ChangeOwnPassword => "sets one's own password; other sessions of that person end",
             Self::LogOut => "ends this session",
+            Self::ReadClients => "shows who asks DNS most, by address",
             Self::Push => "a service reports to its monitor; what follows is logged as with every monitor",
             Self::ForceMonitor => "says what a monitor counts as, whatever its probes find",
             Self::ResetMonitor => "forgives a monitor's latch",
@@ -218,6 +227,7 @@ impl Action {
             | Self::Diagnose
             | Self::ReadMembers
             | Self::ReadConfiguration
+            | Self::ReadClients
             | Self::Push
             | Self::ReadUsers => None,
             Self::ChangeOwnPassword
@@ -251,7 +261,8 @@ mod tests {
         assert_eq!(words.len(), Action::ALL.len());
         for action in Action::ALL {
             let own = matches!(action, Action::ChangeOwnPassword | Action::LogOut);
-            let reads = action.log_line().is_none() && !matches!(action, Action::ReadUsers | Action::Push);
+            let reads = action.log_line().is_none()
+                && !matches!(action, Action::ReadUsers | Action::ReadClients | Action::Push);
             assert_eq!(Role::Viewer.may(action), reads || own);
             assert!(Role::Admin.may(action));
         }

@@ -226,7 +226,7 @@ pub struct ClusterEvents {
 }
 
 /// A server that could not be asked.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Unreachable {
     /// Which.
     pub server: String,
