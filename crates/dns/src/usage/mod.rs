@@ -180,7 +180,9 @@ mod tests {
     fn a_reply_is_counted_by_name_client_and_first_address() {
         let mut sheet = Sheet::new(7);
         sheet.note("192.0.2.1".parse().unwrap(), &reply(), 16);
-        sheet.note("192.0.2.1".parse().unwrap(), &reply().to_ascii_lowercase(), 1);
+        let mut lower = reply();
+        lower[12..19].make_ascii_lowercase();
+        sheet.note("192.0.2.1".parse().unwrap(), &lower, 1);
         sheet.note("2001:db8::1".parse().unwrap(), &[0, 1, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0], 1);
         assert_eq!(counted(sheet.names.iter()), [("www.a".to_owned(), 17)]);
         assert_eq!(counted(sheet.addresses.iter()), [("10.77.0.101".to_owned(), 17)]);
