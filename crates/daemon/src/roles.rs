@@ -18,6 +18,7 @@
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
 //! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
 //! | the console's picture: `standin-io` | `console::live` | a number, 1 | the newest state is drawn | a cancellation token |
+//! | heartbeats kept for incidents: `standin-io` | `recorder::keep` | the log's arrivals | those missed are told by later ones | a cancellation token |
 //! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
 //! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |
@@ -71,6 +72,7 @@ use crate::{
     metrics::Metrics,
     name_service::NameService,
     publish::Publisher,
+    recorder::{Recorder, keep::Kept},
     serial,
     serve::serve,
     start_error::StartError,
@@ -168,12 +170,18 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let thread = |error| StartError::new("start a thread", error);
     let (log, log_thread) = cluster_log(&loaded, &metrics).unzip();
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone(), log.clone()).map_err(thread)?;
+    ward.iter().filter_map(Ward::before).for_each(|event| journal.record(event));
     let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
     let circle = circle(&loaded, (desk.as_ref(), log.as_ref()), &audit, &queue, &stop)?;
-    let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let publisher =
+        Publisher::start(zones, identity, view.clone(), journal.clone(), metrics.clone()).map_err(thread)?;
     let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
     let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
+    let recorder = Recorder::default();
+    recorder.know_peers(&peers(&loaded.cluster));
+    let kept = Kept::new(recorder.clone(), &node.state_dir);
+    log.iter().for_each(|log| drop(runtime.spawn(kept.clone().follow(log.clone(), stop.clone()))));
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -189,19 +197,23 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         publisher: publisher.0.clone(),
         journal,
         metrics: metrics.clone(),
+        recorder: recorder.clone(),
+        late: Duration::ZERO,
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
     let mut effects = Effects::new();
     let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
-    let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
+    let (pulse, driver) =
+        Driver::start(core, effects, hands, messages, applied, metrics.clone(), recorder).map_err(thread)?;
     let admin = Arc::new(Admin {
         this: node.name.clone(),
         queue: queue.clone(),
         view,
         history,
         log,
+        kept,
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
@@ -425,7 +437,7 @@ impl Running {
         join("driver", self.threads.driver);
         publisher.close();
         join("publisher", publisher_thread);
-        // The driver had the last journal.
+        // Driver, publisher and audit had it.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
         // The runtime's tasks had the last handles of desk and log but these.

@@ -1,12 +1,15 @@
 //! Pools for people: who is in the answers and why, which rule decided, and what the TTL follows.
 
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
 use model::{
+    PoolName,
     api::{PoolMemberStatus, PoolStatus, PoolWhy},
     config::{AllDown, Policy, Ttl, UnknownPolicy},
     health::{ServerState, Verdict},
 };
 
-use super::{Evaluated, Kind, Mode, Pool, Pools, Standing};
+use super::{Answered, Evaluated, Kind, Mode, Pool, PoolState, Pools, Standing};
 
 impl Pools {
     /// Every pool for people.
@@ -37,6 +40,23 @@ impl Pools {
             }
         });
         status.collect()
+    }
+
+    /// What a pool is answered with: each address with the name of its member; none: we do not know.
+    pub(crate) fn answers(
+        &self,
+        index: usize,
+        evaluated: &Evaluated,
+    ) -> (PoolName, Option<BTreeMap<IpAddr, Arc<str>>>) {
+        let pool = &self.pools[index];
+        let addresses = match &evaluated.state {
+            PoolState::Servfail => None,
+            PoolState::Answers { answered, .. } => {
+                let name = |one: &Answered| self.name(pool.members[usize::from(one.member)].kind).into();
+                Some(answered.iter().map(|one| (one.address, name(one))).collect())
+            }
+        };
+        (pool.name.clone(), addresses)
     }
 
     /// One pool's answers at this moment, explained to the end.

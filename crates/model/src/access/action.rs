@@ -17,6 +17,8 @@ pub enum Action {
     Diagnose,
     /// The members and the state of the keys.
     ReadMembers,
+    /// The last heartbeats.
+    ReadHeartbeats,
     /// The configuration, its history and conflicts.
     ReadConfiguration,
     /// One's own password.
@@ -57,7 +59,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,
@@ -76,6 +78,7 @@ impl Action {
         Self::Invite,
         Self::RemoveServer,
         Self::Leave,
+        Self::ReadHeartbeats,
         Self::ReadUsers,
         Self::SetUser,
         Self::RemoveUser,
@@ -105,6 +108,7 @@ impl Action {
             Self::Invite
             | Self::RemoveServer
             | Self::Leave
+            | Self::ReadHeartbeats
             | Self::ReadUsers
             | Self::SetUser
             | Self::RemoveUser
@@ -135,6 +139,7 @@ impl Action {
             Self::Invite => "invite",
             Self::RemoveServer => "remove-server",
             Self::Leave => "leave",
+            Self::ReadHeartbeats => "read-heartbeats",
             Self::ReadUsers => "read-users",
             Self::SetUser => "set-user",
             Self::RemoveUser => "remove-user",
@@ -165,6 +170,7 @@ impl Action {
             Self::Invite => "standin token",
             Self::RemoveServer => "standin server remove",
             Self::Leave => "standin leave",
+            Self::ReadHeartbeats => "GET /v1/heartbeats",
             Self::ReadUsers => "standin user list",
             Self::SetUser => "standin user add",
             Self::RemoveUser => "standin user remove",
@@ -199,6 +205,7 @@ impl Action {
                 "the server is refused from now on, and taken out of the document; a new heartbeat key follows by itself"
             }
             Self::Leave => "this server hands over, is removed, and forgets its keys",
+            Self::ReadHeartbeats => "shows when which heartbeats came and went; a bundle has them",
             Self::ReadUsers => "shows people, their roles, and programs' tokens",
             Self::SetUser => "adds a person, or sets role and password; that person's sessions end",
             Self::RemoveUser => "the person and all of that person's sessions are refused from now on",
@@ -219,6 +226,7 @@ impl Action {
             | Self::ReadMembers
             | Self::ReadConfiguration
             | Self::Push
+            | Self::ReadHeartbeats
             | Self::ReadUsers => None,
             Self::ChangeOwnPassword
             | Self::LogOut
@@ -251,7 +259,8 @@ mod tests {
         assert_eq!(words.len(), Action::ALL.len());
         for action in Action::ALL {
             let own = matches!(action, Action::ChangeOwnPassword | Action::LogOut);
-            let reads = action.log_line().is_none() && !matches!(action, Action::ReadUsers | Action::Push);
+            let reads = action.log_line().is_none()
+                && !matches!(action, Action::ReadUsers | Action::ReadHeartbeats | Action::Push);
             assert_eq!(Role::Viewer.may(action), reads || own);
             assert!(Role::Admin.may(action));
         }
