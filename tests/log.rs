@@ -134,7 +134,10 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
         );
         let gap = moved["gap_ms"].as_u64().unwrap();
         assert_eq!(gap, moved["at_ms"].as_u64().unwrap() - began(&cut));
-        assert!(cut["began_within_ms"].as_u64().unwrap() <= 25 && moved["gap_within_ms"] == cut["began_within_ms"], "{cut:#}");
+        assert!(
+            cut["began_within_ms"].as_u64().unwrap() <= 25 && moved["gap_within_ms"] == cut["began_within_ms"],
+            "{cut:#}"
+        );
         assert!(cut["ended_ms"].is_null());
         stage.lab.plug("web1").unwrap();
         await_holder(&stage, "web2", "virtual1", "web1");

@@ -19,6 +19,9 @@ use crate::{
     wire::{ExtendedError, HEADER, IN},
 };
 
+/// What a pool is answered with: each address with the name of its member; none: we do not know.
+pub type AnswerSet = Option<BTreeMap<IpAddr, Arc<str>>>;
+
 /// What is answered now. See [`crate::respond()`].
 #[derive(Debug)]
 pub struct View {
@@ -75,8 +78,8 @@ impl View {
     }
 
     /// What is answered for the pools whose answers may be others than in `earlier`: all of them where that one is of another
-    /// configuration. Each address with the name of its member; none: we do not know.
-    pub fn answers_since(&self, earlier: &Self) -> Vec<(PoolName, Option<BTreeMap<IpAddr, Arc<str>>>)> {
+    /// configuration.
+    pub fn answers_since(&self, earlier: &Self) -> Vec<(PoolName, AnswerSet)> {
         let same_zones = Arc::ptr_eq(&self.zones, &earlier.zones);
         let is_same = |index: usize| same_zones && self.evaluated[index].state == earlier.evaluated[index].state;
         let changed = (0..self.evaluated.len()).filter(|index| !is_same(*index));

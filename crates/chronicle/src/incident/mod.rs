@@ -103,6 +103,8 @@ pub enum Trouble {
     CutOff,
     /// A service failed where its address was, or anywhere.
     ServiceDown,
+    /// A service worked where its address was, and not as it should.
+    Degraded,
     /// Most services failed at once: what they all depend on.
     SharedCause,
     /// Hosts without the daemon were down.
@@ -124,6 +126,7 @@ impl Trouble {
             Self::Hung => "server hung",
             Self::CutOff => "server cut off",
             Self::ServiceDown => "service down",
+            Self::Degraded => "service degraded",
             Self::SharedCause => "shared cause",
             Self::EndpointDown => "endpoint down",
             Self::PathDown => "path broken",

@@ -143,6 +143,7 @@ impl Story {
             | Trouble::Refused
             | Trouble::Standby
             | Trouble::Stopped
+            | Trouble::Degraded
             | Trouble::DaemonDied => false,
         }
     }
@@ -183,16 +184,19 @@ impl Story {
 
     pub(super) fn write(&mut self, entry: &Entry) {
         self.touched_ms = entry.stamp.wall_ms;
-        if self.incident.timeline.len() == LONGEST {
-            self.incident.more += 1;
-            return;
-        }
-        self.incident.timeline.push(Line {
+        let line = Line {
             at_ms: entry.stamp.wall_ms,
             server: entry.stream.server.to_string(),
             level: entry.level,
             message: entry.message.clone(),
-        });
+        };
+        let timeline = &mut self.incident.timeline;
+        match () {
+            // What begins a story and ends it at once.
+            () if timeline.last() == Some(&line) => {}
+            () if timeline.len() == LONGEST => self.incident.more += 1,
+            () => timeline.push(line),
+        }
     }
 
     /// As far as it is known.
@@ -223,6 +227,7 @@ const fn joined(before: Trouble, now: Trouble) -> Trouble {
     match (before, now) {
         (Trouble::Died, Trouble::Hung | Trouble::CutOff | Trouble::Stopped | Trouble::DaemonDied) => now,
         (Trouble::DaemonDied, Trouble::Hung | Trouble::Stopped) => now,
+        (Trouble::Degraded, Trouble::ServiceDown) => now,
         (
             Trouble::Standby,
             Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::Stopped | Trouble::DaemonDied,
@@ -243,8 +248,11 @@ fn sentence(trouble: Trouble, subject: &Subject, entry: &Entry) -> String {
         }
         Trouble::Hung => format!("{name} did not run for a while"),
         Trouble::CutOff => format!("{name} was cut off from its peers"),
-        Trouble::SharedCause | Trouble::ServiceDown | Trouble::EndpointDown | Trouble::PathDown | Trouble::Refused => {
-            entry.message.clone()
-        }
+        Trouble::Degraded
+        | Trouble::SharedCause
+        | Trouble::ServiceDown
+        | Trouble::EndpointDown
+        | Trouble::PathDown
+        | Trouble::Refused => entry.message.clone(),
     }
 }

@@ -291,7 +291,8 @@ impl Teller {
                 let story = self.open.iter_mut().find(|story| story.subject == subject);
                 story.into_iter().for_each(|story| story.incident.stayed = stays.clone());
             }
-            "up" | "degraded" => self.mended(entry, &subject, &what, when),
+            "degraded" => self.fault(entry, subject, Trouble::Degraded, (when, Witness::Others), &what),
+            "up" => self.mended(entry, &subject, &what, when),
             _ => {}
         }
     }
@@ -305,6 +306,12 @@ impl Teller {
         };
         let witnessed = self.signs.iter().filter(of_it).map(found).reduce(When::and);
         let when = witnessed.unwrap_or(When::at(entry.stamp.wall_ms));
+        // Who is cut off from its peers may be cut off from endpoints, too.
+        let alone =
+            |story: &Story| story.incident.trouble == Trouble::CutOff && story.subject == Subject::Server(by.clone());
+        if let Some(story) = self.open.iter_mut().find(|story| alone(story)).filter(|_| down) {
+            return story.write(entry);
+        }
         let (subject, what) = (Subject::Endpoint(name), format!("found by {by}"));
         match entry.text("verdict") {
             "down" => self.fault(entry, subject, Trouble::EndpointDown, (when, Witness::Others), &what),

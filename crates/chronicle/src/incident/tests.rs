@@ -255,6 +255,25 @@ fn a_service_failed_between_two_probes() {
 }
 
 #[test]
+fn a_service_that_works_less_well_is_a_story_until_it_works_as_it_should() {
+    let monitor = |verdict: &str| json!({"event": "monitor-changed", "monitor": {"virtual_host": "v2", "monitor": "http"}, "verdict": verdict, "reason": "r"});
+    let stories = told(&[
+        (1_000, "web2", active("v2")),
+        (5_000, "web2", monitor("degraded")),
+        (5_001, "web2", released("v2")),
+        (5_003, "web3", active("v2")),
+        (8_000, "web2", monitor("down")),
+        (8_500, "web2", monitor("degraded")),
+        (9_000, "web2", monitor("up")),
+    ]);
+    let [story] = &stories[..] else { panic!("{stories:#?}") };
+    assert_eq!((story.trouble, story.began_ms, story.ended_ms), (Trouble::ServiceDown, 5_000, Some(9_000)));
+    assert_eq!(story.moves[0].gap_ms, Some(2), "it was served until then");
+    let stories = told(&[(1_000, "web2", active("v2")), (5_000, "web2", monitor("degraded"))]);
+    assert_eq!((stories[0].trouble, stories[0].stayed.as_ref()), (Trouble::Degraded, None));
+}
+
+#[test]
 fn clients_answers_are_told_before_during_and_after() {
     let answers = |count: usize, before: usize, member: &str, ago: u64| {
         let set = |count: usize| json!({"count": count, "listed": (1..=count).map(|last| format!("192.0.2.{last}")).collect::<Vec<_>>()});
@@ -306,6 +325,7 @@ fn who_is_not_heard_and_does_not_hear_is_cut_off_also_where_both_sides_go_on() {
             (10_005 + silent, *by, json!({"event": "peer-dead", "server": of, "silent_ms": silent}))
         };
         let mut all: Vec<_> = (0..).zip(&dead).map(event).collect();
+        all.push((10_500, "web1", json!({"event": "endpoint-changed", "endpoint": "e0", "verdict": "down"})));
         all.extend(healed.clone());
         let stories = told(&all);
         let [story] = &stories[..] else { panic!("{dead:?}: {stories:#?}") };

@@ -138,6 +138,8 @@ impl Drop for Talkative {
 }
 
 impl Execute for Talkative {
+    fn run_late(&mut self, _: Duration) {}
+
     fn beat(&self) -> Duration {
         BEAT
     }
@@ -166,6 +168,8 @@ fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
 struct Beating(SyncSender<()>);
 
 impl Execute for Beating {
+    fn run_late(&mut self, _: Duration) {}
+
     fn beat(&self) -> Duration {
         let _seen = self.0.try_send(());
         BEAT

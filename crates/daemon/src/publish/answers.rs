@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use dns::AnswerSet as Set;
 use model::{
     Instant, PoolName,
     event::{Answers, Event, LISTED},
@@ -25,9 +26,6 @@ const PACE: Duration = Duration::from_secs(1);
 /// The same for all pools together.
 const BURST_OF_ALL: u32 = 64;
 const PACE_OF_ALL: Duration = Duration::from_millis(10);
-
-/// Each address that is answered, with its member's name; none: it is not known.
-type Set = Option<BTreeMap<IpAddr, Arc<str>>>;
 
 /// What was told of every pool.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! Pools for people: who is in the answers and why, which rule decided, and what the TTL follows.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
-
 use model::{
     PoolName,
     api::{PoolMemberStatus, PoolStatus, PoolWhy},
     config::{AllDown, Policy, Ttl, UnknownPolicy},
     health::{ServerState, Verdict},
 };
+
+use crate::view::AnswerSet;
 
 use super::{Answered, Evaluated, Kind, Mode, Pool, PoolState, Pools, Standing};
 
@@ -42,12 +42,8 @@ impl Pools {
         status.collect()
     }
 
-    /// What a pool is answered with: each address with the name of its member; none: we do not know.
-    pub(crate) fn answers(
-        &self,
-        index: usize,
-        evaluated: &Evaluated,
-    ) -> (PoolName, Option<BTreeMap<IpAddr, Arc<str>>>) {
+    /// What a pool is answered with.
+    pub(crate) fn answers(&self, index: usize, evaluated: &Evaluated) -> (PoolName, AnswerSet) {
         let pool = &self.pools[index];
         let addresses = match &evaluated.state {
             PoolState::Servfail => None,

@@ -182,17 +182,17 @@ impl Guardian<'_> {
         }
     }
 
-    /// When the daemon, which has just ended or hangs, was last well: who hangs has missed a beat.
+    /// When the daemon, which has just ended or hangs, ceased to be well: before the beat that was due next, or before its end
+    /// was noticed here, which on a busy machine may be late.
     fn last_sign(&self, hung: bool) -> Before {
-        let (how, ended, within) = match self.page.pulse().filter(|_| hung) {
-            Some((beat, detection)) => (Ending::Hung, beat + detection / BEATS / 2, detection / BEATS / 2),
-            None => (Ending::Died, clock::awake(), Duration::ZERO),
-        };
-        Before { how, ended, within, released: None }
+        let (how, now) = (if hung { Ending::Hung } else { Ending::Died }, clock::awake());
+        let (beat, detection) = self.page.pulse().unwrap_or((now, Duration::ZERO));
+        let span = if hung { detection / BEATS } else { now.saturating_sub(beat) };
+        Before { how, ended: beat + span / 2, within: span / 2, released: None }
     }
 
     /// The release chain's second link; see the head of this module's parent for the order and its reasons. Returns when the
-    /// addresses were gone.
+    /// addresses went.
     fn clean_up(&mut self, daemon: &Daemon) -> io::Result<Duration> {
         daemon.kill();
         // A large process takes milliseconds to die, and its addresses answer meanwhile; but after a hang peers take by
@@ -207,8 +207,8 @@ impl Guardian<'_> {
             }
         }
         let listed = self.page.addresses();
-        self.kernel.release(&listed)?;
         let released = clock::awake();
+        self.kernel.release(&listed)?;
         self.say_farewell();
         self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
         Ok(released)
