@@ -63,7 +63,7 @@ use crate::{
     cluster_log::{self, Log},
     console::{self, Console},
     desk::{self, Desk},
-    driver::{Driver, Message, Pulse, Queue},
+    driver::{Driver, Inbox, Message, Pulse, Queue},
     execute::{Hands, peers},
     gate,
     journal::{History, Journal},
@@ -151,12 +151,10 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
-    let zones = std::mem::take(&mut loaded.zones);
+    let (zones, identity, view) = first_answers(&mut loaded);
     let node = &loaded.node;
     let runtime = runtime()?;
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
-    let (identity, view) = first_answers(&loaded, &zones);
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
 
@@ -178,10 +176,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
     let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
-    let recorder = Recorder::default();
-    recorder.know_peers(&peers(&loaded.cluster));
-    let kept = Kept::new(recorder.clone(), &node.state_dir);
-    log.iter().for_each(|log| drop(runtime.spawn(kept.clone().follow(log.clone(), stop.clone()))));
+    let kept = recorder(&loaded, log.as_ref(), &runtime, &stop);
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -197,16 +192,12 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         publisher: publisher.0.clone(),
         journal,
         metrics: metrics.clone(),
-        recorder: recorder.clone(),
+        recorder: kept.recorder.clone(),
         late: Duration::ZERO,
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
-    let mut effects = Effects::new();
-    let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
-    let applied = Applied::first(&node.name, &loaded.cluster);
-    let (pulse, driver) =
-        Driver::start(core, effects, hands, messages, applied, metrics.clone(), recorder).map_err(thread)?;
+    let (pulse, driver) = drive(&loaded, hands, messages, &metrics)?;
     let admin = Arc::new(Admin {
         this: node.name.clone(),
         queue: queue.clone(),
@@ -230,11 +221,38 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
 }
 
-/// What DNS calls this server, and its answers before anything is known.
-fn first_answers(loaded: &Loaded, zones: &Arc<Zones>) -> (String, Arc<ArcSwap<View>>) {
+/// The zones, what DNS calls this server, and its answers before anything is known.
+fn first_answers(loaded: &mut Loaded) -> (Arc<Zones>, String, Arc<ArcSwap<View>>) {
+    let zones = std::mem::take(&mut loaded.zones);
+    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
     let identity = if loaded.cluster.dns.identity { loaded.node.name.to_string() } else { String::new() };
-    let view = Arc::new(ArcSwap::from_pointee(View::build(zones, &Health::default(), &identity)));
-    (identity, view)
+    let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
+    (zones, identity, view)
+}
+
+/// The flight recorder, and what it keeps for incidents.
+fn recorder(loaded: &Loaded, log: Option<&Log>, runtime: &Runtime, stop: &CancellationToken) -> Kept {
+    let recorder = Recorder::default();
+    recorder.know_peers(&peers(&loaded.cluster));
+    let kept = Kept::new(recorder, &loaded.node.state_dir);
+    if let Some(log) = log {
+        runtime.spawn(kept.clone().follow(log.clone(), stop.clone()));
+    }
+    kept
+}
+
+/// Starts the driver, with a core of its own.
+fn drive(
+    loaded: &Loaded,
+    hands: Hands,
+    messages: Inbox,
+    metrics: &Arc<Metrics>,
+) -> Result<(Pulse, JoinHandle<()>), StartError> {
+    let (mut effects, recorder) = (Effects::new(), hands.recorder.clone());
+    let core = Node::new(host::clock::now(), settings(loaded)?, &mut effects);
+    let applied = Applied::first(&loaded.node.name, &loaded.cluster);
+    let started = Driver::start(core, effects, hands, messages, applied, metrics.clone(), recorder);
+    started.map_err(|error| StartError::new("start a thread", error))
 }
 
 /// This server's membership; none before a cluster was made.

@@ -11,7 +11,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 pub use self::{
-    answers::{Answers, LISTED},
+    answers::{Answers, AnswersChanged, LISTED},
     ending::Ending,
     reason::{AddressRefusal, Cause, Refusal},
     recovery::RecoveryStep,
@@ -382,22 +382,7 @@ pub enum Event {
         down: u32,
     },
     /// What this server answers for a pool has changed.
-    AnswersChanged {
-        /// Which.
-        pool: PoolName,
-        /// What it answered.
-        before: Answers,
-        /// What it answers.
-        after: Answers,
-        /// Addresses that are answered now and were not, [`LISTED`] at most.
-        added: Vec<IpAddr>,
-        /// Addresses that were answered and are not any more, [`LISTED`] at most.
-        dropped: Vec<IpAddr>,
-        /// The members whose addresses these are: virtual hosts, servers and endpoints, [`LISTED`] at most.
-        members: Vec<Arc<str>>,
-        /// Milliseconds since it changed. Of a pool that changes again and again only the last change is told, once a second.
-        ago_ms: u64,
-    },
+    AnswersChanged(AnswersChanged),
     /// Most monitors of most servers have failed within a short time: for a shared cause, so nothing moves for it.
     SharedFault {
         /// Monitors that have failed, each counted on each server, and a group as one.

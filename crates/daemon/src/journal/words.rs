@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use model::{
     EndpointName, MonitorId, ServerName, Term, VirtualHostName,
-    event::{AddressRefusal, Cause, Ending, Event, RecoveryStep},
+    event::{AddressRefusal, AnswersChanged, Cause, Ending, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
@@ -107,8 +107,7 @@ pub fn sentence(event: &Event) -> String {
         Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
         Event::PeerDead { server, silent_ms } => format!("{server} is dead: silent for {silent_ms} ms"),
-        Event::PeerLeft { server, planned: true, .. } => format!("{server} has left"),
-        Event::PeerLeft { server, planned: false, silent_ms } => died(server, *silent_ms),
+        Event::PeerLeft { server, planned, silent_ms } => left(server, *planned, *silent_ms),
         Event::OneWayLoss { server, deaf_ms } => format!("{server} does not hear us: deaf for {deaf_ms} ms"),
         Event::OneWayHealed { server } => format!("{server} hears us again"),
         Event::DatagramsRefused { from, reason, count } => datagrams_refused(from, reason.word(), *count),
@@ -124,12 +123,8 @@ pub fn sentence(event: &Event) -> String {
         Event::Overslept { slept_ms } => format!("did not run for {slept_ms} ms: lets go of everything first"),
         Event::TargetChanged { virtual_host, from, to, cause } => target_changed(virtual_host, from, to, *cause),
         Event::Taking { virtual_host, term, cause, .. } => taking(virtual_host, *term, *cause),
-        Event::Active { virtual_host, term, took_us } => {
-            format!("active for {virtual_host}, term {}, after {}", term.0, span(*took_us))
-        }
-        Event::Releasing { virtual_host, to, cause } => {
-            format!("releasing {virtual_host} for {}: {}", who(to), why(*cause))
-        }
+        Event::Active { virtual_host, term, took_us } => active(virtual_host, *term, *took_us),
+        Event::Releasing { virtual_host, to, cause } => releasing(virtual_host, to, *cause),
         Event::Released { virtual_host, took_us } => format!("released {virtual_host} after {}", span(*took_us)),
         Event::TakeFailed { virtual_host, address, reason } => {
             format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
@@ -181,12 +176,27 @@ fn daemon_ended(how: Ending, ended_ms: u64, released_ms: Option<u64>) -> String 
     format!("the daemon {how} {ended_ms} ms ago; {released}; it runs again")
 }
 
-fn died(server: &ServerName, silent_ms: u64) -> String {
+fn answered(changed: &AnswersChanged) -> String {
+    format!("{} is answered with {}; before: {}", changed.pool, changed.after, changed.before)
+}
+
+fn left(server: &ServerName, planned: bool, silent_ms: u64) -> String {
+    if planned {
+        return format!("{server} has left");
+    }
     format!("the daemon of {server} has ended, says its guardian; it was silent for {silent_ms} ms")
 }
 
 fn taking(virtual_host: &VirtualHostName, term: Term, cause: Cause) -> String {
     format!("taking {virtual_host}, term {}: {}", term.0, why(cause))
+}
+
+fn active(virtual_host: &VirtualHostName, term: Term, took_us: u64) -> String {
+    format!("active for {virtual_host}, term {}, after {}", term.0, span(took_us))
+}
+
+fn releasing(virtual_host: &VirtualHostName, to: &Option<ServerName>, cause: Cause) -> String {
+    format!("releasing {virtual_host} for {}: {}", who(to), why(cause))
 }
 
 fn restored(server: &ServerName, known: u64) -> String {

@@ -17,7 +17,7 @@ use std::{
 use dns::AnswerSet as Set;
 use model::{
     Instant, PoolName,
-    event::{Answers, Event, LISTED},
+    event::{Answers, AnswersChanged, Event, LISTED},
 };
 
 /// Changes of one pool that are told in a row; one more each [`PACE`].
@@ -144,7 +144,7 @@ fn event(name: &PoolName, before: &Set, after: &Set, ago_ms: u64) -> Event {
     let (added, dropped) = (missing(after, before), missing(before, after));
     let members: BTreeSet<Arc<str>> = added.iter().chain(&dropped).map(|(_, member)| member.clone()).collect();
     let listed = |all: Vec<(IpAddr, Arc<str>)>| all.into_iter().take(LISTED).map(|(address, _)| address).collect();
-    Event::AnswersChanged {
+    Event::AnswersChanged(AnswersChanged {
         pool: name.clone(),
         before: answers(before),
         after: answers(after),
@@ -152,7 +152,7 @@ fn event(name: &PoolName, before: &Set, after: &Set, ago_ms: u64) -> Event {
         dropped: listed(dropped),
         members: members.into_iter().take(LISTED).collect(),
         ago_ms,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -179,7 +179,9 @@ mod tests {
         assert_eq!((told.next(), told.due(at(100))), (None, Vec::new()));
         told.take(at(5_000), vec![(pool(1), set(&[2, 3]))]);
         let [event] = &told.due(at(5_003))[..] else { panic!("one change") };
-        let Event::AnswersChanged { before, after, added, dropped, members, ago_ms, .. } = event else { panic!() };
+        let Event::AnswersChanged(AnswersChanged { before, after, added, dropped, members, ago_ms, .. }) = event else {
+            panic!("{event:?}")
+        };
         assert_eq!((before.to_string(), after.to_string()), ("10.0.0.1, 10.0.0.2".into(), "10.0.0.2, 10.0.0.3".into()));
         assert_eq!((&added[..], &dropped[..]), (&[[10, 0, 0, 3].into()][..], &[[10, 0, 0, 1].into()][..]));
         assert_eq!((members.join(" "), *ago_ms), ("v1 v3".to_owned(), 3));
@@ -211,7 +213,7 @@ mod tests {
         }
         assert_eq!(told_now.len(), 1_000);
         assert!(told_now.iter().filter(|(now, _)| *now == 20_000).count() <= 64);
-        let aged = |(now, event): &(u64, Event)| matches!(event, Event::AnswersChanged { ago_ms, .. } if *ago_ms == now - 20_000);
+        let aged = |(now, event): &(u64, Event)| matches!(event, Event::AnswersChanged(changed) if changed.ago_ms == now - 20_000);
         assert!(told_now.iter().all(aged));
         assert!(now < 30_000, "{now}");
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use chronicle::incident;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Heartbeat, Recorder};
@@ -32,13 +32,16 @@ const PAUSE: Duration = Duration::from_secs(30);
 const MOST: usize = 32;
 /// What was noted longer ago is of another time: a peer tells what this server has missed.
 const NEWS_MS: u64 = 10_000;
+/// Readings of one moment differ by less, in microseconds; a heartbeat does not come twice on one path in this time.
+const CLOCKS_US: u64 = 5_000;
 /// Heartbeats in one answer.
 const LONGEST: usize = 40_000;
 
 /// Where heartbeats are, and who may read them.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    recorder: Recorder,
+    /// What they are copied from.
+    pub recorder: Recorder,
     directory: PathBuf,
 }
 
@@ -51,7 +54,7 @@ impl Kept {
     /// Follows the log until it is told to stop.
     pub(crate) async fn follow(self, log: Log, stop: CancellationToken) {
         let (mut news, mut seen) = (log.news(), log.arrived(u64::MAX).count);
-        let mut next = Instant::now();
+        let mut next = host::clock::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -63,12 +66,12 @@ impl Kept {
             let begins = arrived.entries.iter().filter(|entry| incident::begins(entry));
             let times = begins.map(|entry| entry.stamp.wall_ms).filter(|at| now.abs_diff(*at) < NEWS_MS);
             let Some(began) = times.min() else { continue };
-            let due = (Instant::now() + AFTER).max(next);
+            let wait = AFTER.max(next.since(host::clock::now()));
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep_until(due) => {}
+                () = sleep(wait) => {}
             }
-            next = Instant::now() + PAUSE;
+            next = host::clock::now() + PAUSE;
             let kept = self.clone();
             let since = began.saturating_sub(u64::try_from(BEFORE.as_millis()).unwrap_or(u64::MAX));
             let written = tokio::task::spawn_blocking(move || kept.freeze(since, wall_ms())).await;
@@ -133,9 +136,12 @@ impl Kept {
             let lines = text.lines().filter_map(|line| serde_json::from_str::<Heartbeat>(line).ok());
             all.extend(lines.filter(|heartbeat| wanted.contains(&heartbeat.at_us)));
         }
-        all.sort_by_key(|heartbeat| (heartbeat.at_us, heartbeat.number));
-        // Two files may overlap.
-        all.dedup();
+        // Two files may overlap, and two readings of the clocks differ a little.
+        let same = |one: &Heartbeat, other: &Heartbeat| Heartbeat { at_us: other.at_us, ..one.clone() } == *other;
+        let key = |one: &Heartbeat| (one.number, one.peer.clone(), one.path.clone(), one.at_us);
+        all.sort_by_cached_key(key);
+        all.dedup_by(|one, before| same(one, before) && one.at_us.abs_diff(before.at_us) < CLOCKS_US);
+        all.sort_by_key(|heartbeat| heartbeat.at_us);
         all.truncate(LONGEST);
         Ok(all)
     }

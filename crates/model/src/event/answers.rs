@@ -1,9 +1,11 @@
 //! What a pool is answered with, in short.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::id::PoolName;
 
 /// Addresses, or names, that an event lists; of more it gives the number.
 pub const LISTED: usize = 8;
@@ -15,6 +17,25 @@ pub struct Answers {
     pub count: Option<usize>,
     /// The first of them in order, eight at most.
     pub listed: Vec<IpAddr>,
+}
+
+/// A change of what a server answers for a pool.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct AnswersChanged {
+    /// Which pool.
+    pub pool: PoolName,
+    /// What it was answered with.
+    pub before: Answers,
+    /// What it is answered with.
+    pub after: Answers,
+    /// Addresses that are answered now and were not, [`LISTED`] at most.
+    pub added: Vec<IpAddr>,
+    /// Addresses that were answered and are not any more, [`LISTED`] at most.
+    pub dropped: Vec<IpAddr>,
+    /// The members whose addresses these are: virtual hosts, servers and endpoints, [`LISTED`] at most.
+    pub members: Vec<Arc<str>>,
+    /// Milliseconds since it changed. Of a pool that changes again and again only the last change is told, once a second.
+    pub ago_ms: u64,
 }
 
 impl Answers {
