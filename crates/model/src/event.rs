@@ -20,7 +20,7 @@ pub use self::{
 use crate::{
     health::{Hold, Verdict},
     hook::{HookMoment, HookOutcome},
-    id::{BootId, EndpointName, MonitorId, PoolName, ServerName, Term, VirtualHostName},
+    id::{BootId, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
 };
 

@@ -145,9 +145,7 @@ pub fn sentence(event: &Event) -> String {
         Event::MonitorFreed { monitor, hold } => freed(monitor, *hold),
         Event::Recovery { monitor, step } => recovery(monitor, step),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
-        Event::AnswersChanged { pool, before, after, .. } => {
-            format!("{pool} is answered with {after}; before: {before}")
-        }
+        Event::AnswersChanged(changed) => answered(changed),
         Event::SharedFault { failed, watched, servers } => everything_fails(*failed, *watched, *servers),
         Event::SharedFaultOver { failed, watched, lasted_ms } => no_more(*failed, *watched, *lasted_ms),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
