@@ -157,7 +157,6 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
-
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
         .map_err(|error| StartError::listen("heartbeats", node.heartbeat_listen, error))?;
@@ -216,8 +215,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         console: Console::new(publisher.0.generation.clone()).map_err(thread)?,
     });
     doors.serve(&runtime, &admin, &stop)?;
-    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
+    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
 }
 

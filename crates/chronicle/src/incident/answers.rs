@@ -40,6 +40,15 @@ pub struct AnswersChange {
 }
 
 impl PoolAnswers {
+    /// One more change; `before` is what was answered until then.
+    fn insert(&mut self, change: AnswersChange, before: Answers) {
+        let place = self.changes.partition_point(|earlier| earlier.at_ms <= change.at_ms);
+        if place == 0 {
+            self.before = before;
+        }
+        self.changes.insert(place, change);
+    }
+
     /// For how many milliseconds, until `end_ms` at the latest, fewer addresses were answered than before.
     pub fn fewer_ms(&self, end_ms: u64) -> u64 {
         let ends = self.changes.iter().skip(1).map(|change| change.at_ms).chain([end_ms]);
@@ -82,9 +91,29 @@ pub(super) fn note(all: &mut Vec<PoolAnswers>, entry: &Entry) -> bool {
         return false;
     }
     let change = AnswersChange { at_ms, server: entry.stream.server.to_string(), servers: 1, answers: after };
-    let place = pool.changes.partition_point(|earlier| earlier.at_ms <= at_ms);
-    pool.changes.insert(place, change);
+    pool.insert(change, answers("before"));
     true
+}
+
+/// Takes over what another story was told that turned out to be a part of this one.
+pub(super) fn merge(all: &mut Vec<PoolAnswers>, others: Vec<PoolAnswers>) {
+    for other in others {
+        let Some(pool) = all.iter_mut().find(|pool| pool.pool == other.pool) else {
+            all.push(other);
+            continue;
+        };
+        for change in other.changes {
+            let same = |known: &&mut AnswersChange| {
+                known.answers == change.answers && known.at_ms.abs_diff(change.at_ms) <= TOGETHER_MS
+            };
+            match pool.changes.iter_mut().find(same) {
+                Some(known) => known.servers += change.servers,
+                None => pool.insert(change, other.before.clone()),
+            }
+        }
+        pool.changes.truncate(MOST_CHANGES);
+    }
+    all.truncate(MOST_POOLS);
 }
 
 impl AnswersChange {

@@ -1,7 +1,7 @@
 //! Who is cut off, though others take it for dead, or it takes the others for dead.
 
 use super::{
-    LONGEST, Trouble,
+    LONGEST, Trouble, answers,
     story::{Story, Subject, Witness},
     teller::{SIGNS_MS, Teller},
     when::When,
@@ -48,6 +48,7 @@ impl Teller {
         let incident = &mut story.incident;
         for one in own {
             incident.timeline.extend(one.incident.timeline);
+            answers::merge(&mut incident.answers, one.incident.answers);
             incident.also_known_as.push(one.incident.id);
         }
         incident.timeline.sort_by_key(|line| line.at_ms);

@@ -137,7 +137,7 @@ impl Summary {
             troubles: most_first(count(incidents.iter().map(|incident| incident.trouble))),
             gaps: gaps.len(),
             longest: gaps.last().cloned(),
-            median_gap_ms: gaps.get(gaps.len() / 2).map(|gap| gap.gap_ms),
+            median_gap_ms: gaps.get(gaps.len().saturating_sub(1) / 2).map(|gap| gap.gap_ms),
             unserved: unserved(incidents, &gaps, until_ms),
             moves: moved(&moves),
             answers: fewer(incidents, until_ms),

@@ -327,8 +327,21 @@ fn who_is_not_heard_and_does_not_hear_is_cut_off_also_where_both_sides_go_on() {
         let mut all: Vec<_> = (0..).zip(&dead).map(event).collect();
         all.push((10_500, "web1", json!({"event": "endpoint-changed", "endpoint": "e0", "verdict": "down"})));
         all.extend(healed.clone());
+        let answers = |count: usize| json!({"count": count, "listed": []});
+        let changed = |at: u64, before, after| {
+            (
+                at,
+                "web2",
+                json!({"event": "answers-changed", "pool": "lb", "before": answers(before), "after": answers(after), "members": ["v1"], "ago_ms": 0}),
+            )
+        };
+        // Told as a part of whichever story there was at that moment.
+        all.insert(1, changed(10_160, 6, 4));
+        all.insert(all.len() - 3, changed(11_000, 4, 6));
         let stories = told(&all);
         let [story] = &stories[..] else { panic!("{dead:?}: {stories:#?}") };
+        let counts: Vec<_> = story.answers[0].changes.iter().map(|change| change.answers.count).collect();
+        assert_eq!((story.answers[0].before.count, &counts[..]), (Some(6), &[Some(4), Some(6)][..]), "{dead:?}");
         assert_eq!((story.subject.as_str(), story.trouble), ("web1", Trouble::CutOff), "{dead:?}");
         assert_eq!((story.began_ms, story.began_within_ms), (10_030, 25), "{dead:?}");
         assert!(story.ended_ms.is_some(), "{story:#?}");
