@@ -178,9 +178,9 @@ mod tests {
         told.take(at(100), vec![(pool(1), set(&[1, 2]))]);
         assert_eq!((told.next(), told.due(at(100))), (None, Vec::new()));
         told.take(at(5_000), vec![(pool(1), set(&[2, 3]))]);
-        let [event] = &told.due(at(5_003))[..] else { panic!("one change") };
+        let [event] = &told.due(at(5_003))[..] else { unreachable!("one change") };
         let Event::AnswersChanged(AnswersChanged { before, after, added, dropped, members, ago_ms, .. }) = event else {
-            panic!("{event:?}")
+            unreachable!("{event:?}")
         };
         assert_eq!((before.to_string(), after.to_string()), ("10.0.0.1, 10.0.0.2".into(), "10.0.0.2, 10.0.0.3".into()));
         assert_eq!((&added[..], &dropped[..]), (&[[10, 0, 0, 3].into()][..], &[[10, 0, 0, 1].into()][..]));
