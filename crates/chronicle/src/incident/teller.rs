@@ -154,8 +154,11 @@ impl Teller {
         }
         let now = entry.stamp.wall_ms;
         let belongs = |sign: &Entry| match (sign.kind(), &story.subject) {
+            // Not what changed before it began: that was for another reason.
             ("answers-changed", _) => {
-                members(sign).iter().any(|name| names.contains(name)) || now <= sign.stamp.wall_ms + ANSWERS_MS
+                let at_ms = sign.stamp.wall_ms.saturating_sub(sign.number("ago_ms").unwrap_or(0));
+                let lately = now <= sign.stamp.wall_ms + ANSWERS_MS;
+                began.is_possible_by(at_ms) && (lately || members(sign).iter().any(|name| names.contains(name)))
             }
             (_, Subject::Server(name)) => sign.text("server") == name,
             (_, Subject::Service { virtual_host, .. } | Subject::Path(virtual_host)) => {

@@ -282,6 +282,7 @@ fn clients_answers_are_told_before_during_and_after() {
     };
     let stories = told(&[
         (1_000, "web1", active("v1")),
+        (9_950, "web3", answers(3, 2, "v1", 0)),
         // One server's publisher was quicker than the other's journal.
         (10_161, "web3", answers(2, 3, "v1", 0)),
         died(10_000, 162, "web2"),

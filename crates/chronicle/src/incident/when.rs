@@ -41,6 +41,11 @@ impl When {
         }
     }
 
+    /// Whether it may have happened by then.
+    pub(super) const fn is_possible_by(self, millis: u64) -> bool {
+        millis >= self.earliest
+    }
+
     /// The best guess.
     pub(super) const fn middle(self) -> u64 {
         self.earliest + (self.latest - self.earliest) / 2
