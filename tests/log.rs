@@ -134,6 +134,10 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
         );
         let gap = moved["gap_ms"].as_u64().unwrap();
         assert_eq!(gap, moved["at_ms"].as_u64().unwrap() - began(&cut));
+        assert!(
+            cut["began_within_ms"].as_u64().unwrap() <= 25 && moved["gap_within_ms"] == cut["began_within_ms"],
+            "{cut:#}"
+        );
         assert!(cut["ended_ms"].is_null());
         stage.lab.plug("web1").unwrap();
         await_holder(&stage, "web2", "virtual1", "web1");
@@ -144,6 +148,12 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
         });
         // Now that web1's own word has come: it was not dead.
         assert_eq!((&over["subject"], &over["trouble"]), (&"web1".into(), &"cut-off".into()), "{over:#}");
+        // All three virtual hosts are answered in `www`; one server's share is thinned out while it has two.
+        let pool = over["answers"].as_array().unwrap().iter().find(|pool| pool["pool"] == "www").unwrap();
+        let counts = |answers: &Value| answers["count"].as_u64();
+        assert_eq!(counts(&pool["before"]), Some(6), "{pool:#}");
+        let changes = pool["changes"].as_array().unwrap();
+        assert!(changes.iter().any(|change| counts(&change["answers"]) == Some(4)), "{pool:#}");
         let back = over["moves"].as_array().unwrap().last().unwrap();
         assert_eq!((&back["to"], &back["cause"]), (&"web1".into(), &"failback".into()));
 
@@ -170,7 +180,11 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
         );
         let id = over["id"].as_str().unwrap();
         let whole = ask(&stage, "web3", &["incidents", id], "");
-        assert!(whole.contains("web1     isolated"), "{whole}");
+        assert!(whole.contains("web1     isolated") && whole.contains("answers of www"), "{whole}");
+        let week = ask(&stage, "web3", &["incidents", "--summary", "week"], "");
+        for part in ["server cut off 1", "stopped 1", "Availability: virtual1 99.99", "web1 took"] {
+            assert!(week.contains(part) && week.lines().count() <= 25, "{part}: {week}");
+        }
 
         // As a file to send.
         let bundle = directory.path().join("bundle.tar");
@@ -180,10 +194,26 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
             String::from_utf8(output.stdout).unwrap()
         };
         let names = tar(&["-t"]);
-        for name in ["incident.txt", "incident.json", "log.jsonl", "status.json", "configuration/virtual-host/virtual1"]
-        {
+        for name in [
+            "incident.txt",
+            "incident.json",
+            "log.jsonl",
+            "status.json",
+            "heartbeats-web1.jsonl",
+            "heartbeats-web2.jsonl",
+            "heartbeats-web3.jsonl",
+            "configuration/virtual-host/virtual1",
+        ] {
             assert!(names.lines().any(|line| line == format!("incident-{id}/{name}")), "{name}: {names}");
         }
+        let heartbeats = tar(&["-x", "-O", "--wildcards", "*/heartbeats-web2.jsonl"]);
+        let of_web1 = heartbeats.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let times: Vec<u64> = of_web1
+            .filter(|one| one["peer"] == "web1" && one["outcome"] == "fresh")
+            .map(|one| one["at_us"].as_u64().unwrap() / 1_000)
+            .collect();
+        let silent = times.windows(2).any(|two| two[0] <= began(&over) + 25 && two[1] > began(&over) + 150);
+        assert!(silent, "web2 has heard nothing of web1 from {} on: {times:?}", began(&over));
         let lines = tar(&["-x", "-O", "--wildcards", "*/log.jsonl"]);
         assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()) && lines.contains("isolated"));
     });

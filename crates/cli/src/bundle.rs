@@ -24,20 +24,33 @@ use crate::client::{self, Door};
 const SECRET: [&str; 4] = ["headers", "send", "args", "command"];
 const LEFT_OUT: &str = "left out";
 
-/// Writes the bundle.
+/// Writes the bundle. `heartbeats` are each server's, or why there are none.
 ///
 /// # Errors
 /// When the file is there already or cannot be written, or the daemon does not tell its status.
-pub(crate) fn write(file: &Path, door: &Door, incident: &Incident, told: &str, log: &[Value]) -> Result<()> {
+pub(crate) fn write(
+    file: &Path,
+    door: &Door,
+    incident: &Incident,
+    told: &str,
+    log: &[Value],
+    heartbeats: Vec<(String, Result<Vec<Value>>)>,
+) -> Result<()> {
     let status = client::request(door, Method::GET, "/v1/status", None)?;
     let status = serde_json::to_string_pretty(&serde_json::from_slice::<Value>(&status)?)?;
-    let lines: String = log.iter().map(|entry| format!("{entry}\n")).collect();
+    let lines = |all: &[Value]| all.iter().map(|entry| format!("{entry}\n")).collect::<String>();
     let mut files = vec![
         ("incident.txt".to_owned(), told.to_owned()),
         ("incident.json".to_owned(), serde_json::to_string_pretty(incident)?),
-        ("log.jsonl".to_owned(), lines),
+        ("log.jsonl".to_owned(), lines(log)),
         ("status.json".to_owned(), status),
     ];
+    for (server, told) in heartbeats {
+        files.push(match told {
+            Ok(all) => (format!("heartbeats-{server}.jsonl"), lines(&all)),
+            Err(error) => (format!("heartbeats-{server}.missing"), format!("{error:#}\n")),
+        });
+    }
     // In file mode there is none to ask for.
     if let Ok(body) = client::request(door, Method::GET, "/v1/config", None) {
         let configuration: Configuration = serde_json::from_slice(&body)?;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
+use chronicle::incident::{Incident, Summary};
 use hyper::Method;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -144,13 +145,30 @@ fn follow(wanted: &Log, door: &Door, mut arrivals: u64, mut shown: BTreeSet<(Str
     }
 }
 
-/// What is in the log from a minute before an incident to a minute after it, and no more than [`LONGEST_BUNDLE`] entries.
-fn around(door: &Door, incident: &chronicle::incident::Incident) -> Result<Vec<Value>> {
+/// From a minute before an incident to a minute after it.
+fn times(incident: &Incident) -> Result<(String, String)> {
     let last = incident.timeline.last().map_or(incident.began_ms, |line| line.at_ms);
     let end = incident.ended_ms.unwrap_or(last).max(last);
     let time =
         |millis: u64| -> Result<String> { Ok(jiff::Timestamp::from_millisecond(i64::try_from(millis)?)?.to_string()) };
-    let (since, until) = (time(incident.began_ms.saturating_sub(60_000))?, time(end.saturating_add(60_000))?);
+    Ok((time(incident.began_ms.saturating_sub(60_000))?, time(end.saturating_add(60_000))?))
+}
+
+/// The heartbeats of each server at that time, a line each; of one that does not tell, why.
+fn heartbeats(door: &Door, incident: &Incident) -> Result<Vec<(String, Result<Vec<Value>>)>> {
+    let (since, until) = times(incident)?;
+    let servers = client::status(door)?.servers;
+    let of = |server: &str| -> Result<Vec<Value>> {
+        let query = Query::new("/v1/heartbeats").with("since", Some(&since)).with("until", Some(&until));
+        let mut answer: Value = query.with("server", Some(server)).ask(door)?;
+        Ok(answer["heartbeats"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    };
+    Ok(servers.iter().map(|server| (server.name.clone(), of(&server.name))).collect())
+}
+
+/// What is in the log from a minute before an incident to a minute after it, and no more than [`LONGEST_BUNDLE`] entries.
+fn around(door: &Door, incident: &Incident) -> Result<Vec<Value>> {
+    let (since, until) = times(incident)?;
     let (mut entries, mut after) = (Vec::new(), None::<String>);
     while entries.len() < LONGEST_BUNDLE {
         let query = Query::new("/v1/log").with("oldest", Some("true")).with("limit", Some(&PAGE.to_string()));
@@ -168,10 +186,19 @@ fn around(door: &Door, incident: &chronicle::incident::Incident) -> Result<Vec<V
 /// Tells what happened.
 pub(crate) fn incidents(wanted: &Incidents) -> Result<ExitCode> {
     let door = client::door(&wanted.reach)?;
+    if let Some(span) = wanted.summary {
+        let summary: Summary = Query::new("/v1/incidents/summary").with("since", Some(span.since())).ask(&door)?;
+        say(&if wanted.json {
+            serde_json::to_string_pretty(&summary)? + "\n"
+        } else {
+            print::incidents::summary(&summary, &TimeZone::system())
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let query = Query::new("/v1/incidents").with("since", Some(&wanted.since)).with("about", wanted.about.as_deref());
     let mut answer: print::incidents::Answer = query.ask(&door)?;
     if let Some(id) = &wanted.id {
-        answer.incidents.retain(|incident| incident.id == *id);
+        answer.incidents.retain(|incident| incident.is_called(id));
         if answer.incidents.is_empty() {
             bail!("there is no incident {id} since {}: `standin incidents` lists them", wanted.since);
         }
@@ -179,7 +206,8 @@ pub(crate) fn incidents(wanted: &Incidents) -> Result<ExitCode> {
     if let (Some(file), [incident]) = (&wanted.bundle, &answer.incidents[..]) {
         let log = around(&door, incident)?;
         let told = print::incidents::render(&answer, true, &TimeZone::UTC, Style::default());
-        crate::bundle::write(file, &door, incident, &told, &log)?;
+        let heartbeats = heartbeats(&door, incident)?;
+        crate::bundle::write(file, &door, incident, &told, &log, heartbeats)?;
         say(&format!("{}\n", file.display()))?;
     } else if wanted.json {
         say(&(serde_json::to_string_pretty(&answer.incidents)? + "\n"))?;

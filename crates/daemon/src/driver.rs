@@ -26,7 +26,11 @@ use host::{Report, Sink};
 use model::{Health, Instant, config::ClusterConfig, event::Event};
 use tokio::sync::oneshot;
 
-use crate::{metrics::Metrics, status::Applied};
+use crate::{
+    metrics::Metrics,
+    recorder::{self, Recorder, Seen},
+    status::Applied,
+};
 
 /// Messages that may wait for the driver.
 pub(crate) const DEPTH: usize = 1024;
@@ -201,6 +205,8 @@ impl Pulse {
 pub(crate) trait Execute: Send + 'static {
     /// The loop goes round: the driver lives. Returns how soon it should do so again; at least every 250 ms it does.
     fn beat(&self) -> Duration;
+    /// A deadline is handled so late: what is sent for it is, too.
+    fn run_late(&mut self, late: Duration);
     /// Does one thing, without waiting for it. An outcome that is known at once goes to `outcomes`: the driver cannot
     /// wait for room in its own queue.
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>);
@@ -224,6 +230,9 @@ pub(crate) struct Driver<E> {
     pulse: Pulse,
     applied: Applied,
     started: Instant,
+    recorder: Recorder,
+    /// How late the last deadline was handled.
+    late: Duration,
 }
 
 impl<E: Execute> Driver<E> {
@@ -240,13 +249,26 @@ impl<E: Execute> Driver<E> {
         inbox: Inbox,
         applied: Applied,
         metrics: Arc<Metrics>,
+        recorder: Recorder,
     ) -> io::Result<(Pulse, JoinHandle<()>)> {
         let (pulse, started) = (Pulse::default(), host::clock::now());
         pulse.beat(started);
         let outcomes = VecDeque::new();
         let Inbox { messages, reading } = inbox;
-        let driver =
-            Self { node, execute, effects, outcomes, messages, metrics, pulse: pulse.clone(), applied, started };
+        let late = Duration::ZERO;
+        let driver = Self {
+            node,
+            execute,
+            effects,
+            outcomes,
+            messages,
+            metrics,
+            pulse: pulse.clone(),
+            applied,
+            started,
+            recorder,
+            late,
+        };
         let thread = thread::Builder::new().name("standin-driver".into()).spawn(move || {
             match host::schedule::realtime() {
                 Ok(()) => tracing::info!("the driver has real-time priority and locked memory"),
@@ -285,7 +307,9 @@ impl<E: Execute> Driver<E> {
             self.execute.beat();
             match self.node.next_deadline() {
                 Some((due, _)) if due <= now => {
-                    self.metrics.driver_lateness.observe(now.since(due).as_secs_f64());
+                    self.late = now.since(due);
+                    self.metrics.driver_lateness.observe(self.late.as_secs_f64());
+                    self.execute.run_late(self.late);
                     self.handle(now, Input::Deadline);
                 }
                 Some(_) | None => return now,
@@ -298,6 +322,11 @@ impl<E: Execute> Driver<E> {
         // The wait may have been long, or this process may not have run: time first, then what it brought.
         let now = self.overdue();
         match message {
+            Message::Input(Input::Datagram { from, bytes }) => {
+                let (seen, before) = (Seen::of(from.path(), &bytes), self.heard());
+                self.handle(now, Input::Datagram { from, bytes });
+                self.recorder.received(now, seen, recorder::judged(before, self.heard()), self.late);
+            }
             Message::Input(input) => self.handle(now, input),
             Message::Command { command, done } => {
                 self.handle(now, Input::Command(command));
@@ -334,6 +363,12 @@ impl<E: Execute> Driver<E> {
     fn handle(&mut self, now: Instant, input: Input) {
         self.node.handle(now, input, &mut self.effects);
         self.execute_all();
+    }
+
+    /// Heartbeats accepted, and those of them that told nothing new.
+    fn heard(&self) -> (u64, u64) {
+        let counters = self.node.counters();
+        (counters.heartbeats_received, counters.heartbeats_redundant)
     }
 
     fn execute_all(&mut self) {

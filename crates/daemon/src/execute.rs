@@ -19,13 +19,14 @@ use host::{
 use model::{
     Health, ServerName,
     config::ClusterConfig,
+    event::Event,
     net::{InterfaceIndex, WitnessWay},
     pulse,
     report::{AddressOutcome, DuplicateCheck},
 };
 use tokio::sync::watch;
 
-use crate::{driver::Execute, journal::Journal, metrics::Metrics, publish::Publisher};
+use crate::{driver::Execute, journal::Journal, metrics::Metrics, publish::Publisher, recorder::Recorder};
 
 /// The machine's modules, as the driver uses them.
 pub(crate) struct Hands {
@@ -57,6 +58,10 @@ pub(crate) struct Hands {
     pub journal: Journal,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Heartbeats are written down here.
+    pub recorder: Recorder,
+    /// How late the deadline was handled for which is sent.
+    pub late: Duration,
     /// Becomes true with the core's goodbye.
     pub goodbye: watch::Sender<bool>,
     /// Operators' programs. Last, because its end waits for them, and by then the addresses are gone.
@@ -80,13 +85,18 @@ impl Execute for Hands {
         self.detection / pulse::BEATS
     }
 
+    fn run_late(&mut self, late: Duration) {
+        self.late = late;
+    }
+
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match effect {
             Effect::Send { to, datagram } => self.send(&to, &datagram),
             Effect::Ethernet(interfaces) => self.share(interfaces),
             Effect::Broadcast(datagram) => {
-                if self.ether.as_ref().is_some_and(|ether| ether.broadcast(&datagram).is_err()) {
-                    self.metrics.send_errors.inc();
+                if let Some(sent) = self.ether.as_ref().map(|ether| ether.broadcast(&datagram).is_ok()) {
+                    self.recorder.sent(host::clock::now(), None, &datagram, sent, self.late);
+                    self.metrics.send_errors.inc_by(u64::from(!sent));
                 }
             }
             Effect::Farewell(datagrams) => self.leave_farewell(datagrams),
@@ -138,6 +148,9 @@ impl Execute for Hands {
             }
             Effect::Health(health) => self.publisher.set(health),
             Effect::Record(event) => {
+                if let Event::PeerAlive { server, boot } = &event {
+                    self.recorder.know_run(boot, server);
+                }
                 self.journal.record(event);
                 self.publisher.generation.next();
             }
@@ -149,6 +162,7 @@ impl Execute for Hands {
 
     fn configure(&mut self, config: &ClusterConfig, zones: Arc<Zones>) {
         self.peers = peers(config);
+        self.recorder.know_peers(&self.peers);
         self.detection = config.heartbeat.detection();
         self.publisher.stage(zones);
     }
@@ -204,9 +218,11 @@ impl Hands {
 
     /// A heartbeat that the kernel does not take is lost, as on the wire; the next one says it all again.
     fn send(&self, to: &ServerName, datagram: &[u8]) {
-        let sent = self.peers.get(to).map(|address| self.socket.send(*address, datagram));
-        if !matches!(sent, Some(Ok(()))) {
-            self.metrics.send_errors.inc();
+        let address = self.peers.get(to).copied();
+        let sent = address.is_some_and(|address| self.socket.send(address, datagram).is_ok());
+        self.metrics.send_errors.inc_by(u64::from(!sent));
+        if address.is_some() {
+            self.recorder.sent(host::clock::now(), address, datagram, sent, self.late);
         }
     }
 }

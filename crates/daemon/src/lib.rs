@@ -30,6 +30,7 @@ mod logging;
 mod metrics;
 mod name_service;
 mod publish;
+pub mod recorder;
 mod reload;
 pub mod remote;
 mod roles;

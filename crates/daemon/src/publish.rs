@@ -2,7 +2,9 @@
 //!
 //! What waits is a cell, not a queue: a newer health replaces one that nobody has built yet. There is no delay for the
 //! sake of coalescing. Zones and the health that belongs to them are handed over together, so that no view is ever built
-//! from a new configuration and an old belief.
+//! from a new configuration and an old belief. What changes in the answers goes to the journal after it is in force (`answers`).
+
+mod answers;
 
 use std::{
     io,
@@ -12,9 +14,20 @@ use std::{
 
 use arc_swap::ArcSwap;
 use dns::{View, Zones};
-use model::Health;
+use model::{Health, Instant};
 
-use crate::{generation::Generation, metrics::Metrics};
+use self::answers::Told;
+use crate::{generation::Generation, journal::Journal, metrics::Metrics};
+
+/// What the publisher's thread is to do.
+enum Work {
+    /// Answers of the newest health, and of zones if there are new ones.
+    Build(Option<Arc<Zones>>, Arc<Health>),
+    /// What was changed has waited long enough to be told.
+    Tell,
+    /// To end.
+    End,
+}
 
 #[derive(Debug, Default)]
 struct Cell {
@@ -42,13 +55,14 @@ impl Publisher {
         zones: Arc<Zones>,
         identity: String,
         view: Arc<ArcSwap<View>>,
+        journal: Journal,
         metrics: Arc<Metrics>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let publisher = Self { cell: Arc::default(), generation: Generation::default() };
         let worker = publisher.clone();
         let thread = thread::Builder::new()
             .name("standin-publish".into())
-            .spawn(move || worker.run(zones, &identity, &view, &metrics))?;
+            .spawn(move || worker.run(zones, &identity, &view, &journal, &metrics))?;
         Ok((publisher, thread))
     }
 
@@ -73,27 +87,41 @@ impl Publisher {
         self.cell.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest health, and zones if there are new ones; none once closed.
-    fn wait(&self) -> Option<(Option<Arc<Zones>>, Arc<Health>)> {
+    /// Waits for something to do, no longer than until `tell`.
+    fn wait(&self, tell: Option<Instant>) -> Work {
         let mut cell = self.lock();
         loop {
             if cell.closed {
-                return None;
+                return Work::End;
             }
             if let Some(health) = cell.health.take() {
-                return Some((cell.zones.take(), health));
+                return Work::Build(cell.zones.take(), health);
             }
-            cell = self.cell.1.wait(cell).unwrap_or_else(PoisonError::into_inner);
+            cell = match tell.map(|at| at.since(host::clock::now())) {
+                None => self.cell.1.wait(cell).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return Work::Tell,
+                Some(left) => self.cell.1.wait_timeout(cell, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
     }
 
-    fn run(&self, mut zones: Arc<Zones>, identity: &str, view: &ArcSwap<View>, metrics: &Metrics) {
-        while let Some((new, health)) = self.wait() {
-            zones = new.unwrap_or(zones);
-            let begin = host::clock::now();
-            view.store(Arc::new(View::build(&zones, &health, identity)));
-            self.generation.next();
-            metrics.view_rebuild.observe(host::clock::now().since(begin).as_secs_f64());
+    fn run(&self, mut zones: Arc<Zones>, identity: &str, view: &ArcSwap<View>, journal: &Journal, metrics: &Metrics) {
+        let mut told = Told::default();
+        loop {
+            match self.wait(told.next()) {
+                Work::End => return,
+                Work::Tell => {}
+                Work::Build(new, health) => {
+                    zones = new.unwrap_or(zones);
+                    let begin = host::clock::now();
+                    let (before, now) = (view.load_full(), Arc::new(View::build(&zones, &health, identity)));
+                    view.store(now.clone());
+                    self.generation.next();
+                    metrics.view_rebuild.observe(host::clock::now().since(begin).as_secs_f64());
+                    told.take(begin, now.answers_since(&before));
+                }
+            }
+            told.due(host::clock::now()).into_iter().for_each(|event| journal.record(event));
         }
     }
 }

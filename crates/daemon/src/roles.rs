@@ -19,6 +19,7 @@
 //! | what DNS is asked most: `standin-io` | `name_service`, `usage` | a sheet a thread, bounds said there | what is rare is forgotten | a cancellation token |
 //! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
 //! | the console's picture: `standin-io` | `console::live` | a number, 1 | the newest state is drawn | a cancellation token |
+//! | heartbeats kept for incidents: `standin-io` | `recorder::keep` | the log's arrivals | those missed are told by later ones | a cancellation token |
 //! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
 //! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |
@@ -63,7 +64,7 @@ use crate::{
     cluster_log::{self, Log},
     console::{self, Console},
     desk::{self, Desk},
-    driver::{Driver, Message, Pulse, Queue},
+    driver::{Driver, Inbox, Message, Pulse, Queue},
     execute::{Hands, peers},
     gate,
     journal::{History, Journal},
@@ -72,6 +73,7 @@ use crate::{
     metrics::Metrics,
     name_service::NameService,
     publish::Publisher,
+    recorder::{Recorder, keep::Kept},
     serial,
     serve::serve,
     start_error::StartError,
@@ -150,15 +152,12 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
-    let zones = std::mem::take(&mut loaded.zones);
+    let (zones, identity, view) = first_answers(&mut loaded);
     let node = &loaded.node;
     let runtime = runtime()?;
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
-    let (identity, view) = first_answers(&loaded, &zones);
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
-
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
         .map_err(|error| StartError::listen("heartbeats", node.heartbeat_listen, error))?;
@@ -169,12 +168,15 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let thread = |error| StartError::new("start a thread", error);
     let (log, log_thread) = cluster_log(&loaded, &metrics).unzip();
     let (journal, journal_thread) = Journal::start(metrics.clone(), history.clone(), log.clone()).map_err(thread)?;
+    ward.iter().filter_map(Ward::before).for_each(|event| journal.record(event));
     let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
     let circle = circle(&loaded, (desk.as_ref(), log.as_ref()), &audit, &queue, &stop)?;
-    let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let publisher =
+        Publisher::start(zones, identity, view.clone(), journal.clone(), metrics.clone()).map_err(thread)?;
     let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
     let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
+    let kept = recorder(&loaded, log.as_ref(), &runtime, &stop);
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
@@ -190,19 +192,19 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         publisher: publisher.0.clone(),
         journal,
         metrics: metrics.clone(),
+        recorder: kept.recorder.clone(),
+        late: Duration::ZERO,
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
-    let mut effects = Effects::new();
-    let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
-    let applied = Applied::first(&node.name, &loaded.cluster);
-    let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
+    let (pulse, driver) = drive(&loaded, hands, messages, &metrics)?;
     let admin = Arc::new(Admin {
         this: node.name.clone(),
         queue: queue.clone(),
         view,
         history,
         log,
+        kept,
         metrics,
         name_service: name_service.clone(),
         ward: ward.clone(),
@@ -214,16 +216,43 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         console: Console::new(publisher.0.generation.clone()).map_err(thread)?,
     });
     doors.serve(&runtime, &admin, &stop)?;
-    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
+    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
 }
 
-/// What DNS calls this server, and its answers before anything is known.
-fn first_answers(loaded: &Loaded, zones: &Arc<Zones>) -> (String, Arc<ArcSwap<View>>) {
+/// The zones, what DNS calls this server, and its answers before anything is known.
+fn first_answers(loaded: &mut Loaded) -> (Arc<Zones>, String, Arc<ArcSwap<View>>) {
+    let zones = std::mem::take(&mut loaded.zones);
+    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
     let identity = if loaded.cluster.dns.identity { loaded.node.name.to_string() } else { String::new() };
-    let view = Arc::new(ArcSwap::from_pointee(View::build(zones, &Health::default(), &identity)));
-    (identity, view)
+    let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
+    (zones, identity, view)
+}
+
+/// The flight recorder, and what it keeps for incidents.
+fn recorder(loaded: &Loaded, log: Option<&Log>, runtime: &Runtime, stop: &CancellationToken) -> Kept {
+    let recorder = Recorder::default();
+    recorder.know_peers(&peers(&loaded.cluster));
+    let kept = Kept::new(recorder, &loaded.node.state_dir);
+    if let Some(log) = log {
+        runtime.spawn(kept.clone().follow(log.clone(), stop.clone()));
+    }
+    kept
+}
+
+/// Starts the driver, with a core of its own.
+fn drive(
+    loaded: &Loaded,
+    hands: Hands,
+    messages: Inbox,
+    metrics: &Arc<Metrics>,
+) -> Result<(Pulse, JoinHandle<()>), StartError> {
+    let (mut effects, recorder) = (Effects::new(), hands.recorder.clone());
+    let core = Node::new(host::clock::now(), settings(loaded)?, &mut effects);
+    let applied = Applied::first(&loaded.node.name, &loaded.cluster);
+    let started = Driver::start(core, effects, hands, messages, applied, metrics.clone(), recorder);
+    started.map_err(|error| StartError::new("start a thread", error))
 }
 
 /// This server's membership; none before a cluster was made.
@@ -427,7 +456,7 @@ impl Running {
         join("driver", self.threads.driver);
         publisher.close();
         join("publisher", publisher_thread);
-        // The driver had the last journal.
+        // Driver, publisher and audit had it.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);
         // The runtime's tasks had the last handles of desk and log but these.

@@ -29,5 +29,5 @@ pub use foresight::AHEAD;
 pub use limit::Limiter;
 pub use lookup::{Answer, Transport};
 pub use respond::{Client, Outcome, respond, respond_limited};
-pub use view::View;
+pub use view::{AnswerSet, View};
 pub use zone::Zone;

@@ -5,10 +5,10 @@
 //!
 //! Deliberately not here: which view is in force (`daemon` swaps them whole).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use model::{
-    Health, ZoneName,
+    Health, PoolName, ZoneName,
     api::{PoolStatus, PoolWhy},
 };
 
@@ -18,6 +18,9 @@ use crate::{
     ring::Ring,
     wire::{ExtendedError, HEADER, IN},
 };
+
+/// What a pool is answered with: each address with the name of its member; none: we do not know.
+pub type AnswerSet = Option<BTreeMap<IpAddr, Arc<str>>>;
 
 /// What is answered now. See [`crate::respond()`].
 #[derive(Debug)]
@@ -72,6 +75,15 @@ impl View {
     /// Every pool: who is answered, and why.
     pub fn pools(&self) -> Vec<PoolStatus> {
         self.zones.pools.status(&self.evaluated)
+    }
+
+    /// What is answered for the pools whose answers may be others than in `earlier`: all of them where that one is of another
+    /// configuration.
+    pub fn answers_since(&self, earlier: &Self) -> Vec<(PoolName, AnswerSet)> {
+        let same_zones = Arc::ptr_eq(&self.zones, &earlier.zones);
+        let is_same = |index: usize| same_zones && self.evaluated[index].state == earlier.evaluated[index].state;
+        let changed = (0..self.evaluated.len()).filter(|index| !is_same(*index));
+        changed.map(|index| self.zones.pools.answers(index, &self.evaluated[index])).collect()
     }
 
     /// What this server calls itself, where it may tell.

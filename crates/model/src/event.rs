@@ -1,6 +1,8 @@
 //! The vocabulary of the log: everything that is decided, with its cause. Closed on purpose: `daemon::journal` turns
 //! events into log fields, counters and history, and nothing else writes to the log about decisions.
 
+mod answers;
+mod ending;
 mod reason;
 mod recovery;
 
@@ -9,6 +11,8 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 pub use self::{
+    answers::{Answers, AnswersChanged, LISTED},
+    ending::Ending,
     reason::{AddressRefusal, Cause, Refusal},
     recovery::RecoveryStep,
 };
@@ -28,6 +32,17 @@ pub enum Event {
     Started {
         /// This run.
         boot: BootId,
+    },
+    /// This server's daemon had ended without having been told to; the guardian removed its addresses and has started it again.
+    DaemonEnded {
+        /// How.
+        how: Ending,
+        /// Milliseconds since that happened: of a hang, since its last sign of life.
+        ended_ms: u64,
+        /// It may have happened so much earlier or later, in milliseconds.
+        within_ms: u64,
+        /// Milliseconds since the kernel confirmed that its addresses were removed; none: it did not.
+        released_ms: Option<u64>,
     },
     /// The start-up listening is over; from now on addresses may be taken (design R7).
     Listened,
@@ -70,6 +85,10 @@ pub enum Event {
     PeerLeft {
         /// Who.
         server: ServerName,
+        /// It had been told to stop; if not, its guardian says it in its place.
+        planned: bool,
+        /// Milliseconds since it was last heard before that.
+        silent_ms: u64,
     },
     /// We hear a peer that does not hear us: loss in one direction.
     OneWayLoss {
@@ -183,6 +202,9 @@ pub enum Event {
         term: Term,
         /// Why.
         cause: Cause,
+        /// Where the machine of a silent holder still answered: milliseconds since it ceased to, give or take half a round of
+        /// questions.
+        unanswered_ms: Option<u64>,
     },
     /// We hold it: the kernel has confirmed every address.
     Active {
@@ -294,6 +316,13 @@ pub enum Event {
         verdict: Verdict,
         /// The last probe's own words.
         reason: Arc<str>,
+        /// Whether anything moves for it; not where its severity is `record`.
+        counts: bool,
+        /// It has been so for so many milliseconds: since the middle between the last probe that found something else and the
+        /// first that found this.
+        since_ms: u64,
+        /// It may be so much longer or shorter, in milliseconds.
+        within_ms: u64,
     },
     /// What a monitor's probes find does not count on this server from now on.
     MonitorHeld {
@@ -352,6 +381,8 @@ pub enum Event {
         /// See `up`.
         down: u32,
     },
+    /// What this server answers for a pool has changed.
+    AnswersChanged(AnswersChanged),
     /// Most monitors of most servers have failed within a short time: for a shared cause, so nothing moves for it.
     SharedFault {
         /// Monitors that have failed, each counted on each server, and a group as one.

@@ -1,93 +1,56 @@
 //! Makes stories of entries, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{Incident, LINGER_MS, LONGEST, Line, MOST_OPEN, Move, Trouble};
+use serde_json::Value;
+
+use super::{
+    Incident, LINGER_MS, MOST_OPEN, Trouble,
+    hands::{Hand, Orphan},
+    story::{Story, Subject, Witness},
+    when::When,
+};
 use crate::entry::Entry;
 
 /// Signs of a fault, such as a server that is overdue, wait so long for the fault that they are a sign of.
-const SIGNS_MS: u64 = 2_000;
+pub(super) const SIGNS_MS: u64 = 2_000;
+/// Answers that changed so shortly before a fault was noted changed because of it.
+const ANSWERS_MS: u64 = 300;
 /// Signs that wait; the oldest are forgotten.
-const MOST_SIGNS: usize = 64;
-
-/// What a story is about. Two faults of one subject at the same time are one story.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Subject {
-    Server(String),
-    Service { virtual_host: String, server: String },
-    Path(String),
-    Endpoint(String),
-    Everything,
-}
-
-/// A story that is being told.
-#[derive(Debug)]
-struct Story {
-    subject: Subject,
-    incident: Incident,
-    /// What is wrong with the subject still, by who says so and of what: over when empty.
-    open: BTreeSet<String>,
-    /// When it was declared, not began.
-    declared_ms: u64,
-}
-
-impl Story {
-    /// Since when nobody has served a virtual host that changes hands for the first time: who died says nothing of having let go.
-    fn fault_ms(&self, host: &str) -> Option<u64> {
-        let first = !self.incident.moves.iter().any(|moved| moved.virtual_host == host);
-        match self.incident.trouble {
-            Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::ServiceDown | Trouble::PathDown => {
-                first.then_some(self.incident.began_ms)
-            }
-            Trouble::SharedCause | Trouble::EndpointDown | Trouble::Refused | Trouble::Standby | Trouble::Stopped => {
-                None
-            }
-        }
-    }
-}
-
-/// A change of hands under way.
-#[derive(Debug, Default)]
-struct Hand {
-    /// Who had it last.
-    holder: Option<String>,
-    /// When it was given up.
-    released_ms: Option<u64>,
-    /// Why it is being taken, by whom.
-    taking: Option<(String, String)>,
-}
-
-/// A change of hands, or a step of one, that belongs to no story yet: its cause may be noted a moment later.
-#[derive(Debug)]
-struct Orphan {
-    entry: Entry,
-    holder: Option<String>,
-    moved: Option<Move>,
-}
+pub(super) const MOST_SIGNS: usize = 64;
 
 /// Tells stories.
 #[derive(Debug)]
 pub struct Teller {
-    heartbeat_ms: u64,
-    open: Vec<Story>,
+    pub(super) heartbeat_ms: u64,
+    pub(super) open: Vec<Story>,
     closed: Vec<Incident>,
-    hands: BTreeMap<String, Hand>,
+    pub(super) hands: BTreeMap<String, Hand>,
     signs: VecDeque<Entry>,
-    orphans: VecDeque<Orphan>,
+    pub(super) orphans: VecDeque<Orphan>,
+    /// Who has lately taken whom for dead, and when.
+    pub(super) accusations: Vec<(u64, String, String)>,
 }
 
 impl Teller {
     /// `heartbeat_ms` is the interval between heartbeats: a server that was last heard at some moment died in the interval
     /// after it, in the middle of it for want of better knowledge.
     pub fn new(heartbeat_ms: u64) -> Self {
-        let (signs, orphans) = (VecDeque::new(), VecDeque::new());
-        Self { heartbeat_ms, open: Vec::new(), closed: Vec::new(), hands: BTreeMap::new(), signs, orphans }
+        Self {
+            heartbeat_ms,
+            open: Vec::new(),
+            closed: Vec::new(),
+            hands: BTreeMap::new(),
+            signs: VecDeque::new(),
+            orphans: VecDeque::new(),
+            accusations: Vec::new(),
+        }
     }
 
     /// The stories, the oldest first.
     pub fn finish(mut self) -> Vec<Incident> {
         let mut all = std::mem::take(&mut self.closed);
-        all.extend(self.open.into_iter().map(|story| story.incident));
+        all.extend(self.open.into_iter().map(Story::into_incident));
         all.sort_by(|one, other| (one.began_ms, &one.id).cmp(&(other.began_ms, &other.id)));
         all
     }
@@ -96,59 +59,55 @@ impl Teller {
     pub fn hear(&mut self, entry: &Entry) {
         let now = entry.stamp.wall_ms;
         self.lay_down(now);
-        let by = entry.stream.server.to_string();
-        let server = entry.text("server").to_owned();
+        let (by, server) = (entry.stream.server.to_string(), entry.text("server").to_owned());
+        let at = When::at(now);
         match entry.kind() {
             "peer-suspected" | "holder-answers" | "one-way-loss" => self.sign(entry),
+            "peer-refused" => self.refused(entry, server),
             "peer-recovered" | "one-way-healed" => {
                 self.signs.retain(|sign| sign.stream.server.as_str() != by || sign.text("server") != server);
             }
-            "peer-dead" if self.is_isolated(&by) => self.note(entry, &Subject::Server(by)),
-            "peer-dead" => {
-                let silent = entry.number("silent_ms").unwrap_or(0);
-                let began = now.saturating_sub(silent.saturating_sub(self.heartbeat_ms / 2));
-                self.fault(entry, Subject::Server(server), Trouble::Died, began, &format!("heard by {by}"));
-            }
-            "peer-left" => self.fault(entry, Subject::Server(server), Trouble::Stopped, now, "left"),
-            "resigning" => self.fault(entry, Subject::Server(by), Trouble::Stopped, now, "left"),
-            "overslept" => {
-                let began = now.saturating_sub(entry.number("slept_ms").unwrap_or(0));
-                self.fault(entry, Subject::Server(by.clone()), Trouble::Hung, began, "slept");
-                self.mended(entry, &Subject::Server(by), "slept");
-            }
+            "peer-dead" => self.dead(entry, &by, server),
+            "peer-left" => self.left(entry, server),
+            "daemon-ended" => self.ended(entry, by),
+            "resigning" => self.fault(entry, Subject::Server(by), Trouble::Stopped, (at, Witness::Itself), "left"),
+            "overslept" => self.overslept(entry, by),
             "isolated" => self.isolated(entry, &by),
-            "rejoined" => self.mended(entry, &Subject::Server(by), "isolated"),
-            "listened" => self.mended(entry, &Subject::Server(by), "left"),
+            "rejoined" => self.mended(entry, &Subject::Server(by), "isolated", at),
+            "listened" => self.mended(entry, &Subject::Server(by), "left", at),
             "peer-alive" => {
-                self.mended(entry, &Subject::Server(server.clone()), &format!("heard by {by}"));
-                self.mended(entry, &Subject::Server(server), "left");
+                self.mended(entry, &Subject::Server(server.clone()), &format!("heard by {by}"), at);
+                self.mended(entry, &Subject::Server(server), "left", at);
             }
             "standby" => self.standby(entry, server),
             "monitor-changed" => self.monitor(entry, by),
             "endpoint-changed" => self.endpoint(entry, by),
-            "shared-fault" => self.fault(entry, Subject::Everything, Trouble::SharedCause, now, &by),
-            "shared-fault-over" => self.mended(entry, &Subject::Everything, &by),
+            "shared-fault" => {
+                self.fault(entry, Subject::Everything, Trouble::SharedCause, (at, Witness::Others), &by);
+            }
+            "shared-fault-over" => self.mended(entry, &Subject::Everything, &by, at),
             "path-down" | "held-down" | "holder-unreachable" => {
                 let host = entry.text("virtual_host").to_owned();
-                self.fault(entry, Subject::Path(host), Trouble::PathDown, now, "unseen");
+                self.fault(entry, Subject::Path(host), Trouble::PathDown, (at, Witness::Others), "unseen");
             }
-            "path-up" => self.mended(entry, &Subject::Path(entry.text("virtual_host").to_owned()), "unseen"),
+            "path-up" => self.mended(entry, &Subject::Path(entry.text("virtual_host").to_owned()), "unseen", at),
             "take-failed" => {
                 let subject = Subject::Service { virtual_host: entry.text("virtual_host").to_owned(), server: by };
-                self.fault(entry, subject.clone(), Trouble::Refused, now, "refused");
-                self.mended(entry, &subject, "refused");
+                self.fault(entry, subject.clone(), Trouble::Refused, (at, Witness::Others), "refused");
+                self.mended(entry, &subject, "refused", at);
             }
             "target-changed" | "taking" | "active" | "releasing" | "released" => self.moves(entry, &by),
+            "answers-changed" => self.answers(entry),
             _ => {}
         }
     }
 
     /// Stories that ended long enough ago are closed.
     fn lay_down(&mut self, now: u64) {
-        let over = |story: &Story| story.incident.ended_ms.is_some_and(|ended| now > ended.saturating_add(LINGER_MS));
+        let over = |story: &Story| story.is_past(now, LINGER_MS);
         let (over, open): (Vec<Story>, Vec<Story>) = std::mem::take(&mut self.open).into_iter().partition(over);
         self.open = open;
-        self.closed.extend(over.into_iter().map(|story| story.incident));
+        self.closed.extend(over.into_iter().map(Story::into_incident));
         while self.signs.front().is_some_and(|sign| now > sign.stamp.wall_ms.saturating_add(SIGNS_MS)) {
             self.signs.pop_front();
         }
@@ -164,276 +123,228 @@ impl Teller {
         self.signs.push_back(entry.clone());
     }
 
-    /// Something is wrong with a subject from now on, until `what` is mended.
-    fn fault(&mut self, entry: &Entry, subject: Subject, trouble: Trouble, began: u64, what: &str) {
+    /// Something is wrong with a subject from a time on, until `what` is mended.
+    pub(super) fn fault(
+        &mut self,
+        entry: &Entry,
+        subject: Subject,
+        trouble: Trouble,
+        began: (When, Witness),
+        what: &str,
+    ) {
         let at = match self.open.iter().position(|story| story.subject == subject) {
             Some(at) => at,
-            None => self.begin(entry, subject, trouble, began),
+            None => self.begin(entry, subject, trouble, began.0),
         };
         let story = &mut self.open[at];
-        story.open.insert(what.to_owned());
-        let incident = &mut story.incident;
-        (incident.ended_ms, incident.ended_by) = (None, None);
-        let worse = joined(incident.trouble, trouble);
-        if worse != incident.trouble {
-            incident.trouble = worse;
-            incident.cause = sentence(worse, &story.subject, &entry.message);
-        }
-        // What others find out later may have begun earlier; what happens long after is another turn of the same story.
-        if began < incident.began_ms && entry.stamp.wall_ms <= story.declared_ms.saturating_add(SIGNS_MS) {
-            incident.began_ms = began;
-        }
-        write(incident, entry);
+        story.worsen(entry, trouble, what);
+        story.learn(entry.stamp.wall_ms, began.0, began.1);
+        story.write(entry);
     }
 
-    fn begin(&mut self, entry: &Entry, subject: Subject, trouble: Trouble, began: u64) -> usize {
+    fn begin(&mut self, entry: &Entry, subject: Subject, trouble: Trouble, began: When) -> usize {
         if self.open.len() == MOST_OPEN {
             let oldest = self.open.remove(0);
-            self.closed.push(oldest.incident);
+            self.closed.push(oldest.into_incident());
         }
-        let name = match &subject {
-            Subject::Server(name) | Subject::Path(name) | Subject::Endpoint(name) => name.clone(),
-            Subject::Service { virtual_host, .. } => virtual_host.clone(),
-            Subject::Everything => "everything".to_owned(),
-        };
-        let mut incident = Incident {
-            id: format!("{}-{}-{}", entry.stamp.wall_ms, entry.sequence, entry.stream.server),
-            cause: sentence(trouble, &subject, &entry.message),
-            subject: name,
-            trouble,
-            began_ms: began,
-            ended_ms: None,
-            ended_by: None,
-            moves: Vec::new(),
-            timeline: Vec::new(),
-            more: 0,
-        };
-        let belongs = |sign: &Entry| match &subject {
-            Subject::Server(name) => sign.text("server") == name,
-            Subject::Service { virtual_host, .. } | Subject::Path(virtual_host) => {
+        let mut story = Story::new(entry, subject, trouble, began);
+        let mut names = vec![story.subject.name()];
+        if let Subject::Server(server) = &story.subject {
+            names.extend(self.held_by(server));
+        }
+        let now = entry.stamp.wall_ms;
+        let belongs = |sign: &Entry| match (sign.kind(), &story.subject) {
+            // Not what changed before it began: that was for another reason.
+            ("answers-changed", _) => {
+                let at_ms = sign.stamp.wall_ms.saturating_sub(sign.number("ago_ms").unwrap_or(0));
+                let lately = now <= sign.stamp.wall_ms + ANSWERS_MS;
+                began.is_possible_by(at_ms) && (lately || members(sign).iter().any(|name| names.contains(name)))
+            }
+            (_, Subject::Server(name)) => sign.text("server") == name,
+            (_, Subject::Service { virtual_host, .. } | Subject::Path(virtual_host)) => {
                 sign.text("virtual_host") == virtual_host
             }
-            Subject::Endpoint(_) | Subject::Everything => false,
+            (_, Subject::Endpoint(_) | Subject::Everything) => false,
         };
-        let (signs, others): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.signs).into_iter().partition(belongs);
-        self.signs = others;
-        signs.iter().for_each(|sign| write(&mut incident, sign));
-        self.adopt(&subject, &mut incident);
-        let declared_ms = entry.stamp.wall_ms;
-        self.open.push(Story { subject, incident, open: BTreeSet::new(), declared_ms });
+        let (signs, others): (Vec<_>, Vec<_>) = self.signs.iter().cloned().partition(belongs);
+        self.signs = others.into();
+        for sign in &signs {
+            match sign.kind() {
+                "answers-changed" => story.answered(sign),
+                "peer-refused" => {
+                    story.learn(now, When::before(sign.stamp.wall_ms), Witness::Others);
+                    story.write(sign);
+                }
+                _ => story.write(sign),
+            }
+        }
+        self.adopt(&mut story);
+        self.open.push(story);
         self.open.len() - 1
     }
 
-    /// What a server had and another took a moment before its stop, or its death, was noted.
-    fn adopt(&mut self, subject: &Subject, incident: &mut Incident) {
-        let Subject::Server(server) = subject else { return };
-        let was_its = |orphan: &Orphan| {
-            let cause = orphan.moved.as_ref().map_or(orphan.entry.text("cause"), |moved| &moved.cause);
-            orphan.holder.as_ref() == Some(server) && matches!(cause, "server-dead" | "server-left" | "standby")
-        };
-        let (its, others): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.orphans).into_iter().partition(was_its);
-        self.orphans = others;
-        for orphan in its {
-            write(incident, &orphan.entry);
-            incident.moves.extend(orphan.moved);
-        }
-    }
-
     /// What was wrong with a subject is not any more.
-    fn mended(&mut self, entry: &Entry, subject: &Subject, what: &str) {
+    fn mended(&mut self, entry: &Entry, subject: &Subject, what: &str, when: When) {
         let Some(story) = self.open.iter_mut().find(|story| story.subject == *subject) else { return };
         if !story.open.remove(what) {
             return;
         }
-        write(&mut story.incident, entry);
+        story.write(entry);
         if story.open.is_empty() {
-            story.incident.ended_ms = Some(entry.stamp.wall_ms);
-            story.incident.ended_by = Some(format!("{}: {}", entry.stream.server, entry.message));
+            story.end(entry, when);
         }
     }
 
-    /// Who is alone has not heard the others die, but itself cut off: what it said of them a moment ago belongs to that.
-    fn isolated(&mut self, entry: &Entry, by: &str) {
-        let (now, heard) = (entry.stamp.wall_ms, format!("heard by {by}"));
-        let is_its_own = |story: &Story| {
-            story.open.iter().all(|what| *what == heard)
-                && story.incident.moves.is_empty()
-                && now <= story.declared_ms.saturating_add(SIGNS_MS)
-        };
-        let (own, open): (Vec<Story>, Vec<Story>) = std::mem::take(&mut self.open).into_iter().partition(is_its_own);
-        self.open = open;
-        self.fault(entry, Subject::Server(by.to_owned()), Trouble::CutOff, now, "isolated");
-        let Some(story) = self.open.iter_mut().find(|story| story.subject == Subject::Server(by.to_owned())) else {
+    /// A peer was silent for the detection time. It died after its last heartbeat and before the next one was due.
+    fn dead(&mut self, entry: &Entry, by: &str, server: String) {
+        let heard = entry.stamp.wall_ms.saturating_sub(entry.number("silent_ms").unwrap_or(0));
+        let began = When::between(heard, heard.saturating_add(self.heartbeat_ms));
+        let alone = Subject::Server(by.to_owned());
+        if self.is_isolated(by) {
+            // Who is alone does not hear the others; it is as good a witness of when that began.
+            if let Some(story) = self.open.iter_mut().find(|story| story.subject == alone) {
+                story.learn(entry.stamp.wall_ms, began, Witness::Others);
+                story.write(entry);
+            }
             return;
-        };
-        let lines = own.into_iter().flat_map(|story| story.incident.timeline);
-        let timeline = &mut story.incident.timeline;
-        timeline.extend(lines);
-        timeline.sort_by_key(|line| line.at_ms);
-        timeline.truncate(LONGEST);
-    }
-
-    fn is_isolated(&self, server: &str) -> bool {
-        let alone =
-            |story: &Story| story.subject == Subject::Server(server.to_owned()) && story.open.contains("isolated");
-        self.open.iter().any(alone)
-    }
-
-    /// One more line of a story that is being told.
-    fn note(&mut self, entry: &Entry, subject: &Subject) {
-        if let Some(story) = self.open.iter_mut().find(|story| story.subject == *subject) {
-            write(&mut story.incident, entry);
         }
+        self.accusations.retain(|(at, ..)| entry.stamp.wall_ms <= at.saturating_add(SIGNS_MS));
+        self.accusations.push((entry.stamp.wall_ms, by.to_owned(), server.clone()));
+        let what = format!("heard by {by}");
+        self.fault(entry, Subject::Server(server.clone()), Trouble::Died, (began, Witness::Others), &what);
+        self.reconcile(entry, by, &server);
+    }
+
+    /// A machine says that nobody listens there any more: whoever did is gone by then.
+    fn refused(&mut self, entry: &Entry, server: String) {
+        let (now, subject) = (entry.stamp.wall_ms, Subject::Server(server));
+        match self.open.iter_mut().find(|story| story.subject == subject && !story.open.is_empty()) {
+            Some(story) => {
+                story.learn(now, When::before(now), Witness::Others);
+                story.write(entry);
+            }
+            None => self.sign(entry),
+        }
+    }
+
+    /// A peer said goodbye, or its guardian did in its place.
+    fn left(&mut self, entry: &Entry, server: String) {
+        let now = entry.stamp.wall_ms;
+        let planned = entry.fields.get("planned").and_then(Value::as_bool).unwrap_or(true);
+        let (trouble, began) = if planned {
+            (Trouble::Stopped, When::at(now))
+        } else {
+            self.let_go(&server, now);
+            let silent = entry.number("silent_ms").unwrap_or(0);
+            (Trouble::DaemonDied, When::between(now.saturating_sub(silent), now))
+        };
+        self.fault(entry, Subject::Server(server), trouble, (began, Witness::Others), "left");
+    }
+
+    /// A server's daemon had ended without having been told to, and runs again.
+    fn ended(&mut self, entry: &Entry, by: String) {
+        let ago = |field: &str| entry.number(field).map(|ago| entry.stamp.wall_ms.saturating_sub(ago));
+        let trouble = if entry.text("how") == "hung" { Trouble::Hung } else { Trouble::DaemonDied };
+        let ended = ago("ended_ms").unwrap_or(entry.stamp.wall_ms);
+        let began = When::around(ended, entry.number("within_ms").unwrap_or(0));
+        let subject = Subject::Server(by.clone());
+        self.fault(entry, subject.clone(), trouble, (began, Witness::Itself), "left");
+        let story = self.open.iter_mut().find(|story| story.subject == subject);
+        if let Some((story, released)) = story.zip(ago("released_ms")) {
+            story.released(&by, released);
+        }
+    }
+
+    /// A server slept from some moment after its last heartbeat on.
+    fn overslept(&mut self, entry: &Entry, by: String) {
+        let now = entry.stamp.wall_ms;
+        let spoke = now.saturating_sub(entry.number("slept_ms").unwrap_or(0));
+        let began = When::between(spoke, spoke.saturating_add(self.heartbeat_ms));
+        // Its peers may have found it dead long ago.
+        let at = self.open.iter().position(|story| story.subject == Subject::Server(by.clone()));
+        let began = at.map_or(began, |at| self.open[at].began.and(began));
+        self.fault(entry, Subject::Server(by.clone()), Trouble::Hung, (began, Witness::Itself), "slept");
+        self.mended(entry, &Subject::Server(by), "slept", When::at(now));
     }
 
     fn standby(&mut self, entry: &Entry, server: String) {
-        let subject = Subject::Server(server);
-        if entry.fields.get("on").and_then(serde_json::Value::as_bool) == Some(true) {
-            self.fault(entry, subject, Trouble::Standby, entry.stamp.wall_ms, "standby");
+        let (subject, at) = (Subject::Server(server), When::at(entry.stamp.wall_ms));
+        if entry.fields.get("on").and_then(Value::as_bool) == Some(true) {
+            self.fault(entry, subject, Trouble::Standby, (at, Witness::Itself), "standby");
         } else {
-            self.mended(entry, &subject, "standby");
+            self.mended(entry, &subject, "standby", at);
         }
     }
 
     fn monitor(&mut self, entry: &Entry, by: String) {
         let Some(monitor) = entry.fields.get("monitor") else { return };
-        let name = |field: &str| monitor.get(field).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let name = |field: &str| monitor.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (virtual_host, what) = (name("virtual_host"), format!("monitor {}", name("monitor")));
         if virtual_host.is_empty() {
-            // An endpoint's: `endpoint-changed` says what all servers find together.
-            return;
+            // An endpoint's: `endpoint-changed` says what all servers find together, and this one since when.
+            return self.sign(entry);
         }
-        let subject = Subject::Service { virtual_host, server: by };
+        let counts = entry.fields.get("counts").and_then(Value::as_bool).unwrap_or(true);
+        let stays = (counts && self.held_by(&by).contains(&virtual_host.as_str())).then(|| virtual_host.clone());
+        let (subject, when) = (Subject::Service { virtual_host, server: by }, found(entry));
         match entry.text("verdict") {
-            "down" => self.fault(entry, subject, Trouble::ServiceDown, entry.stamp.wall_ms, &what),
-            "up" | "degraded" => self.mended(entry, &subject, &what),
+            "down" => {
+                self.fault(entry, subject.clone(), Trouble::ServiceDown, (when, Witness::Others), &what);
+                // Until it moves.
+                let story = self.open.iter_mut().find(|story| story.subject == subject);
+                story.into_iter().for_each(|story| story.incident.stayed = stays.clone());
+            }
+            "degraded" => self.fault(entry, subject, Trouble::Degraded, (when, Witness::Others), &what),
+            "up" => self.mended(entry, &subject, &what, when),
             _ => {}
         }
     }
 
     fn endpoint(&mut self, entry: &Entry, by: String) {
-        let subject = Subject::Endpoint(entry.text("endpoint").to_owned());
-        let what = format!("found by {by}");
+        let (name, down) = (entry.text("endpoint").to_owned(), entry.text("verdict") == "down");
+        let of_it = |sign: &&Entry| {
+            let endpoint =
+                sign.fields.get("monitor").and_then(|monitor| monitor.get("endpoint")).and_then(Value::as_str);
+            endpoint == Some(&name) && (sign.text("verdict") == "down") == down
+        };
+        let witnessed = self.signs.iter().filter(of_it).map(found).reduce(When::and);
+        let when = witnessed.unwrap_or(When::at(entry.stamp.wall_ms));
+        // Who is cut off from its peers may be cut off from endpoints, too.
+        let alone =
+            |story: &Story| story.incident.trouble == Trouble::CutOff && story.subject == Subject::Server(by.clone());
+        if let Some(story) = self.open.iter_mut().find(|story| alone(story)).filter(|_| down) {
+            return story.write(entry);
+        }
+        let (subject, what) = (Subject::Endpoint(name), format!("found by {by}"));
         match entry.text("verdict") {
-            "down" => self.fault(entry, subject, Trouble::EndpointDown, entry.stamp.wall_ms, &what),
-            "up" | "degraded" => self.mended(entry, &subject, &what),
+            "down" => self.fault(entry, subject, Trouble::EndpointDown, (when, Witness::Others), &what),
+            "up" | "degraded" => self.mended(entry, &subject, &what, when),
             _ => {}
         }
     }
 
-    /// A virtual host changes hands, or is about to.
-    fn moves(&mut self, entry: &Entry, by: &str) {
-        let (host, now) = (entry.text("virtual_host").to_owned(), entry.stamp.wall_ms);
-        let hand = self.hands.entry(host.clone()).or_default();
-        match entry.kind() {
-            "taking" => {
-                hand.taking = Some((by.to_owned(), entry.text("cause").to_owned()));
-                // A taking by whom it had fallen to before is no change of hands.
-                if hand.holder.as_deref() == Some(by) {
-                    hand.released_ms = hand.released_ms.or(Some(now));
-                }
-            }
-            "released" if hand.holder.as_deref().is_none_or(|holder| holder == by) => {
-                (hand.holder, hand.released_ms) = (Some(by.to_owned()), Some(now));
-            }
-            // The next one has it already: noted in the same millisecond, and in the log behind its effect.
-            "released" => self.close_gap(&host, by, now),
-            _ => {}
-        }
-        let hand = self.hands.entry(host.clone()).or_default();
-        let holder = hand.holder.clone();
-        let released = hand.released_ms;
-        let taking = (entry.kind() == "active").then(|| {
-            let cause = hand.taking.take().filter(|(who, _)| who == by).map(|(_, cause)| cause).unwrap_or_default();
-            (hand.holder, hand.released_ms) = (Some(by.to_owned()), None);
-            cause
-        });
-        let story = self.story_of(&host, holder.as_deref(), by);
-        let moved = taking.map(|cause| Move {
-            gap_ms: story
-                .and_then(|at| self.open[at].fault_ms(&host))
-                .or(released)
-                .map(|began| now.saturating_sub(began)),
-            virtual_host: host,
-            from: holder.clone().filter(|holder| holder != by),
-            to: by.to_owned(),
-            at_ms: now,
-            cause,
-        });
+    /// What clients are answered has changed: for what moved or failed, or for what happened last.
+    fn answers(&mut self, entry: &Entry) {
+        let (now, names) = (entry.stamp.wall_ms, members(entry));
+        let concerned = self.open.iter().rposition(|story| story.concerns(&names));
+        let lately = |story: &&Story| now <= story.touched_ms.saturating_add(SIGNS_MS);
+        let last = || self.open.iter().filter(lately).map(|story| story.touched_ms).max();
+        let story = concerned.or_else(|| last().and_then(|at| self.open.iter().rposition(|one| one.touched_ms == at)));
         match story {
-            Some(at) => {
-                write(&mut self.open[at].incident, entry);
-                self.open[at].incident.moves.extend(moved);
-            }
-            None => {
-                if self.orphans.len() == MOST_SIGNS {
-                    self.orphans.pop_front();
-                }
-                self.orphans.push_back(Orphan { entry: entry.clone(), holder, moved });
-            }
+            Some(at) => self.open[at].answered(entry),
+            None => self.sign(entry),
         }
-    }
-
-    /// A move whose gap was not known, because it was given up "after" it was taken.
-    fn close_gap(&mut self, host: &str, by: &str, now: u64) {
-        let moves = self.open.iter_mut().flat_map(|story| story.incident.moves.iter_mut());
-        let last = moves.filter(|moved| moved.virtual_host == host && moved.from.as_deref() == Some(by)).last();
-        if let Some(moved) = last.filter(|moved| moved.gap_ms.is_none()) {
-            moved.gap_ms = Some(moved.at_ms.saturating_sub(now));
-        }
-    }
-
-    /// Which story a change of hands belongs to: that of its service, of its path, of the server that had it, or one in which
-    /// it has moved already and moves back. The last told first.
-    fn story_of(&self, host: &str, holder: Option<&str>, by: &str) -> Option<usize> {
-        let of = |fits: &dyn Fn(&Story) -> bool| self.open.iter().rposition(fits);
-        let is_service = |story: &Story| matches!(&story.subject, Subject::Service { virtual_host, server } if virtual_host == host && (Some(server.as_str()) == holder || server == by));
-        let is_path = |story: &Story| matches!(&story.subject, Subject::Path(path) if path == host);
-        let is_server =
-            |story: &Story| matches!(&story.subject, Subject::Server(server) if Some(server.as_str()) == holder);
-        let moved = |story: &Story| story.incident.moves.iter().any(|moved| moved.virtual_host == host);
-        of(&is_service).or_else(|| of(&is_path)).or_else(|| of(&is_server)).or_else(|| of(&moved))
     }
 }
 
-fn write(incident: &mut Incident, entry: &Entry) {
-    if incident.timeline.len() == LONGEST {
-        incident.more += 1;
-        return;
-    }
-    incident.timeline.push(Line {
-        at_ms: entry.stamp.wall_ms,
-        server: entry.stream.server.to_string(),
-        level: entry.level,
-        message: entry.message.clone(),
-    });
+/// Since when a monitor has been as it is found.
+fn found(entry: &Entry) -> When {
+    let since = entry.number("since_ms").unwrap_or(0);
+    When::around(entry.stamp.wall_ms.saturating_sub(since), entry.number("within_ms").unwrap_or(0))
 }
 
-/// What was wrong, now that this is known, too: what a server says of itself explains what its peers saw.
-const fn joined(before: Trouble, now: Trouble) -> Trouble {
-    match (before, now) {
-        (Trouble::Died, Trouble::Hung | Trouble::CutOff | Trouble::Stopped) => now,
-        (Trouble::Standby, Trouble::Died | Trouble::Hung | Trouble::CutOff | Trouble::Stopped) => now,
-        _ => before,
-    }
-}
-
-fn sentence(trouble: Trouble, subject: &Subject, message: &str) -> String {
-    let name = match subject {
-        Subject::Server(name) | Subject::Path(name) | Subject::Endpoint(name) => name.clone(),
-        Subject::Service { virtual_host, server } => format!("{virtual_host} on {server}"),
-        Subject::Everything => "everything".to_owned(),
-    };
-    match trouble {
-        Trouble::Standby => format!("{name} was put on standby"),
-        Trouble::Stopped => format!("{name} was stopped"),
-        Trouble::Died => format!("{name} died: no peer heard it any more"),
-        Trouble::Hung => format!("{name} did not run for a while"),
-        Trouble::CutOff => format!("{name} was cut off from its peers"),
-        Trouble::SharedCause | Trouble::ServiceDown | Trouble::EndpointDown | Trouble::PathDown | Trouble::Refused => {
-            message.to_owned()
-        }
-    }
+/// Whose addresses came into answers, or went out of them.
+fn members(entry: &Entry) -> Vec<&str> {
+    let names = entry.fields.get("members").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).collect()
 }

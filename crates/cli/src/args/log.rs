@@ -69,6 +69,25 @@ pub(crate) struct Log {
     pub reach: Reach,
 }
 
+/// How much to sum up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Span {
+    /// The last 24 hours.
+    Day,
+    /// The last seven days.
+    Week,
+}
+
+impl Span {
+    /// As the API takes it.
+    pub(crate) const fn since(self) -> &'static str {
+        match self {
+            Self::Day => "1d",
+            Self::Week => "7d",
+        }
+    }
+}
+
 /// Which incidents.
 #[derive(Args, Debug)]
 pub(crate) struct Incidents {
@@ -79,6 +98,9 @@ pub(crate) struct Incidents {
     /// configuration without what may be secret.
     #[arg(long, value_name = "FILE", requires = "id")]
     pub bundle: Option<std::path::PathBuf>,
+    /// A day or a week in a few lines.
+    #[arg(long, value_name = "SPAN", conflicts_with_all = ["id", "about", "since"])]
+    pub summary: Option<Span>,
     /// Those that were not over before this time.
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub since: String,

@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
-use chronicle::incident::{Incident, Move, span};
+use chronicle::incident::{Incident, Move, PoolAnswers, Summary, span, within};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Deserialize;
 
 use super::{Style, Tone};
+
+/// Changes of a pool's answers in a line.
+const CHANGES: usize = 4;
 
 /// `GET /v1/incidents`.
 #[derive(Debug, Deserialize)]
@@ -25,6 +28,7 @@ pub(crate) fn render(answer: &Answer, whole: bool, zone: &TimeZone, style: Style
         text += "\n";
         text += &story(incident, zone, style);
         if whole {
+            text += &incident.answers.iter().map(|pool| answers(incident, pool)).collect::<String>();
             text += &timeline(incident, zone, style);
         }
     }
@@ -32,26 +36,13 @@ pub(crate) fn render(answer: &Answer, whole: bool, zone: &TimeZone, style: Style
 }
 
 fn sum(answer: &Answer) -> String {
-    let incidents = &answer.incidents;
-    if incidents.is_empty() {
-        return "no incidents\n".to_owned();
-    }
-    let count = |fits: &dyn Fn(&Incident) -> bool| incidents.iter().filter(|incident| fits(incident)).count();
-    let planned = count(&|incident| incident.trouble.is_planned());
-    let open = count(&|incident| incident.ended_ms.is_none());
-    let gap = incidents.iter().filter_map(Incident::longest_gap_ms).max();
-    let mut text = format!("{} incidents", incidents.len());
-    let parts = [(planned, "planned"), (open, "not over")];
-    for (count, what) in parts.iter().filter(|(count, _)| *count > 0) {
-        let _ = write!(text, ", {count} {what}");
-    }
-    if let Some(gap) = gap {
-        let _ = write!(text, ", an address unserved for {} at most", span(gap));
-    }
-    if answer.more {
-        text += "; the log goes back further";
-    }
-    text + "\n"
+    let summary = Summary::of(&answer.incidents, std::iter::empty(), (0, 0), 0);
+    Summary { more: answer.more, ..summary }.head() + "\n"
+}
+
+/// A day or a week in a minute.
+pub(crate) fn summary(summary: &Summary, zone: &TimeZone) -> String {
+    summary.lines(&|millis| at(millis, zone)[..16].to_owned()).iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn story(incident: &Incident, zone: &TimeZone, style: Style) -> String {
@@ -60,14 +51,19 @@ fn story(incident: &Incident, zone: &TimeZone, style: Style) -> String {
         (None, true) => Tone::Warn,
         (Some(_), _) => Tone::Good,
     };
-    let mut text = format!("{} {}\n", at(incident.began_ms, zone), style.paint(&incident.cause, tone));
+    let (began, within_ms) = (at(incident.began_ms, zone), within(incident.began_within_ms));
+    let mut text = format!("{began}{within_ms} {}\n", style.paint(&incident.cause, tone));
     for moved in &incident.moves {
         text += &hop(moved);
+    }
+    for pool in &incident.answers {
+        text += &answered(incident, pool);
     }
     let _ = match (incident.ended_ms, &incident.ended_by) {
         (Some(ended), by) => {
             let by = by.as_ref().map(|by| format!(": {by}")).unwrap_or_default();
-            writeln!(text, "    over after {}{by}", span(ended.saturating_sub(incident.began_ms)))
+            let after = span(ended.saturating_sub(incident.began_ms));
+            writeln!(text, "    over after {after}{}{by}", within(incident.ended_within_ms))
         }
         (None, _) => writeln!(text, "    not over"),
     };
@@ -77,8 +73,41 @@ fn story(incident: &Incident, zone: &TimeZone, style: Style) -> String {
 
 fn hop(moved: &Move) -> String {
     let from = moved.from.as_ref().map(|from| format!("{from} -> ")).unwrap_or_default();
-    let gap = moved.gap_ms.map(|gap| format!(", unserved for {}", span(gap))).unwrap_or_default();
+    let gap = moved
+        .gap_ms
+        .map(|gap| format!(", unserved for {}{}", span(gap), within(moved.gap_within_ms)))
+        .unwrap_or_default();
     format!("    {}: {from}{}{gap} ({})\n", moved.virtual_host, moved.to, moved.cause)
+}
+
+/// A pool's answers in a line: how many addresses, and from when on.
+fn answered(incident: &Incident, pool: &PoolAnswers) -> String {
+    let number = |count: Option<usize>| count.map_or_else(|| "nothing known".to_owned(), |count| count.to_string());
+    let change = |change: &chronicle::incident::AnswersChange| {
+        format!(", {} from {}", number(change.answers.count), offset(incident, change.at_ms))
+    };
+    let changes: String = pool.changes.iter().take(CHANGES).map(change).collect();
+    let more = if pool.changes.len() > CHANGES { ", ..." } else { "" };
+    format!("    DNS {}: {} addresses before{changes}{more}\n", pool.pool, number(pool.before.count))
+}
+
+/// The same with the addresses.
+fn answers(incident: &Incident, pool: &PoolAnswers) -> String {
+    let mut text = format!("  answers of {}\n    before      {}\n", pool.pool, pool.before);
+    for change in &pool.changes {
+        let after = offset(incident, change.at_ms);
+        let _ = writeln!(text, "    {after:11} {} ({}, of {} servers)", change.answers, change.server, change.servers);
+    }
+    if pool.more > 0 {
+        let _ = writeln!(text, "    and {} more", pool.more);
+    }
+    text
+}
+
+/// How long after the beginning, with its sign.
+fn offset(incident: &Incident, at_ms: u64) -> String {
+    let sign = if at_ms < incident.began_ms { '-' } else { '+' };
+    format!("{sign}{}", span(at_ms.abs_diff(incident.began_ms)))
 }
 
 fn timeline(incident: &Incident, zone: &TimeZone, style: Style) -> String {
@@ -107,8 +136,9 @@ fn at(millis: u64, zone: &TimeZone) -> String {
 mod tests {
     use chronicle::{
         Level,
-        incident::{Line, Trouble},
+        incident::{AnswersChange, Line, Trouble},
     };
+    use model::event::Answers;
 
     use super::*;
 
@@ -119,14 +149,27 @@ mod tests {
             to: to.into(),
             at_ms: 1_795_651_200_129,
             gap_ms: Some(gap_ms),
+            gap_within_ms: if cause == "failback" { 0 } else { 25 },
             cause: cause.into(),
         };
+        let all: Vec<std::net::IpAddr> = (1..=3).map(|last| [192, 0, 2, last].into()).collect();
+        let change = |at_ms, answers| AnswersChange { at_ms, server: "web2".into(), servers: 2, answers };
+        let changes = vec![
+            change(1_795_651_200_128, Answers::of(Some(&all[1..]))),
+            change(1_795_651_230_900, Answers::of(Some(&all))),
+        ];
+        let pool = PoolAnswers { pool: "lb".into(), before: Answers::of(Some(&all)), changes, more: 0 };
         Incident {
             id: "1795651200127-17-web2".into(),
             subject: "web1".into(),
             trouble: Trouble::Died,
             cause: "web1 died: no peer heard it any more".into(),
+            also_known_as: Vec::new(),
             began_ms: 1_795_651_200_000,
+            began_within_ms: 25,
+            ended_within_ms: 0,
+            stayed: None,
+            answers: vec![pool],
             ended_ms: Some(1_795_651_229_900),
             ended_by: Some("web3: web1 is alive, run x".into()),
             moves: vec![moved("web1", "web2", 129, "server-dead"), moved("web2", "web1", 2, "failback")],
@@ -147,6 +190,8 @@ mod tests {
             cause: "web3 was stopped".into(),
             ended_ms: None,
             moves: Vec::new(),
+            answers: Vec::new(),
+            began_within_ms: 0,
             ..died()
         };
         let answer = Answer { incidents: vec![died(), stopped], more: false };
@@ -161,5 +206,40 @@ mod tests {
     fn a_story_has_its_timeline() {
         let answer = Answer { incidents: vec![died()], more: false };
         insta::assert_snapshot!(render(&answer, true, &TimeZone::UTC, Style::default()));
+    }
+
+    #[test]
+    fn a_summary_is_read_in_a_minute() {
+        let open = Incident {
+            id: "3-1-web3".into(),
+            subject: "virtual2".into(),
+            trouble: Trouble::ServiceDown,
+            cause: "virtual2/http is down: connection refused".into(),
+            stayed: Some("virtual2".into()),
+            ended_ms: None,
+            moves: Vec::new(),
+            answers: Vec::new(),
+            ..died()
+        };
+        let standby = Incident { trouble: Trouble::Standby, answers: Vec::new(), ..died() };
+        let changed = |sequence: u64| chronicle::Entry {
+            stamp: chronicle::Stamp { wall_ms: 1_795_651_200_000 + sequence, count: 0 },
+            stream: "web3-0000000000000001".parse().unwrap(),
+            sequence,
+            level: Level::Warn,
+            security: false,
+            message: String::new(),
+            about: Vec::new(),
+            fields: serde_json::from_str(
+                r#"{"event": "monitor-changed", "monitor": {"virtual_host": "virtual2", "monitor": "http"}}"#,
+            )
+            .unwrap(),
+        };
+        let entries: Vec<_> = (1..=7).map(changed).collect();
+        let times = (1_795_651_200_000 - 6 * 86_400_000, 1_795_651_200_000 + 86_400_000);
+        let week = Summary::of(&[died(), standby, open], entries.iter(), times, 3);
+        insta::assert_snapshot!(summary(&week, &TimeZone::UTC));
+        let quiet = Summary::of(&[], std::iter::empty(), times, 0);
+        insta::assert_snapshot!(summary(&quiet, &TimeZone::UTC));
     }
 }

@@ -38,6 +38,9 @@ struct Inquiry {
     silent: u32,
     /// Who answered last.
     last: Option<(IpAddr, MacAddress)>,
+    /// When the last round began in which somebody did, and how much later the one after it.
+    heard: Option<Instant>,
+    pause: Option<Duration>,
     told: Told,
 }
 
@@ -78,6 +81,9 @@ impl Evidence {
         if !first && (!inquiry.owed.is_empty() || now < inquiry.round + inquiry.pace(patience)) {
             return None;
         }
+        if inquiry.answered {
+            inquiry.pause = Some(now.since(inquiry.round));
+        }
         inquiry.round = now;
         inquiry.answered = false;
         inquiry.owed = addresses.iter().copied().collect();
@@ -94,6 +100,7 @@ impl Evidence {
             inquiry.answered = true;
             inquiry.silent = 0;
             inquiry.last = Some((address, mac));
+            inquiry.heard = Some(inquiry.round);
         }
         inquiry.settle();
     }
@@ -101,6 +108,14 @@ impl Evidence {
     /// Whether nobody has the addresses any more, as far as the wire tells.
     pub(crate) fn agrees(&self) -> bool {
         self.0.as_ref().is_some_and(|inquiry| inquiry.silent > u32::from(inquiry.last.is_some()))
+    }
+
+    /// Since when nobody has answered who did before: since the middle between the last question that was answered and the
+    /// first that was not. None where nobody ever answered.
+    pub(crate) fn unanswered(&self, now: Instant) -> Option<Duration> {
+        let inquiry = self.0.as_ref()?;
+        let (heard, pause) = (inquiry.heard?, inquiry.pause?);
+        Some(now.since(heard + pause / 2))
     }
 
     /// What is new about a holder that is dead.
@@ -131,7 +146,17 @@ impl Evidence {
 impl Inquiry {
     fn new(now: Instant) -> Self {
         let owed = BTreeSet::new();
-        Self { since: now, round: now, owed, answered: false, silent: 0, last: None, told: Told::Nothing }
+        Self {
+            since: now,
+            round: now,
+            owed,
+            answered: false,
+            silent: 0,
+            last: None,
+            heard: None,
+            pause: None,
+            told: Told::Nothing,
+        }
     }
 
     /// From this round to the next.
@@ -210,6 +235,7 @@ mod tests {
         assert!(!round(&mut evidence, 149, [true, true]), "too early; and nobody was asked");
         assert!(round(&mut evidence, 150, [false, false]));
         assert!(evidence.agrees());
+        assert_eq!(evidence.unanswered(at(150)), Some(Duration::from_micros(37_500)), "asked at 100, and at 125");
     }
 
     #[test]

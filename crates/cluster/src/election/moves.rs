@@ -28,7 +28,9 @@ impl Election {
         self.highest = term;
         self.phase = Phase::Preparing { term, since: now };
         counters.takes += 1;
-        effects.record(Event::Taking { virtual_host: self.name.clone(), term, cause });
+        let unanswered_ms =
+            self.evidence.unanswered(now).map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        effects.record(Event::Taking { virtual_host: self.name.clone(), term, cause, unanswered_ms });
         let me = view.me().name;
         let peer = self.last_holder.clone().filter(|holder| holder != me);
         self.hooks.begin(Errand { cause, peer });

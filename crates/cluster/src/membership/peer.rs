@@ -182,7 +182,8 @@ impl Peer {
             }
             Arrival::Ahead | Arrival::Late => {}
         }
-        let (ahead, goodbye) = (what == Arrival::Ahead, part.share.goodbye);
+        // Who stops as planned says that it is about to; its guardian, who speaks when it cannot, doesn't.
+        let (ahead, goodbye, planned) = (what == Arrival::Ahead, part.share.goodbye, part.share.resigning);
         let ours = echo(&part, context);
         if let Some(ours) = ours {
             run.echoed = run.echoed.max(Some(ours.sequence));
@@ -197,7 +198,7 @@ impl Peer {
             self.deaf = false;
             self.state = ServerState::Left;
             self.gone();
-            effects.record(Event::PeerLeft { server: self.name.clone() });
+            effects.record(Event::PeerLeft { server: self.name.clone(), planned, silent_ms: millis(gap) });
             accepted.changed = true;
         } else if ahead {
             if !self.state.is_alive() {

@@ -92,7 +92,7 @@ impl Monitors {
             match self.watches.entry(id.clone()) {
                 Entry::Occupied(mut known) => {
                     known.get_mut().reconfigure(me, target, settings);
-                    tell_change(&id, before, known.get(), effects);
+                    tell_change(now, &id, before, known.get(), effects);
                     tell_hold(now, &id, before, known.get(), effects);
                 }
                 Entry::Vacant(new) => {
@@ -135,7 +135,7 @@ impl Monitors {
         let (before, interval, due) = (watch.judgement(), watch.interval(), watch.due());
         watch.take(now, result, on_duty, &mut Teller { id, effects });
         let after = watch.judgement();
-        tell_change(id, before, watch, effects);
+        tell_change(now, id, before, watch, effects);
         tell_hold(now, id, before, watch, effects);
         let reordered = watch.interval() != interval;
         self.reordered |= reordered;
@@ -153,7 +153,7 @@ impl Monitors {
         let Some(watch) = self.watches.get_mut(monitor) else { return };
         let before = watch.judgement();
         watch.recovery_ran(now, id.number, outcome, &mut Teller { id: monitor, effects });
-        tell_change(monitor, before, watch, effects);
+        tell_change(now, monitor, before, watch, effects);
         tell_hold(now, monitor, before, watch, effects);
         self.reordered = true;
         self.look_ahead();
@@ -174,7 +174,7 @@ impl Monitors {
                 Some((up, lasts)) => watch.force(up, lasts.map(|lasts| now + lasts)),
                 None => watch.reset(),
             }
-            tell_change(id, before, watch, effects);
+            tell_change(now, id, before, watch, effects);
             tell_hold(now, id, before, watch, effects);
         }
         self.reordered = true;
@@ -189,7 +189,7 @@ impl Monitors {
         for (id, watch) in &mut self.watches {
             let before = watch.judgement();
             watch.expire(now, &mut Teller { id, effects });
-            tell_change(id, before, watch, effects);
+            tell_change(now, id, before, watch, effects);
             tell_hold(now, id, before, watch, effects);
         }
         // Who is not recovering any more is probed at leisure.
@@ -256,11 +256,13 @@ impl Monitors {
 }
 
 /// What the probes find, where that has changed. What others hold is for its holder to tell.
-fn tell_change(id: &MonitorId, before: Judgement, watch: &Watch, effects: &mut Effects) {
+fn tell_change(now: Instant, id: &MonitorId, before: Judgement, watch: &Watch, effects: &mut Effects) {
     let verdict = watch.judgement().found;
     if verdict != before.found && !matches!(id.subject, Subject::Held(..)) {
         let reason = watch.reason().unwrap_or_else(|| "answers as it should".into());
-        effects.record(Event::MonitorChanged { monitor: id.clone(), verdict, reason });
+        let (since_ms, within_ms) = watch.found_since(now);
+        let (monitor, counts) = (id.clone(), watch.settings().handling.severity != config::Severity::Record);
+        effects.record(Event::MonitorChanged { monitor, verdict, reason, counts, since_ms, within_ms });
     }
 }
 

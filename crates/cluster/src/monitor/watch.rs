@@ -37,6 +37,8 @@ pub(super) struct Watch {
     latched: bool,
     disabled: bool,
     forced: Option<Forced>,
+    /// The kernel has told of a closed listener, and no probe has succeeded since.
+    closed: Option<Instant>,
     /// Since when the probes find the same, and how often that has changed.
     since: Instant,
     flips: u64,
@@ -69,6 +71,7 @@ impl Watch {
             penalty: Penalty::default(),
             latched: false,
             forced: None,
+            closed: None,
             since: now,
             flips: 0,
             recent: VecDeque::new(),
@@ -174,6 +177,25 @@ impl Watch {
     /// The kernel says that a listener was closed.
     pub(super) fn close(&mut self, now: Instant) {
         self.judge.close(now);
+        self.closed = Some(now);
+    }
+
+    /// For how many milliseconds it has been as it is found, and by how many that may be wrong. A result is old news by up to an
+    /// interval, unless the kernel told of the closed listener: it is so since the middle between the last probe that found
+    /// otherwise and the first one that did not.
+    pub(super) fn found_since(&self, now: Instant) -> (u64, u64) {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let ago = |at: Instant| millis(now.since(at));
+        let is_down = |tried: &&Tried| (tried.says == Verdict::Down) == (self.judge.found() == Verdict::Down);
+        let Some(first) = self.recent.iter().take_while(is_down).last() else { return (0, 0) };
+        if let Some(closed) = self.closed.filter(|closed| *closed <= first.at && self.judge.found() == Verdict::Down) {
+            return (ago(closed), 0);
+        }
+        let Some(before) = self.recent.iter().find(|tried| !is_down(tried)) else { return (ago(first.at), 0) };
+        // What failed may have taken its whole time to do so: the probe began an interval after the one before.
+        let begun = if self.judge.found() == Verdict::Down { before.at + self.settings.interval } else { first.at };
+        let span = begun.min(first.at).since(before.at);
+        (ago(before.at + span / 2), millis(span / 2))
     }
 
     /// What the last probe said against it.
@@ -193,6 +215,7 @@ impl Watch {
         };
         self.recent.truncate(REMEMBERED - 1);
         self.recent.push_front(Tried { at: now, says, reason });
+        self.closed = self.closed.filter(|_| says == Verdict::Down);
         let before = self.found();
         match says {
             Verdict::Unknown => self.judge.know_nothing(),

@@ -5,6 +5,7 @@
 //! | `GET /v1/log` | what is wanted (`Wanted`), `limit`, `oldest` | the last entries, or with `oldest=true` the first ones; oldest first |
 //! | `GET /v1/log/arrived` | what is wanted, `arrivals`, `wait` | what came in since, in the order of arrival; waits for it |
 //! | `GET /v1/incidents` | `since`, `until`, `about` | what belongs together, as stories, the oldest first |
+//! | `GET /v1/incidents/summary` | the same | the same in short |
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use axum::{
 };
 use chronicle::{
     Entry, Level,
-    incident::{Incident, KINDS, Teller},
+    incident::{Incident, KINDS, Summary, Teller},
 };
 use model::{ServerName, access::Action, config::parse_duration, id::is_valid_name};
 use schemars::JsonSchema;
@@ -153,7 +154,7 @@ pub(crate) fn time(wall_ms: u64) -> String {
 }
 
 /// A moment, in milliseconds since 1970.
-fn moment(name: &str, text: &str, now_ms: u64) -> Result<u64, Failure> {
+pub(super) fn moment(name: &str, text: &str, now_ms: u64) -> Result<u64, Failure> {
     let days =
         text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).and_then(|days| days.checked_mul(86_400));
     if let Some(ago) = days.map(Duration::from_secs).or_else(|| parse_duration(text)) {
@@ -220,8 +221,28 @@ impl Admin {
     /// Incidents that were not over before `asked.since_ms`, about whom is asked, the oldest first; and whether the log goes back
     /// further than was read.
     pub(crate) async fn stories(&self, asked: &chronicle::Query) -> Result<(Vec<Incident>, bool), Failure> {
-        let usual = wall_ms().saturating_sub(u64::try_from(USUAL_TIME.as_millis()).unwrap_or(u64::MAX));
-        let since = asked.since_ms.unwrap_or(usual);
+        let (incidents, found) = self.told(asked).await?;
+        Ok((incidents, found.next.is_some()))
+    }
+
+    /// The same in short, of all that is in the log of that time.
+    pub(crate) async fn summary(&self, asked: &chronicle::Query) -> Result<Summary, Failure> {
+        let now = wall_ms();
+        let since_ms = asked.since_ms.unwrap_or_else(|| now.saturating_sub(usual()));
+        let until_ms = asked.until_ms.unwrap_or(now).min(now);
+        let (incidents, found) = self.told(asked).await?;
+        let (since, until) = (Some(since_ms), Some(until_ms));
+        let query =
+            chronicle::Query { since_ms: since, until_ms: until, security: true, ..chronicle::Query::default() };
+        let security = self.search(query, Order::Newest, MOST_TOLD).await?.entries.len();
+        let entries = found.entries.iter().map(|entry| &**entry);
+        let summary = Summary::of(&incidents, entries, (since_ms, until_ms), security);
+        Ok(Summary { more: found.next.is_some(), ..summary })
+    }
+
+    /// Incidents, and what they are made of.
+    async fn told(&self, asked: &chronicle::Query) -> Result<(Vec<Incident>, Found), Failure> {
+        let since = asked.since_ms.unwrap_or_else(|| wall_ms().saturating_sub(usual()));
         // Who held what when a story began is told before it: read from a day earlier on.
         let query = chronicle::Query {
             since_ms: Some(since.saturating_sub(24 * 3_600_000)),
@@ -240,8 +261,21 @@ impl Admin {
         };
         let mut incidents = teller.finish();
         incidents.retain(|story| story.ended_ms.is_none_or(|ended| ended >= since) && is_about(story));
-        Ok((incidents, found.next.is_some()))
+        Ok((incidents, found))
     }
+}
+
+fn usual() -> u64 {
+    u64::try_from(USUAL_TIME.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) async fn summary(
+    State(admin): State<Arc<Admin>>,
+    who: Who,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Summary>, Failure> {
+    who.may(&admin, Action::ReadEvents)?;
+    admin.summary(&wanted.query()?).await.map(Json)
 }
 
 pub(super) async fn entries(

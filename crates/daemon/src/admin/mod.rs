@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | `model::api::Status` | `ReadStatus` |
 //! | `GET /v1/events`, `?cluster=true` | the journal's last entries, oldest first; of all servers | `ReadEvents` |
 //! | `GET /v1/log`, `/v1/log/arrived`, `/v1/incidents` | the cluster's log, and what it tells: `log` | `ReadEvents` |
+//! | `GET /v1/heartbeats` | what the flight recorder has: `heartbeats` | `ReadHeartbeats` |
 //! | `POST /v1/dns/why` with `{"name": NAME, "type": TYPE}` | `model::api::Why` | `AskDns` |
 //! | `GET /v1/dns/top`, `/v1/dns/clients` | `model::api::usage`: what is asked most, by whom: `usage` | `AskDns`, `ReadClients` |
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
@@ -23,6 +24,7 @@
 pub(crate) mod config;
 mod doctor;
 mod failure;
+pub(crate) mod heartbeats;
 pub(crate) mod log;
 pub(crate) mod monitors;
 mod openapi;
@@ -77,6 +79,7 @@ use crate::{
         scrape::{self, Sampled},
     },
     name_service::NameService,
+    recorder::keep::Kept,
     status::{Ethernet, status},
 };
 
@@ -96,6 +99,8 @@ pub(crate) struct Admin {
     pub history: History,
     /// The cluster's log; none where the disk has no place for it.
     pub log: Option<Log>,
+    /// The last heartbeats, and those around incidents.
+    pub kept: Kept,
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
     /// Where DNS listens, and what it counts.
@@ -125,6 +130,8 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/log", get(log::entries))
         .route("/v1/log/arrived", get(log::arrived))
         .route("/v1/incidents", get(log::incidents))
+        .route("/v1/incidents/summary", get(log::summary))
+        .route("/v1/heartbeats", get(heartbeats::heartbeats))
         .route("/v1/clock", get(doctor::clock))
         .route("/v1/doctor", get(doctor::diagnosis))
         .route("/v1/dns/why", post(post_why))

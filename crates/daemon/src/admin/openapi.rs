@@ -4,6 +4,7 @@
 //! with the routes, one way and the other.
 
 use axum::Json;
+use chronicle::incident::Summary;
 use model::{
     access::{Action, Role},
     api::{Status, Why, access, doctor, request, usage::DnsUsage},
@@ -11,7 +12,7 @@ use model::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{log, usage};
+use super::{heartbeats, log, usage};
 use crate::{desk::api as desk, journal::Entry};
 
 /// Who may ask.
@@ -55,6 +56,8 @@ const OPERATIONS: &[Operation] = &[
     ("get", "/v1/log", Do(Action::ReadEvents), Nothing, 200, of::<log::Page>()),
     ("get", "/v1/log/arrived", Do(Action::ReadEvents), Nothing, 200, of::<log::News>()),
     ("get", "/v1/incidents", Do(Action::ReadEvents), Nothing, 200, of::<log::Incidents>()),
+    ("get", "/v1/incidents/summary", Do(Action::ReadEvents), Nothing, 200, of::<Summary>()),
+    ("get", "/v1/heartbeats", Do(Action::ReadHeartbeats), Nothing, 200, of::<heartbeats::Heartbeats>()),
     ("get", "/v1/clock", Do(Action::Diagnose), Nothing, 200, of::<doctor::Clock>()),
     ("get", "/v1/doctor", Do(Action::Diagnose), Nothing, 200, of::<doctor::Diagnosis>()),
     ("post", "/v1/dns/why", Do(Action::AskDns), of::<request::Question>(), 200, of::<Why>()),
@@ -200,12 +203,13 @@ fn parameters(path: &str) -> Vec<Value> {
         let what = "all servers' events, not this one's alone";
         all.push(json!({ "name": "cluster", "in": "query", "description": what, "schema": { "type": "boolean" } }));
     }
-    if ["/v1/log", "/v1/log/arrived", "/v1/incidents"].contains(&path) {
+    if ["/v1/log", "/v1/log/arrived", "/v1/incidents", "/v1/incidents/summary"].contains(&path) {
         all.extend(of_query::<log::Wanted>());
     }
     match path {
         "/v1/dns/top" => all.extend(of_query::<usage::Top>()),
         "/v1/dns/clients" => all.extend(of_query::<usage::Clients>()),
+        "/v1/heartbeats" => all.extend(of_query::<heartbeats::Wanted>()),
         _ => {}
     }
     all

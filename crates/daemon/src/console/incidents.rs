@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 use chronicle::{
     Query,
-    incident::{Incident, Trouble, span},
+    incident::{Incident, PoolAnswers, span, within},
 };
 use model::access::Action;
 
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     access::Who,
     admin::{Admin, Failure, log::time},
+    cluster_log::wall_ms,
 };
 
 /// Stories on a page.
@@ -30,11 +31,14 @@ struct Story {
     trouble: &'static str,
     cause: String,
     began: String,
+    /// By how much that may be wrong.
+    within: String,
     /// A word and its tone: over, planned, or not over.
     state: (&'static str, &'static str),
     /// How it ended, and after how long.
     over: Option<(String, String)>,
     moves: Vec<Moved>,
+    answers: Vec<Pool>,
     lines: Vec<Told>,
     more: u64,
 }
@@ -45,6 +49,15 @@ struct Moved {
     to: String,
     gap: Option<String>,
     cause: String,
+}
+
+/// A pool's answers: before, and each change with its time after the beginning.
+struct Pool {
+    name: String,
+    before: String,
+    fewer: Option<String>,
+    changes: Vec<(String, String, String)>,
+    more: u64,
 }
 
 struct Told {
@@ -61,6 +74,8 @@ struct Told {
 struct Page {
     shell: Shell,
     stories: Vec<Story>,
+    /// The last seven days in a few lines; none where one story is shown, or those about something.
+    summary: Vec<String>,
     about: String,
     /// One story, whole.
     one: bool,
@@ -83,15 +98,21 @@ pub(super) async fn show(
     let (mut incidents, more) = admin.stories(&query).await?;
     let id = asked.given("id");
     if let Some(id) = id {
-        incidents.retain(|incident| incident.id == id);
+        incidents.retain(|incident| incident.is_called(id));
         if incidents.is_empty() {
             return Err(Failure::Missing("There is no such incident in the last seven days.".to_owned()));
         }
     }
+    let summary = if id.is_none() && about.is_empty() {
+        let minute = |millis: u64| time(millis).get(..16).unwrap_or_default().replace('T', " ");
+        admin.summary(&query).await?.lines(&minute)
+    } else {
+        Vec::new()
+    };
     let longest = incidents.iter().filter_map(Incident::longest_gap_ms).max().map(span);
     let open = incidents.iter().filter(|incident| incident.ended_ms.is_none()).count();
     let stories = incidents.iter().rev().take(SHOWN).map(Story::of).collect();
-    html(&Page { shell, stories, about, one: id.is_some(), longest, open, more })
+    html(&Page { shell, stories, summary, about, one: id.is_some(), longest, open, more })
 }
 
 impl Story {
@@ -109,7 +130,7 @@ impl Story {
             virtual_host: moved.virtual_host.clone(),
             from: moved.from.clone().unwrap_or_default(),
             to: moved.to.clone(),
-            gap: moved.gap_ms.map(span),
+            gap: moved.gap_ms.map(|gap| span(gap) + &within(moved.gap_within_ms)),
             cause: moved.cause.clone(),
         };
         let told = |line: &chronicle::incident::Line| Told {
@@ -122,29 +143,37 @@ impl Story {
         Self {
             id: incident.id.clone(),
             subject: incident.subject.clone(),
-            trouble: word(incident.trouble),
+            trouble: incident.trouble.word(),
             cause: incident.cause.clone(),
             began: time(incident.began_ms),
+            within: within(incident.began_within_ms),
             state,
             over,
             moves: incident.moves.iter().map(moved).collect(),
+            answers: incident.answers.iter().map(|pool| Pool::of(incident, pool)).collect(),
             lines: incident.timeline.iter().map(told).collect(),
             more: incident.more,
         }
     }
 }
 
-const fn word(trouble: Trouble) -> &'static str {
-    match trouble {
-        Trouble::Standby => "standby",
-        Trouble::Stopped => "stopped",
-        Trouble::Died => "server died",
-        Trouble::Hung => "server hung",
-        Trouble::CutOff => "server cut off",
-        Trouble::ServiceDown => "service down",
-        Trouble::SharedCause => "shared cause",
-        Trouble::EndpointDown => "endpoint down",
-        Trouble::PathDown => "path broken",
-        Trouble::Refused => "address refused",
+impl Pool {
+    fn of(incident: &Incident, pool: &PoolAnswers) -> Self {
+        let after = |at_ms: u64| {
+            let sign = if at_ms < incident.began_ms { "-" } else { "+" };
+            sign.to_owned() + &span(at_ms.abs_diff(incident.began_ms))
+        };
+        let last = pool.changes.last().map_or(incident.began_ms, |change| change.at_ms);
+        let fewer = pool.fewer_ms(incident.ended_ms.unwrap_or_else(wall_ms).max(last));
+        let changes = pool.changes.iter();
+        Self {
+            name: pool.pool.clone(),
+            before: pool.before.to_string(),
+            fewer: (fewer > 0).then(|| span(fewer)),
+            changes: changes
+                .map(|change| (after(change.at_ms), change.answers.to_string(), change.server.clone()))
+                .collect(),
+            more: pool.more,
+        }
     }
 }

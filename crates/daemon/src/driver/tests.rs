@@ -32,6 +32,8 @@ impl Execute for Obliging {
         BEAT
     }
 
+    fn run_late(&mut self, _: Duration) {}
+
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match &effect {
             Effect::Addresses(desired) => outcomes.extend(
@@ -88,7 +90,8 @@ fn rig(age: Duration, waiting: Vec<Message>) -> Rig {
     let (queue, messages) = Queue::new(metrics.clone());
     waiting.into_iter().for_each(|message| queue.offer(message).unwrap());
     let (shown, seen) = sync_channel(100_000);
-    let (_, thread) = Driver::start(node, effects, Obliging(shown), messages, applied, metrics).unwrap();
+    let (_, thread) =
+        Driver::start(node, effects, Obliging(shown), messages, applied, metrics, Recorder::default()).unwrap();
     Rig { queue, effects: seen, thread }
 }
 
@@ -135,6 +138,8 @@ impl Drop for Talkative {
 }
 
 impl Execute for Talkative {
+    fn run_late(&mut self, _: Duration) {}
+
     fn beat(&self) -> Duration {
         BEAT
     }
@@ -152,7 +157,7 @@ fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
     let metrics = Arc::new(Metrics::new());
     let (queue, messages) = Queue::new(metrics.clone());
     let module = Talkative(queue.sink());
-    let (_, thread) = Driver::start(node, effects, module, messages, applied, metrics).unwrap();
+    let (_, thread) = Driver::start(node, effects, module, messages, applied, metrics, Recorder::default()).unwrap();
     queue.send(Message::Stop).unwrap();
     let (ended, end) = sync_channel(1);
     thread::spawn(move || ended.send(thread.join().is_ok()));
@@ -163,6 +168,8 @@ fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
 struct Beating(SyncSender<()>);
 
 impl Execute for Beating {
+    fn run_late(&mut self, _: Duration) {}
+
     fn beat(&self) -> Duration {
         let _seen = self.0.try_send(());
         BEAT
@@ -181,7 +188,8 @@ fn the_loop_shows_that_it_lives_though_nothing_happens() {
     let metrics = Arc::new(Metrics::new());
     let (queue, messages) = Queue::new(metrics.clone());
     let (beat, beats) = sync_channel(1);
-    let (_, thread) = Driver::start(node, effects, Beating(beat), messages, applied, metrics).unwrap();
+    let (_, thread) =
+        Driver::start(node, effects, Beating(beat), messages, applied, metrics, Recorder::default()).unwrap();
     (0..5).for_each(|_| beats.recv_timeout(PATIENCE).unwrap());
     queue.send(Message::Stop).unwrap();
     thread.join().unwrap();

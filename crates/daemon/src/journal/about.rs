@@ -4,17 +4,18 @@ use chronicle::Level;
 use model::event::Event;
 use serde_json::{Map, Value};
 
-use crate::cluster_log::{Noted, talk::LONGEST_ENTRY, wall_ms};
+use crate::cluster_log::{Noted, talk::LONGEST_ENTRY};
 
 /// Fields that name a server, a virtual host or an endpoint.
-const NAMES: [&str; 8] = ["server", "virtual_host", "endpoint", "rival", "winner", "active", "to", "monitor"];
+const NAMES: [&str; 9] = ["server", "virtual_host", "endpoint", "rival", "winner", "active", "to", "monitor", "pool"];
 /// Fields that name several.
-const LISTS: [&str; 2] = ["unseen_by", "seen_by"];
+const LISTS: [&str; 3] = ["unseen_by", "seen_by", "members"];
 /// A longer sentence is cut.
 const LONGEST_MESSAGE: usize = 2048;
 
 /// An event as the cluster's log notes it.
 pub(super) fn noted(
+    wall_ms: u64,
     event: &Event,
     level: tracing::Level,
     mut message: String,
@@ -31,7 +32,7 @@ pub(super) fn noted(
         fields.retain(|name, _| name == "event" || NAMES.contains(&name.as_str()));
         fields.insert("cut".to_owned(), Value::Bool(true));
     }
-    Noted { wall_ms: wall_ms(), level: graded(level), security: is_security(event), message, about, fields }
+    Noted { wall_ms, level: graded(level), security: is_security(event), message, about, fields }
 }
 
 fn graded(level: tracing::Level) -> Level {
@@ -81,14 +82,21 @@ mod tests {
 
     fn entry(event: &Event) -> Noted {
         let Ok(Value::Object(fields)) = serde_json::to_value(event) else { unreachable!("events are objects") };
-        noted(event, tracing::Level::WARN, super::super::sentence(event), fields)
+        noted(1, event, tracing::Level::WARN, super::super::sentence(event), fields)
     }
 
     #[test]
     fn an_entry_is_about_everybody_whom_it_names() {
         let subject = Subject::VirtualHost(VirtualHostName::new("virtual1"));
         let monitor = MonitorId { subject, monitor: "http".into() };
-        let changed = Event::MonitorChanged { monitor, verdict: Verdict::Down, reason: "refused".into() };
+        let changed = Event::MonitorChanged {
+            monitor,
+            verdict: Verdict::Down,
+            reason: "refused".into(),
+            counts: true,
+            since_ms: 0,
+            within_ms: 0,
+        };
         assert_eq!(entry(&changed).about, ["http", "virtual1"]);
         let path = Event::PathDown {
             virtual_host: VirtualHostName::new("virtual1"),

@@ -31,7 +31,7 @@ impl Durations {
     pub(super) fn note(&mut self, now: Instant, event: &Event, metrics: &Metrics) {
         match event {
             Event::PeerDead { server, silent_ms } => self.died(now, server, *silent_ms, metrics),
-            Event::PeerAlive { server, .. } | Event::PeerLeft { server } => drop(self.dead.remove(server)),
+            Event::PeerAlive { server, .. } | Event::PeerLeft { server, .. } => drop(self.dead.remove(server)),
             Event::TargetChanged { virtual_host, from: Some(from), .. } => self.leaves(virtual_host, from),
             Event::Active { virtual_host, .. } => self.taken(now, virtual_host, metrics),
             Event::Releasing { virtual_host, to: Some(to), .. } => self.give(now, virtual_host, to),
@@ -41,6 +41,8 @@ impl Durations {
             // Everything else neither begins nor ends one of the three.
             Event::Started { .. }
             | Event::Listened
+            | Event::DaemonEnded { .. }
+            | Event::AnswersChanged { .. }
             | Event::Resigning
             | Event::PeerSuspected { .. }
             | Event::PeerRefused { .. }

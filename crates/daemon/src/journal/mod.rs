@@ -34,7 +34,10 @@ use tracing::Level;
 use self::durations::Durations;
 pub(crate) use self::words::label as cause_word;
 pub use self::words::sentence;
-use crate::{cluster_log::Log, metrics::Metrics};
+use crate::{
+    cluster_log::{Log, wall_ms},
+    metrics::Metrics,
+};
 
 /// Entries kept for the admin API.
 pub(crate) const HISTORY: usize = 1000;
@@ -79,7 +82,7 @@ impl History {
 /// Where events go. Never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
-    queue: SyncSender<Event>,
+    queue: SyncSender<(u64, Event)>,
     metrics: Arc<Metrics>,
 }
 
@@ -104,7 +107,8 @@ impl Journal {
 
     /// Writes one event, or counts it as dropped.
     pub(crate) fn record(&self, event: Event) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(event) {
+        // Now, and not when the queue comes to it: incidents are measured by it.
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send((wall_ms(), event)) {
             self.metrics.journal_dropped.inc();
         }
     }
@@ -122,13 +126,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, events: &Receiver<Event>) {
-        for event in events {
-            self.write(&event);
+    fn run(mut self, events: &Receiver<(u64, Event)>) {
+        for (wall_ms, event) in events {
+            self.write(wall_ms, &event);
         }
     }
 
-    fn write(&mut self, event: &Event) {
+    fn write(&mut self, wall_ms: u64, event: &Event) {
         self.sequence += 1;
         let level = words::level(event);
         let message = sentence(event);
@@ -152,7 +156,7 @@ impl Writer {
         });
         log(level, &message, &fields);
         if let Some(log) = &self.log {
-            log.note(about::noted(event, level, message, fields));
+            log.note(about::noted(wall_ms, event, level, message, fields));
         }
     }
 
@@ -184,6 +188,8 @@ impl Writer {
             Event::PathLost { server, path, .. } => lost(counters, server, *path),
             Event::Started { .. }
             | Event::Listened
+            | Event::DaemonEnded { .. }
+            | Event::AnswersChanged { .. }
             | Event::Resigning
             | Event::PeerAlive { .. }
             | Event::PeerSuspected { .. }
@@ -330,6 +336,11 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 count = number("count"),
                 up = number("up"),
                 down = number("down"),
+                pool = text("pool"),
+                ended_ms = number("ended_ms"),
+                since_ms = number("since_ms"),
+                within_ms = number("within_ms"),
+                unanswered_ms = number("unanswered_ms"),
                 silent_ms = number("silent_ms"),
                 deaf_ms = number("deaf_ms"),
                 slept_ms = number("slept_ms"),

@@ -12,7 +12,7 @@ fn written(events: &[Event]) -> (Arc<Metrics>, Vec<Arc<Entry>>) {
     let (journal, thread) = Journal::start(metrics.clone(), history.clone(), None).unwrap();
     for event in events {
         // The test may be faster than the writer; the driver would drop here.
-        journal.queue.send(event.clone()).unwrap();
+        journal.queue.send((1, event.clone())).unwrap();
     }
     drop(journal);
     thread.join().unwrap();
@@ -36,7 +36,7 @@ fn an_entry_has_its_sentence_its_level_and_every_field() {
 #[test]
 fn a_move_is_counted_once_complete_with_the_cause_of_its_beginning() {
     let (term, cause) = (Term(4), Cause::ServerDead);
-    let taking = Event::Taking { virtual_host: host(), term, cause };
+    let taking = Event::Taking { virtual_host: host(), term, cause, unanswered_ms: None };
     let (metrics, _) = written(std::slice::from_ref(&taking));
     assert_eq!(metrics.move_duration.get_sample_count(), 0);
     let (metrics, _) = written(&[taking, Event::Active { virtual_host: host(), term, took_us: 2500 }]);
@@ -93,6 +93,13 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
         "boot",
         "digest",
         "on",
+        "pool",
+        "ended_ms",
+        "within_ms",
+        "since_ms",
+        // For incidents.
+        "counts",
+        "unanswered_ms",
         // Part of the sentence; too long for a field.
         "errors",
     ];
@@ -109,7 +116,7 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
         Event::ConfigurationRefused { errors: "x".into() },
         Event::Overslept { slept_ms: 1 },
         Event::TargetChanged { virtual_host: host(), from: None, to: Some(server()), cause: Cause::Unheld },
-        Event::Taking { virtual_host: host(), term: Term(1), cause: Cause::Unheld },
+        Event::Taking { virtual_host: host(), term: Term(1), cause: Cause::Unheld, unanswered_ms: None },
         Event::Active { virtual_host: host(), term: Term(1), took_us: 1 },
         Event::TakeFailed { virtual_host: host(), address: "10.0.0.1".parse().unwrap(), reason: "no".into() },
         Event::Rivals { virtual_host: host(), rival: server(), winner: server() },
@@ -118,6 +125,9 @@ fn log_lines_have_a_place_for_every_field_of_every_event() {
             monitor: MonitorId::of_host(&host(), &"http-80".into()),
             verdict: Verdict::Down,
             reason: "refused".into(),
+            counts: true,
+            since_ms: 1,
+            within_ms: 1,
         },
         Event::Standby { server: server(), on: true },
         Event::PeerSuspected { server: server(), silent_ms: 1 },

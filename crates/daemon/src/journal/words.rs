@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use model::{
     EndpointName, MonitorId, ServerName, Term, VirtualHostName,
-    event::{AddressRefusal, Cause, Event, RecoveryStep},
+    event::{AddressRefusal, AnswersChanged, Cause, Ending, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
@@ -25,6 +25,8 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::SharedFault { .. }
         | Event::Expelled { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
+        | Event::DaemonEnded { .. }
+        | Event::PeerLeft { planned: false, .. }
         | Event::PeerRefused { .. }
         | Event::PathLost { .. }
         | Event::PeerDead { .. }
@@ -62,11 +64,12 @@ pub(super) fn level(event: &Event) -> Level {
         },
         Event::Started { .. }
         | Event::Listened
+        | Event::AnswersChanged { .. }
+        | Event::PeerLeft { planned: true, .. }
         | Event::Resigning
         | Event::PeerAlive { .. }
         | Event::PeerRecovered { .. }
         | Event::PathRestored { .. }
-        | Event::PeerLeft { .. }
         | Event::OneWayHealed { .. }
         | Event::ConfigurationApplied { .. }
         | Event::ConfigurationEdited { .. }
@@ -94,6 +97,7 @@ pub(super) fn level(event: &Event) -> Level {
 pub fn sentence(event: &Event) -> String {
     match event {
         Event::Started { boot } => format!("started, run {boot}"),
+        Event::DaemonEnded { how, ended_ms, released_ms, .. } => daemon_ended(*how, *ended_ms, *released_ms),
         Event::Listened => "has listened long enough: may take addresses now".into(),
         Event::Resigning => "planned stop: handing everything over".into(),
         Event::PeerAlive { server, boot } => format!("{server} is alive, run {boot}"),
@@ -103,7 +107,7 @@ pub fn sentence(event: &Event) -> String {
         Event::PathRestored { server, path } => format!("{server} is heard over {path} again"),
         Event::PeerRecovered { server } => format!("{server} is heard again in time"),
         Event::PeerDead { server, silent_ms } => format!("{server} is dead: silent for {silent_ms} ms"),
-        Event::PeerLeft { server } => format!("{server} has left"),
+        Event::PeerLeft { server, planned, silent_ms } => left(server, *planned, *silent_ms),
         Event::OneWayLoss { server, deaf_ms } => format!("{server} does not hear us: deaf for {deaf_ms} ms"),
         Event::OneWayHealed { server } => format!("{server} hears us again"),
         Event::DatagramsRefused { from, reason, count } => datagrams_refused(from, reason.word(), *count),
@@ -118,13 +122,9 @@ pub fn sentence(event: &Event) -> String {
         Event::Rejoined => "no longer isolated".into(),
         Event::Overslept { slept_ms } => format!("did not run for {slept_ms} ms: lets go of everything first"),
         Event::TargetChanged { virtual_host, from, to, cause } => target_changed(virtual_host, from, to, *cause),
-        Event::Taking { virtual_host, term, cause } => taking(virtual_host, *term, *cause),
-        Event::Active { virtual_host, term, took_us } => {
-            format!("active for {virtual_host}, term {}, after {}", term.0, span(*took_us))
-        }
-        Event::Releasing { virtual_host, to, cause } => {
-            format!("releasing {virtual_host} for {}: {}", who(to), why(*cause))
-        }
+        Event::Taking { virtual_host, term, cause, .. } => taking(virtual_host, *term, *cause),
+        Event::Active { virtual_host, term, took_us } => active(virtual_host, *term, *took_us),
+        Event::Releasing { virtual_host, to, cause } => releasing(virtual_host, to, *cause),
         Event::Released { virtual_host, took_us } => format!("released {virtual_host} after {}", span(*took_us)),
         Event::TakeFailed { virtual_host, address, reason } => {
             format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
@@ -137,7 +137,7 @@ pub fn sentence(event: &Event) -> String {
         Event::HolderAnswers { virtual_host, address, mac } => awaited(virtual_host, address, *mac),
         Event::HolderUnreachable { virtual_host, address, mac } => unreachable_holder(virtual_host, address, *mac),
         Event::HolderChanged { virtual_host, active } => format!("{virtual_host} is held by {}", who(active)),
-        Event::MonitorChanged { monitor, verdict, reason } => format!("{monitor} is {}: {reason}", verdict.word()),
+        Event::MonitorChanged { monitor, verdict, reason, .. } => format!("{monitor} is {}: {reason}", verdict.word()),
         Event::PathDown { virtual_host, unseen_by, seen_by } => path_down(virtual_host, unseen_by, seen_by),
         Event::PathUp { virtual_host } => format!("whoever tries reaches {virtual_host} again"),
         Event::HeldDown { virtual_host, for_ms } => held_down(virtual_host, *for_ms),
@@ -145,6 +145,7 @@ pub fn sentence(event: &Event) -> String {
         Event::MonitorFreed { monitor, hold } => freed(monitor, *hold),
         Event::Recovery { monitor, step } => recovery(monitor, step),
         Event::EndpointChanged { endpoint, verdict, up, down } => judged(endpoint, *verdict, *up, *down),
+        Event::AnswersChanged(changed) => answered(changed),
         Event::SharedFault { failed, watched, servers } => everything_fails(*failed, *watched, *servers),
         Event::SharedFaultOver { failed, watched, lasted_ms } => no_more(*failed, *watched, *lasted_ms),
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
@@ -161,8 +162,39 @@ pub fn sentence(event: &Event) -> String {
     }
 }
 
+fn daemon_ended(how: Ending, ended_ms: u64, released_ms: Option<u64>) -> String {
+    let how = match how {
+        Ending::Died => "ended by itself",
+        Ending::Hung => "hung and was killed",
+    };
+    let released = released_ms.map_or_else(
+        || "its addresses could not be removed".to_owned(),
+        |released| format!("its addresses were gone {} ms later", ended_ms.saturating_sub(released)),
+    );
+    format!("the daemon {how} {ended_ms} ms ago; {released}; it runs again")
+}
+
+fn answered(changed: &AnswersChanged) -> String {
+    format!("{} is answered with {}; before: {}", changed.pool, changed.after, changed.before)
+}
+
+fn left(server: &ServerName, planned: bool, silent_ms: u64) -> String {
+    if planned {
+        return format!("{server} has left");
+    }
+    format!("the daemon of {server} has ended, says its guardian; it was silent for {silent_ms} ms")
+}
+
 fn taking(virtual_host: &VirtualHostName, term: Term, cause: Cause) -> String {
     format!("taking {virtual_host}, term {}: {}", term.0, why(cause))
+}
+
+fn active(virtual_host: &VirtualHostName, term: Term, took_us: u64) -> String {
+    format!("active for {virtual_host}, term {}, after {}", term.0, span(took_us))
+}
+
+fn releasing(virtual_host: &VirtualHostName, to: &Option<ServerName>, cause: Cause) -> String {
+    format!("releasing {virtual_host} for {}: {}", who(to), why(cause))
 }
 
 fn restored(server: &ServerName, known: u64) -> String {

@@ -1,12 +1,15 @@
 //! Pools for people: who is in the answers and why, which rule decided, and what the TTL follows.
 
 use model::{
+    PoolName,
     api::{PoolMemberStatus, PoolStatus, PoolWhy},
     config::{AllDown, Policy, Ttl, UnknownPolicy},
     health::{ServerState, Verdict},
 };
 
-use super::{Evaluated, Kind, Mode, Pool, Pools, Standing};
+use crate::view::AnswerSet;
+
+use super::{Answered, Evaluated, Kind, Mode, Pool, PoolState, Pools, Standing};
 
 impl Pools {
     /// Every pool for people.
@@ -37,6 +40,19 @@ impl Pools {
             }
         });
         status.collect()
+    }
+
+    /// What a pool is answered with.
+    pub(crate) fn answers(&self, index: usize, evaluated: &Evaluated) -> (PoolName, AnswerSet) {
+        let pool = &self.pools[index];
+        let addresses = match &evaluated.state {
+            PoolState::Servfail => None,
+            PoolState::Answers { answered, .. } => {
+                let name = |one: &Answered| self.name(pool.members[usize::from(one.member)].kind).into();
+                Some(answered.iter().map(|one| (one.address, name(one))).collect())
+            }
+        };
+        (pool.name.clone(), addresses)
     }
 
     /// One pool's answers at this moment, explained to the end.

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use model::net::InterfaceIndex;
+use model::{event::Ending, net::InterfaceIndex};
 
 /// Words of the mapping: 96 KiB, of which pages that are never written cost nothing.
 const WORDS: usize = 12 * 1024;
@@ -30,6 +30,12 @@ const BEAT: usize = 0;
 const DETECTION: usize = 1;
 /// Not zero once the driver of this run has begun to beat.
 const BEGUN: usize = 2;
+/// How the run before this one ended: 0 not at all, 1 it died, 2 it hung.
+const BEFORE: usize = 3;
+/// When, by how much that may be wrong, and when its addresses were gone (zero: they were not), in nanoseconds of CLOCK_MONOTONIC.
+const BEFORE_ENDED: usize = 4;
+const BEFORE_WITHIN: usize = 5;
+const BEFORE_RELEASED: usize = 6;
 /// The virtual addresses that the kernel may have.
 const ADDRESSES: Cell = Cell { at: 8, words: 4 * 1024 };
 /// The sealed farewell, and where to send it.
@@ -68,6 +74,18 @@ pub(super) struct Farewell {
     pub(super) peers: Vec<SocketAddr>,
     /// Where it goes as an Ethernet broadcast, too.
     pub(super) interfaces: Vec<InterfaceIndex>,
+}
+
+/// How the run before this one ended, without having been told to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Before {
+    pub(super) how: Ending,
+    /// When, by CLOCK_MONOTONIC.
+    pub(super) ended: Duration,
+    /// By how much that may be wrong.
+    pub(super) within: Duration,
+    /// When the kernel confirmed that its addresses were gone.
+    pub(super) released: Option<Duration>,
 }
 
 /// The mapping.
@@ -136,6 +154,34 @@ impl Page {
         for word in [BEAT, DETECTION, BEGUN, ADDRESSES.slot(0), ADDRESSES.slot(1), FAREWELL.slot(0), FAREWELL.slot(1)] {
             self.words()[word].store(0, Ordering::Release);
         }
+    }
+
+    /// How the run before ended: for the one that begins.
+    pub(super) fn set_before(&self, before: Before) {
+        let how = match before.how {
+            Ending::Died => 1,
+            Ending::Hung => 2,
+        };
+        let values = [
+            (BEFORE_ENDED, nanos(before.ended)),
+            (BEFORE_WITHIN, nanos(before.within)),
+            (BEFORE_RELEASED, before.released.map_or(0, nanos)),
+            (BEFORE, how),
+        ];
+        values.iter().for_each(|(word, value)| self.words()[*word].store(*value, Ordering::Release));
+    }
+
+    /// That; none where there was none, or where it ended as it should.
+    pub(super) fn before(&self) -> Option<Before> {
+        let word = |word: usize| self.words()[word].load(Ordering::Acquire);
+        let how = match word(BEFORE) {
+            1 => Ending::Died,
+            2 => Ending::Hung,
+            _ => return None,
+        };
+        let span = |at: usize| Duration::from_nanos(word(at));
+        let released = Some(span(BEFORE_RELEASED)).filter(|released| !released.is_zero());
+        Some(Before { how, ended: span(BEFORE_ENDED), within: span(BEFORE_WITHIN), released })
     }
 
     /// The driver lives at `now`, and is to be watched.

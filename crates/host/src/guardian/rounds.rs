@@ -13,12 +13,15 @@ use std::{
     time::Duration,
 };
 
-use model::pulse::{Finding, PulseWatch};
+use model::{
+    event::Ending,
+    pulse::{BEATS, Finding, PulseWatch},
+};
 
 use super::{
     child::{Daemon, Signals},
     kernel::Kernel,
-    page::Page,
+    page::{Before, Page},
 };
 use crate::{
     clock,
@@ -113,6 +116,7 @@ impl Guardian<'_> {
             let begun = clock::awake();
             let daemon = Daemon::start(self.arguments, &[self.page.memory(), self.myself.as_fd()])?;
             let hung = self.attend(&daemon);
+            let mut before = self.last_sign(hung);
             let released = self.clean_up(&daemon);
             let ended = daemon.wait()?;
             self.worked |= self.page.has_begun();
@@ -123,8 +127,8 @@ impl Guardian<'_> {
                 pause = FIRST_PAUSE;
             }
             let how = if hung { "hung and was killed".to_owned() } else { format!("ended by itself ({ended})") };
-            match released {
-                Ok(()) => tracing::error!("the daemon {how}; its addresses are removed; it starts again in {pause:?}"),
+            match &released {
+                Ok(_) => tracing::error!("the daemon {how}; its addresses are removed; it starts again in {pause:?}"),
                 Err(error) => {
                     tracing::error!(%error, "the daemon {how}, and its addresses cannot be removed; it starts again in {pause:?}")
                 }
@@ -132,6 +136,10 @@ impl Guardian<'_> {
             self.rest(pause);
             if self.stopping {
                 return Ok(End::Exited(0));
+            }
+            before.released = released.ok();
+            if self.page.has_begun() {
+                self.page.set_before(before);
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -174,8 +182,18 @@ impl Guardian<'_> {
         }
     }
 
-    /// The release chain's second link; see the head of this module's parent for the order and its reasons.
-    fn clean_up(&mut self, daemon: &Daemon) -> io::Result<()> {
+    /// When the daemon, which has just ended or hangs, ceased to be well: before the beat that was due next, or before its end
+    /// was noticed here, which on a busy machine may be late.
+    fn last_sign(&self, hung: bool) -> Before {
+        let (how, now) = (if hung { Ending::Hung } else { Ending::Died }, clock::awake());
+        let (beat, detection) = self.page.pulse().unwrap_or((now, Duration::ZERO));
+        let span = if hung { detection / BEATS } else { now.saturating_sub(beat) };
+        Before { how, ended: beat + span / 2, within: span / 2, released: None }
+    }
+
+    /// The release chain's second link; see the head of this module's parent for the order and its reasons. Returns when the
+    /// addresses went.
+    fn clean_up(&mut self, daemon: &Daemon) -> io::Result<Duration> {
         daemon.kill();
         // A large process takes milliseconds to die, and its addresses answer meanwhile; but after a hang peers take by
         // themselves once the whole detection time is over.
@@ -189,10 +207,11 @@ impl Guardian<'_> {
             }
         }
         let listed = self.page.addresses();
+        let released = clock::awake();
         self.kernel.release(&listed)?;
         self.say_farewell();
         self.end_connections(listed.into_iter().map(|(address, _)| address).collect());
-        Ok(())
+        Ok(released)
     }
 
     /// By both paths: a packet filter may stand in the way of one. What the kernel does not take is lost, and silence tells

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use model::{net::InterfaceIndex, report::AddressOutcome};
+use model::{event::Event, net::InterfaceIndex, report::AddressOutcome};
 
 use super::page::{Farewell, Page};
 use crate::{
@@ -62,6 +62,19 @@ impl Ward {
 
     fn new(page: Page, guardian: OwnedFd) -> Self {
         Self(Arc::new(Inside { page, guardian, ledger: Mutex::default() }))
+    }
+
+    /// How the run before this one ended, where nobody had told it to; none where there was none.
+    pub fn before(&self) -> Option<Event> {
+        let before = self.0.page.before()?;
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let ago = |at: Duration| millis(clock::awake().saturating_sub(at));
+        Some(Event::DaemonEnded {
+            how: before.how,
+            ended_ms: ago(before.ended),
+            within_ms: millis(before.within),
+            released_ms: before.released.map(ago),
+        })
     }
 
     /// The driver lives, and wants to be watched. It must beat again within a fifth of the detection time.
@@ -121,7 +134,9 @@ impl Ward {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use model::event::Ending;
+
+    use super::{super::page::Before, *};
     use crate::wake::pidfd;
 
     fn ward() -> (Ward, Page) {
@@ -156,6 +171,22 @@ mod tests {
         let guardian = pidfd(libc::pid_t::try_from(child.id()).unwrap()).unwrap();
         child.wait().unwrap();
         assert!(!Ward::new(Page::new().unwrap(), guardian).is_guarded());
+    }
+
+    #[test]
+    fn a_run_learns_how_the_one_before_it_ended() {
+        let (ward, page) = ward();
+        assert_eq!(ward.before(), None, "there was none");
+        let (ended, within) = (clock::awake(), Duration::from_millis(15));
+        page.set_before(Before { how: Ending::Hung, ended, within, released: None });
+        page.clear();
+        let is = |how, released: bool| {
+            matches!(ward.before(), Some(Event::DaemonEnded { how: told, within_ms: 15, released_ms, .. })
+                if told == how && released_ms.is_some() == released)
+        };
+        assert!(is(Ending::Hung, false));
+        page.set_before(Before { how: Ending::Died, ended, within, released: Some(ended) });
+        assert!(is(Ending::Died, true));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Action {
     Diagnose,
     /// The members and the state of the keys.
     ReadMembers,
+    /// The last heartbeats.
+    ReadHeartbeats,
     /// The configuration, its history and conflicts.
     ReadConfiguration,
     /// One's own password.
@@ -79,6 +81,7 @@ impl Action {
         Self::Invite,
         Self::RemoveServer,
         Self::Leave,
+        Self::ReadHeartbeats,
         Self::ReadUsers,
         Self::SetUser,
         Self::RemoveUser,
@@ -109,6 +112,7 @@ impl Action {
             Self::Invite
             | Self::RemoveServer
             | Self::Leave
+            | Self::ReadHeartbeats
             | Self::ReadUsers
             | Self::SetUser
             | Self::RemoveUser
@@ -140,6 +144,7 @@ impl Action {
             Self::Invite => "invite",
             Self::RemoveServer => "remove-server",
             Self::Leave => "leave",
+            Self::ReadHeartbeats => "read-heartbeats",
             Self::ReadUsers => "read-users",
             Self::SetUser => "set-user",
             Self::RemoveUser => "remove-user",
@@ -171,6 +176,7 @@ impl Action {
             Self::Invite => "standin token",
             Self::RemoveServer => "standin server remove",
             Self::Leave => "standin leave",
+            Self::ReadHeartbeats => "GET /v1/heartbeats",
             Self::ReadUsers => "standin user list",
             Self::SetUser => "standin user add",
             Self::RemoveUser => "standin user remove",
@@ -208,6 +214,7 @@ impl Action {
                 "the server is refused from now on, and taken out of the document; a new heartbeat key follows by itself"
             }
             Self::Leave => "this server hands over, is removed, and forgets its keys",
+            Self::ReadHeartbeats => "shows when which heartbeats came and went; a bundle has them",
             Self::ReadUsers => "shows people, their roles, and programs' tokens",
             Self::SetUser => "adds a person, or sets role and password; that person's sessions end",
             Self::RemoveUser => "the person and all of that person's sessions are refused from now on",
@@ -229,6 +236,7 @@ impl Action {
             | Self::ReadConfiguration
             | Self::ReadClients
             | Self::Push
+            | Self::ReadHeartbeats
             | Self::ReadUsers => None,
             Self::ChangeOwnPassword
             | Self::LogOut
@@ -262,7 +270,7 @@ mod tests {
         for action in Action::ALL {
             let own = matches!(action, Action::ChangeOwnPassword | Action::LogOut);
             let reads = action.log_line().is_none()
-                && !matches!(action, Action::ReadUsers | Action::ReadClients | Action::Push);
+                && !matches!(action, Action::ReadUsers | Action::ReadClients | Action::ReadHeartbeats | Action::Push);
             assert_eq!(Role::Viewer.may(action), reads || own);
             assert!(Role::Admin.may(action));
         }

@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+/// `who` has gone without having said that it is about to, so long after its last heartbeat.
+fn left(who: &str, silent_ms: u64) -> Event {
+    Event::PeerLeft { server: name(who), planned: false, silent_ms }
+}
+
 #[test]
 fn joining_takes_one_heartbeat_and_its_answer() {
     let mut link = Link::new(&["a", "b"]);
@@ -112,7 +117,7 @@ fn goodbye_counts_at_once_and_is_not_undone_by_what_it_has_overtaken() {
     link.run(1);
     link.pass(INTERVAL * 10);
     assert_eq!(link.state("b", "a"), ServerState::Left);
-    assert_eq!(link.events_at("a"), [Event::PeerLeft { server: name("b") }]);
+    assert_eq!(link.events_at("a"), [left("b", 50)]);
 
     link.start("b", &["a", "b"], 9);
     link.beat("b");
@@ -142,7 +147,7 @@ fn a_farewell_is_the_newest_word_and_of_its_own_number() {
         }));
     }
     assert_eq!(link.state("b", "a"), ServerState::Left);
-    assert_eq!(link.events_at("a"), [Event::PeerLeft { server: name("b") }], "the second one is no replay");
+    assert_eq!(link.events_at("a"), [left("b", 0)], "the second one is no replay");
     link.start("b", &["a", "b"], 9);
     link.beat("b");
     assert_eq!(link.state("b", "a"), ServerState::Alive, "the run that follows joins at once");
