@@ -286,6 +286,9 @@ pub(crate) enum Command {
     /// Edit the pools of the document.
     #[command(subcommand)]
     Pool(ObjectCommand),
+    /// Who outside the cluster is told of incidents: edit the channels of the document, see how they are, try one.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Edit monitors of the document, or say what one counts as here, whatever its probes find.
     #[command(subcommand)]
     Monitor(MonitorCommand),
@@ -339,6 +342,40 @@ pub(crate) enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: ZoneCommand,
+    },
+}
+
+/// What to do with channels for notifications.
+#[derive(Subcommand, Debug)]
+pub(crate) enum NotifyCommand {
+    /// In the document.
+    #[command(flatten)]
+    Edit(ObjectCommand),
+    /// As the server that answers sees them.
+    #[command(flatten)]
+    Use(NotifyUse),
+}
+
+/// What a server does with channels.
+#[derive(Subcommand, Debug)]
+pub(crate) enum NotifyUse {
+    /// Send a message by a channel from the server that answers, and say what came of it.
+    #[command(after_help = "Quiet times and `sent-by` do not matter to it. \
+                            Exit codes: 0 delivered; 1 not, or the daemon cannot be reached, or refused.")]
+    Test {
+        /// The channel.
+        name: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show every channel: who sends, what waits, how the last attempt ended.
+    #[command(after_help = "Exit codes: 0 shown; 1 the daemon cannot be reached; 3 attempts of this server fail.")]
+    Status {
+        /// Print the API's JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
     },
 }
 

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod complaints;
 pub mod doctor;
+pub mod notify;
 pub mod request;
 
 use std::{net::IpAddr, sync::Arc};

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::cluster_log::{Noted, talk::LONGEST_ENTRY, wall_ms};
 
-/// Fields that name a server, a virtual host or an endpoint.
-const NAMES: [&str; 8] = ["server", "virtual_host", "endpoint", "rival", "winner", "active", "to", "monitor"];
+/// Fields that name a server, a virtual host, an endpoint or a channel.
+const NAMES: [&str; 9] =
+    ["server", "virtual_host", "endpoint", "channel", "rival", "winner", "active", "to", "monitor"];
 /// Fields that name several.
 const LISTS: [&str; 2] = ["unseen_by", "seen_by"];
 /// A longer sentence is cut.

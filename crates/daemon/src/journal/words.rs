@@ -3,11 +3,12 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{
-    EndpointName, MonitorId, ServerName, Term, VirtualHostName,
+    ChannelName, EndpointName, MonitorId, ServerName, Term, VirtualHostName,
     event::{AddressRefusal, Cause, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
+    notice::Told,
 };
 use tracing::Level;
 
@@ -23,6 +24,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::HolderUnreachable { .. }
         | Event::Cloned { .. }
         | Event::SharedFault { .. }
+        | Event::NotifyFailed { .. }
         | Event::Expelled { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::PeerRefused { .. }
@@ -80,6 +82,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Released { .. }
         | Event::RivalGone { .. }
         | Event::HolderChanged { .. }
+        | Event::Notified { .. }
         | Event::Done { .. }
         | Event::Linked { .. }
         | Event::Rotation { .. }
@@ -150,6 +153,10 @@ pub fn sentence(event: &Event) -> String {
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
+        Event::Notified { channel, incidents, attempts, .. } => notified(channel, incidents, *attempts),
+        Event::NotifyFailed { channel, incidents, attempts, reason, .. } => {
+            untold(channel, incidents, *attempts, reason)
+        }
         Event::Done { who, from, action, what } => format!("{who} from {from}: {action} {what}"),
         Event::Denied { who, from, action, reason, count } => denied(who, from, action, reason, *count),
         Event::Linked { server, from } => format!("linked to {server} at {from}"),
@@ -159,6 +166,29 @@ pub fn sentence(event: &Event) -> String {
         Event::Cloned { server, from } => cloned(server, from),
         Event::Expelled { reason } => format!("this server stops: {reason}"),
     }
+}
+
+fn notified(channel: &ChannelName, incidents: &[Told], attempts: u32) -> String {
+    if incidents.is_empty() {
+        return format!("channel {channel} is told what happens from now on");
+    }
+    let tries = if attempts > 1 { format!(", at the attempt {attempts}") } else { String::new() };
+    format!("told {channel}{tries}: {}", told(incidents))
+}
+
+fn untold(channel: &ChannelName, incidents: &[Told], attempts: u32, reason: &str) -> String {
+    format!("could not tell {channel} in {attempts} attempts: {}: {reason}", told(incidents))
+}
+
+/// Which incidents, and what of them: a few of many.
+fn told(incidents: &[Told]) -> String {
+    const SHOWN: usize = 3;
+    let shown = incidents.iter().take(SHOWN).map(|told| format!("{} {}", told.incident, told.state.word()));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if incidents.len() > SHOWN {
+        text += &format!(" and {} more", incidents.len() - SHOWN);
+    }
+    text
 }
 
 fn taking(virtual_host: &VirtualHostName, term: Term, cause: Cause) -> String {

@@ -29,6 +29,8 @@ pub enum Action {
     ForceMonitor,
     /// A monitor's latch is forgiven.
     ResetMonitor,
+    /// A message by a channel, to try it.
+    TestNotification,
     /// A server holds nothing.
     Standby,
     /// A server holds again.
@@ -57,7 +59,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,
@@ -70,6 +72,7 @@ impl Action {
         Self::Push,
         Self::ForceMonitor,
         Self::ResetMonitor,
+        Self::TestNotification,
         Self::Standby,
         Self::Resume,
         Self::EditConfiguration,
@@ -99,6 +102,7 @@ impl Action {
             Self::Push
             | Self::ForceMonitor
             | Self::ResetMonitor
+            | Self::TestNotification
             | Self::Standby
             | Self::Resume
             | Self::EditConfiguration => Role::Operator,
@@ -129,6 +133,7 @@ impl Action {
             Self::Push => "push",
             Self::ForceMonitor => "force-monitor",
             Self::ResetMonitor => "reset-monitor",
+            Self::TestNotification => "test-notification",
             Self::Standby => "standby",
             Self::Resume => "resume",
             Self::EditConfiguration => "edit-configuration",
@@ -159,6 +164,7 @@ impl Action {
             Self::Push => "standin push",
             Self::ForceMonitor => "standin monitor force",
             Self::ResetMonitor => "standin monitor reset",
+            Self::TestNotification => "standin notify test",
             Self::Standby => "standin standby",
             Self::Resume => "standin resume",
             Self::EditConfiguration => "standin apply",
@@ -189,6 +195,7 @@ impl Action {
             Self::Push => "a service reports to its monitor; what follows is logged as with every monitor",
             Self::ForceMonitor => "says what a monitor counts as, whatever its probes find",
             Self::ResetMonitor => "forgives a monitor's latch",
+            Self::TestNotification => "sends a message by a channel, to try it",
             Self::Standby => "a server hands everything over",
             Self::Resume => "a server holds again",
             Self::EditConfiguration => {
@@ -224,6 +231,7 @@ impl Action {
             | Self::LogOut
             | Self::ForceMonitor
             | Self::ResetMonitor
+            | Self::TestNotification
             | Self::Standby
             | Self::Resume
             | Self::EditConfiguration
