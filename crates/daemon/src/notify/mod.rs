@@ -228,7 +228,10 @@ impl Clerk {
             self.subscribe();
         }
         match self.admin.sample().await {
-            Ok(sample) => self.handle(Input::World(world(&self.admin.this, &sample.health))),
+            Ok(sample) => {
+                let shared = self.admin.access.circle.is_some();
+                self.handle(Input::World(world(&self.admin.this, &sample.health, shared)));
+            }
             // A driver that is stopping or overloaded: the next tick tells.
             Err(_) => self.handle(Input::Tick),
         }
@@ -306,8 +309,10 @@ fn offset(zone: &TimeZone) -> i32 {
     Timestamp::try_from(host::clock::wall()).map_or(0, |now| zone.to_offset(now).seconds())
 }
 
-fn world(this: &ServerName, health: &Health) -> World {
-    let alive = health.servers.iter().filter(|(_, server)| server.state.is_alive()).map(|(name, _)| name);
+/// How the cluster is. Without a `shared` log, which files alone do not give, nobody knows what others notice and tell: each server tells
+/// what it notices, as if it were alone.
+fn world(this: &ServerName, health: &Health, shared: bool) -> World {
+    let alive = health.servers.iter().filter(|(_, server)| shared && server.state.is_alive()).map(|(name, _)| name);
     let unserved =
         health.virtual_hosts.iter().filter(|(_, host)| host.active.is_none() || host.verdict == Verdict::Down);
     World {
