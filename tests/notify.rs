@@ -187,7 +187,7 @@ fn a_webhook_is_signed_tried_again_and_given_up_where_it_is_refused() {
         // Whoever refuses for good is not asked again, and the log says so.
         webhook.answer(&["410 Gone"]);
         ask(&stage, "web1", &["resume"], "");
-        await_log_long(&stage, "web1", "could not tell ops in 1 attempts");
+        await_log_long(&stage, "web1", "could not tell ops, given up");
         let failed = &kinds(&stage, "web1", "notify-failed")[0];
         assert!(failed["reason"].as_str().unwrap().contains("410"), "{failed:#}");
         webhook.answer(&["302 Found"]);

@@ -159,7 +159,6 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (identity, view) = first_answers(&loaded, &zones);
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
-
     // Bind.
     let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
         .map_err(|error| StartError::listen("heartbeats", node.heartbeat_listen, error))?;

@@ -129,9 +129,7 @@ pub fn sentence(event: &Event) -> String {
             format!("releasing {virtual_host} for {}: {}", who(to), why(*cause))
         }
         Event::Released { virtual_host, took_us } => format!("released {virtual_host} after {}", span(*took_us)),
-        Event::TakeFailed { virtual_host, address, reason } => {
-            format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
-        }
+        Event::TakeFailed { virtual_host, address, reason } => not_taken(virtual_host, address, reason),
         Event::AddressRefused { virtual_host, address, reason } => refused(virtual_host.as_str(), address, reason),
         Event::AddressRestored { virtual_host, address } => put_back(virtual_host, address),
         Event::Rivals { virtual_host, rival, winner } => contested(virtual_host, rival, winner),
@@ -154,9 +152,7 @@ pub fn sentence(event: &Event) -> String {
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
         Event::Notified { channel, incidents, attempts, .. } => notified(channel, incidents, *attempts),
-        Event::NotifyFailed { channel, incidents, attempts, reason, .. } => {
-            untold(channel, incidents, *attempts, reason)
-        }
+        Event::NotifyFailed { channel, incidents, reason, .. } => untold(channel, incidents, reason),
         Event::Done { who, from, action, what } => format!("{who} from {from}: {action} {what}"),
         Event::Denied { who, from, action, reason, count } => denied(who, from, action, reason, *count),
         Event::Linked { server, from } => format!("linked to {server} at {from}"),
@@ -176,8 +172,8 @@ fn notified(channel: &ChannelName, incidents: &[Told], attempts: u32) -> String 
     format!("told {channel}{tries}: {}", told(incidents))
 }
 
-fn untold(channel: &ChannelName, incidents: &[Told], attempts: u32, reason: &str) -> String {
-    format!("could not tell {channel} in {attempts} attempts: {}: {reason}", told(incidents))
+fn untold(channel: &ChannelName, incidents: &[Told], reason: &str) -> String {
+    format!("could not tell {channel}, given up: {}: {reason}", told(incidents))
 }
 
 /// Which incidents, and what of them: a few of many.
@@ -201,6 +197,10 @@ fn restored(server: &ServerName, known: u64) -> String {
 
 fn cloned(server: &ServerName, from: &str) -> String {
     format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
+}
+
+fn not_taken(virtual_host: &VirtualHostName, address: &IpAddr, reason: &str) -> String {
+    format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
 }
 
 fn put_back(virtual_host: &VirtualHostName, address: &IpAddr) -> String {
