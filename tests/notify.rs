@@ -20,7 +20,10 @@ use std::{
 };
 
 use certificates::Authority;
-use console_support::{ask, cluster};
+use console_support::{
+    PASSWORD, ask, cluster,
+    http::{assert_dressed, get, log_in, post},
+};
 use host::{hook::examine, lab::stage::Stage};
 use notify_support::{
     PATIENCE,
@@ -149,6 +152,17 @@ fn each_incident_is_told_once_and_ended_once_whoever_dies() {
         assert_eq!(kinds(&stage, "web3", "notify-failed"), Vec::<Value>::new());
         let status: Value = serde_json::from_str(&ask(&stage, "web3", &["notify", "status", "--json"], "")).unwrap();
         assert_eq!((&status[0]["sender"], &status[0]["waiting"]), (&"web1".into(), &0.into()), "{status:#}");
+
+        // The console shows who is told, and tries it.
+        let session = log_in(&stage.client, "ann", PASSWORD).unwrap();
+        let page = get("/console/do", &session).send(&stage.client);
+        assert!(page.body.contains("Who is told") && page.body.contains("Send a test by ops"), "{}", page.body);
+        let token = page.token();
+        let fields = [("token", token.as_str()), ("channel", "ops")];
+        let tested = post("/console/do/notify", &session, &fields).send(&stage.client);
+        assert!(tested.code == 200 && tested.body.contains("delivered"), "{}", tested.body);
+        assert_dressed(&tested, "a test of a channel");
+        assert_eq!(said(11)[10].json["kind"], "test");
     });
 }
 
