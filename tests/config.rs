@@ -35,6 +35,9 @@ fn installed(folder: &Path) -> TempDir {
     let home = TempDir::new().unwrap();
     for path in entries(folder) {
         let text = fs::read_to_string(&path).unwrap().replace("/etc/standin", &home.path().display().to_string());
+        for secret in text.lines().filter_map(|line| line.strip_prefix("secret = \"")?.split('"').next()) {
+            write_secret(&home, secret, 0o600);
+        }
         fs::write(home.path().join(path.file_name().unwrap()), text).unwrap();
     }
     write_key(&home, KEY, 0o600);
@@ -44,6 +47,13 @@ fn installed(folder: &Path) -> TempDir {
 fn write_key(home: &TempDir, key: &str, mode: u32) {
     let path = home.path().join("cluster.key");
     fs::write(&path, key).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn write_secret(home: &TempDir, name: &str, mode: u32) {
+    let path = home.path().join("secrets").join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "not for everybody\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
@@ -168,9 +178,9 @@ fn check_prints_the_mistakes_of_all_files() {
        |
        = help: write the name of this machine's [server.NAME] section; there is: web1, web2
 
-    standin.toml:24:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
+    standin.toml:26:12: the key file HOME/cluster.key: a cluster key has at least 32 bytes, this one has 5
        |
-    24 | key-file = "HOME/cluster.key"
+    26 | key-file = "HOME/cluster.key"
        |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: make one with `head -c 32 /dev/urandom | base64`, the same on every server, mode 600
@@ -299,4 +309,20 @@ fn check_refuses_a_recovery_program_that_others_could_change() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     let place = format!("cluster.toml:{lines}:25: recovery of monitor `tcp-7` of virtual host `virtual1`: ");
     assert!(said.contains(&place) && said.contains("has mode 775"), "{said}");
+}
+
+#[test]
+fn check_refuses_a_secret_that_others_may_read_and_warns_of_one_that_is_not_there() {
+    let home = installed(&deploy("examples/three-servers"));
+    write_secret(&home, "on-call", 0o644);
+    let output = check(&home);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("notify `on-call`: the secret ") && said.contains("(mode 644): `chmod 600` it"), "{said}");
+    assert!(!said.contains("not for everybody"), "{said}");
+    fs::remove_file(home.path().join("secrets/on-call")).unwrap();
+    let output = check(&home);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("warning: ") && said.contains("secrets/on-call: No such file"), "{said}");
 }

@@ -112,5 +112,6 @@ fn config() -> Arc<ClusterConfig> {
         pools: BTreeMap::new(),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     })
 }

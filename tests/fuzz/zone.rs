@@ -102,5 +102,6 @@ fn config() -> ClusterConfig {
         pools: BTreeMap::from([(PoolName::new("www"), pool)]),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     }
 }

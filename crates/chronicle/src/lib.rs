@@ -1,8 +1,8 @@
 //! The cluster's log as a value: what an entry is, in which order the entries of several servers stand, which of them a
-//! server lacks, how they are searched, and which of them make one incident.
+//! server lacks, how they are searched, and which of them make one incident, and who is told of it.
 //!
 //! Read [`Clock`] (stamps that respect cause and effect), [`Entry`], [`Vector`] (what is known, and so what is
-//! missing), [`Query`] and [`incident`], in this order.
+//! missing), [`Query`], [`incident`] and [`notice`], in this order.
 //!
 //! Invariants
 //! - Equal sets of entries have one order, however and in whatever order they came: see [`Position`].
@@ -14,6 +14,7 @@
 mod clock;
 mod entry;
 pub mod incident;
+pub mod notice;
 mod query;
 mod stream;
 

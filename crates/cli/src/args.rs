@@ -4,6 +4,7 @@ mod config;
 mod dns;
 mod log;
 mod members;
+mod notify;
 mod zone;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -17,6 +18,7 @@ pub(crate) use config::{
 pub(crate) use dns::DnsCommand;
 pub(crate) use log::{Incidents, Level as LogLevel, Log};
 pub(crate) use members::{ApiTokenCommand, KeyName, ServerCommand, UserCommand};
+pub(crate) use notify::{NotifyCommand, NotifyUse};
 pub(crate) use zone::ZoneCommand;
 
 use crate::{exit, members::Seconds};
@@ -288,6 +290,9 @@ pub(crate) enum Command {
     /// Edit the pools of the document.
     #[command(subcommand)]
     Pool(ObjectCommand),
+    /// Who outside the cluster is told of incidents: edit the channels of the document, see how they are, try one.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Edit monitors of the document, or say what one counts as here, whatever its probes find.
     #[command(subcommand)]
     Monitor(MonitorCommand),

@@ -13,6 +13,7 @@ mod exit;
 mod log;
 mod manual;
 mod members;
+mod notify;
 mod print;
 mod session;
 mod top;
@@ -30,7 +31,10 @@ use hyper::Method;
 use model::api::{Status, Why, access::ClusterEvents, usage::DnsUsage};
 use serde_json::{Value, json};
 
-use args::{Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, MonitorOverride, Reach, Target, ZoneCommand};
+use args::{
+    Args, Command, DnsCommand, Forced, LogFormat, MonitorCommand, MonitorOverride, NotifyCommand, Reach, Target,
+    ZoneCommand,
+};
 use print::Style;
 
 fn main() -> ExitCode {
@@ -59,6 +63,8 @@ fn main() -> ExitCode {
         Command::VirtualHost(command) => config::end(config::object(Kind::VirtualHost, &command)),
         Command::Endpoint(command) => config::end(config::object(Kind::Endpoint, &command)),
         Command::Pool(command) => config::end(config::object(Kind::Pool, &command)),
+        Command::Notify(NotifyCommand::Edit(command)) => config::end(config::object(Kind::Notify, &command)),
+        Command::Notify(NotifyCommand::Use(command)) => notify::notify(&command),
         Command::Monitor(MonitorCommand::Edit(edit)) => config::end(config::monitor(&edit)),
         Command::Monitor(MonitorCommand::Override(command)) => override_monitor(command),
         Command::Settings(command) => config::end(config::settings(&command)),

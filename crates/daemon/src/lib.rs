@@ -29,6 +29,7 @@ pub mod load;
 mod logging;
 mod metrics;
 mod name_service;
+mod notify;
 mod publish;
 pub mod recorder;
 mod reload;

@@ -77,7 +77,7 @@ impl Loaded {
     pub(crate) fn complain(&self) {
         self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         for hook in &self.refused_hooks {
-            tracing::error!("{}:{}:{}: {}; it will not be run", hook.file, hook.line, hook.column, hook.message);
+            tracing::error!("{}:{}:{}: {}; it will not be used", hook.file, hook.line, hook.column, hook.message);
         }
     }
 }
@@ -189,7 +189,7 @@ impl Loader {
         }
         let zones = self.zones(&mut cluster, &cluster_text);
         let node = node?;
-        let found = hooks::look(&cluster, &cluster_text, &node.name);
+        let found = hooks::look(&cluster, &cluster_text, &node);
         self.warnings.extend(found.warnings);
         self.refused_hooks = found.mistakes;
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
@@ -366,7 +366,8 @@ fn load_zone_with(
 }
 
 fn with_paths(mut node: NodeConfig, text: &Text) -> NodeConfig {
-    for path in [&mut node.state_dir, &mut node.cluster_file, &mut node.socket, &mut node.key_file] {
+    let NodeConfig { state_dir, cluster_file, secrets_dir, socket, key_file, .. } = &mut node;
+    for path in [state_dir, cluster_file, secrets_dir, socket, key_file] {
         *path = text.resolve(path);
     }
     node

@@ -98,7 +98,7 @@ pub(crate) async fn adopt(running: &mut Running, force: Force) {
             keys: old.keys.clone(),
             member: old.member,
             warnings: Vec::new(),
-            refused_hooks: load::hooks_refused(&force.settled, &old.node.name),
+            refused_hooks: load::hooks_refused(&force.settled, &old.node),
         };
         accept(running, loaded, force.zones).await
     } else {
@@ -134,6 +134,7 @@ async fn accept(running: &mut Running, new: Loaded, zones: Arc<Zones>) -> Result
         .map_err(|_| "opening the DNS sockets panicked: this is a defect".to_owned())?
         .map_err(|error| error.to_string())?;
     let config = new.cluster.clone();
+    running.admin.notify.configure(&new);
     running.loaded = new;
     Ok(Message::Configure { config, zones })
 }

@@ -20,6 +20,7 @@
 //! | admin, metrics: `standin-io` | `admin`, `gate` | connections, bounds said there | closed at once | a cancellation token |
 //! | the console's picture: `standin-io` | `console::live` | a number, 1 | the newest state is drawn | a cancellation token |
 //! | heartbeats kept for incidents: `standin-io` | `recorder::keep` | the log's arrivals | those missed are told by later ones | a cancellation token |
+//! | notifications: `standin-io` | `notify` | a tick a second; one attempt a channel | nothing is queued: the newest word is sent | a cancellation token |
 //! | membership: `standin-io` | `circle`, `link` | 64 frames a link | the link ends, and is dialled again | a cancellation token |
 //! | signals, watchdog: the main thread | `serve` | signals | the kernel merges them | the end of [`serve`] |
 //! | `standin-desk`, in document mode | `desk` | `sync_channel`, 64 | the request is refused | its last handle goes |
@@ -72,6 +73,7 @@ use crate::{
     load::{Loaded, Mode},
     metrics::Metrics,
     name_service::NameService,
+    notify::{self, Notify},
     publish::Publisher,
     recorder::{Recorder, keep::Kept},
     serial,
@@ -214,6 +216,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         desk,
         cluster_file: node.cluster_file.clone(),
         console: Console::new(publisher.0.generation.clone()).map_err(thread)?,
+        notify: Notify::new(&loaded),
     });
     doors.serve(&runtime, &admin, &stop)?;
     let socket = loaded.node.socket.clone();
@@ -405,6 +408,7 @@ impl Doors {
         }
         runtime.spawn(console::draw(admin.clone(), stop.clone()));
         runtime.spawn(admin.name_service.clone().watch(stop.clone()));
+        runtime.spawn(notify::run(admin.clone(), stop.clone()));
         if let Some(circle) = &admin.access.circle {
             circle.start(runtime.handle());
         }

@@ -12,8 +12,21 @@ use crate::{
 };
 
 /// Fields that are lists, in whatever section; the word `all` stays a word.
-const LISTS: [&str; 9] =
-    ["addresses", "servers", "members", "also", "probed-by", "witness", "command", "allow", "status"];
+const LISTS: [&str; 13] = [
+    "addresses",
+    "servers",
+    "members",
+    "also",
+    "probed-by",
+    "witness",
+    "command",
+    "allow",
+    "status",
+    "sent-by",
+    "to",
+    "about",
+    "quiet",
+];
 
 /// What of an object is meant.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -26,13 +26,15 @@ pub enum Kind {
     Pool,
     /// `[zone."NAME"]`.
     Zone,
+    /// `[notify.NAME]`.
+    Notify,
     /// The text of a zone template, or of a file that one includes; its name is its path beside the cluster file.
     Template,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Dns,
         Self::Server,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Endpoint,
         Self::Pool,
         Self::Zone,
+        Self::Notify,
         Self::Template,
     ];
 
@@ -53,6 +56,7 @@ impl Kind {
             Self::Endpoint => "endpoint",
             Self::Pool => "pool",
             Self::Zone => "zone",
+            Self::Notify => "notify",
             Self::Template => "template",
         }
     }
@@ -85,7 +89,7 @@ impl Key {
     pub fn new(kind: Kind, name: &str) -> Option<Self> {
         let valid = match kind {
             Kind::Cluster | Kind::Dns => name == Self::SETTINGS,
-            Kind::Server | Kind::VirtualHost | Kind::Endpoint | Kind::Pool => is_valid_name(name),
+            Kind::Server | Kind::VirtualHost | Kind::Endpoint | Kind::Pool | Kind::Notify => is_valid_name(name),
             Kind::Zone => is_zone(name),
             Kind::Template => is_path(name),
         };

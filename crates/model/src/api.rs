@@ -3,6 +3,7 @@
 pub mod access;
 pub mod complaints;
 pub mod doctor;
+pub mod notify;
 pub mod request;
 pub mod usage;
 

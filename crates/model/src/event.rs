@@ -20,8 +20,9 @@ pub use self::{
 use crate::{
     health::{Hold, Verdict},
     hook::{HookMoment, HookOutcome},
-    id::{BootId, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
+    id::{BootId, ChannelName, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
+    notice::Told,
 };
 
 /// Something was decided or noticed.
@@ -431,6 +432,30 @@ pub enum Event {
         server: ServerName,
         /// On or off.
         on: bool,
+    },
+    /// Somebody outside the cluster was told of incidents; of none: a channel begins, or begins anew, to tell what is new.
+    Notified {
+        /// By which channel.
+        channel: ChannelName,
+        /// The message's id; that of the channel's rules where it begins.
+        delivery: Arc<str>,
+        /// What it said.
+        incidents: Vec<Told>,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A message could not be delivered, and is not tried again.
+    NotifyFailed {
+        /// By which channel.
+        channel: ChannelName,
+        /// The message's id.
+        delivery: Arc<str>,
+        /// What it would have said.
+        incidents: Vec<Told>,
+        /// How often it was tried.
+        attempts: u32,
+        /// What happened the last time.
+        reason: Arc<str>,
     },
     /// Somebody has changed something: a line of the audit.
     Done {

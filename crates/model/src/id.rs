@@ -69,6 +69,10 @@ name!(
     PoolName
 );
 name!(
+    /// A channel for notifications: where somebody outside the cluster is told of incidents.
+    ChannelName
+);
+name!(
     /// The apex of a zone that we serve, lower case, without the final dot.
     ZoneName
 );

@@ -19,11 +19,14 @@ pub mod hook;
 pub mod id;
 pub mod nearest;
 pub mod net;
+pub mod notice;
 pub mod pulse;
 pub mod report;
 pub mod time;
 
 pub use health::Health;
-pub use id::{BootId, EndpointName, MonitorId, PoolName, ServerName, Subject, Term, VirtualHostName, ZoneName};
+pub use id::{
+    BootId, ChannelName, EndpointName, MonitorId, PoolName, ServerName, Subject, Term, VirtualHostName, ZoneName,
+};
 pub use nearest::nearest;
 pub use time::Instant;

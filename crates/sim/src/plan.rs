@@ -224,6 +224,7 @@ fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) ->
             ZoneSettings { template: "lb.zone".into(), variables: BTreeMap::new() },
         )]),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     }
 }
 

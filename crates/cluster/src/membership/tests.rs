@@ -56,6 +56,7 @@ fn config(names: &[&str]) -> Arc<ClusterConfig> {
         pools: BTreeMap::new(),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     })
 }
 

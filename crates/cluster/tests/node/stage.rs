@@ -75,6 +75,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
         pools: BTreeMap::new(),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `POST /v1/standby`, `/v1/resume` with `{"server": NAME}` | 204 once the core has dealt with it | `Standby`, `Resume` |
 //! | `POST /v1/monitor/force`, `/v1/monitor/reset` | 204: what a monitor counts as (`monitors`) | `ForceMonitor`, `ResetMonitor` |
 //! | `POST /v1/push` with `{"monitor": "VIRTUAL-HOST/MONITOR", "state": "up"}` | 204: a service's own report | `Push` |
+//! | `GET /v1/notify`; `POST /v1/notify/test` with `{"channel": NAME}` | channels for notifications; a test of one (`notify`) | `ReadStatus`, `TestNotification` |
 //! | `GET /v1/doctor`, `/v1/clock` | `model::api::doctor`: what `standin doctor` asks the daemon | `Diagnose` |
 //! | `GET /metrics` | Prometheus' text; without TLS on `[metrics] listen` | `ReadMetrics` |
 //! | `GET /v1/openapi.json` | this API as an OpenAPI document (`openapi`), for anybody | |
@@ -27,6 +28,7 @@ mod failure;
 pub(crate) mod heartbeats;
 pub(crate) mod log;
 pub(crate) mod monitors;
+pub(crate) mod notify;
 mod openapi;
 pub(crate) mod others;
 pub(crate) mod people;
@@ -79,6 +81,7 @@ use crate::{
         scrape::{self, Sampled},
     },
     name_service::NameService,
+    notify::Notify,
     recorder::keep::Kept,
     status::{Ethernet, status},
 };
@@ -119,6 +122,8 @@ pub(crate) struct Admin {
     pub cluster_file: PathBuf,
     /// What pages for people share.
     pub console: Console,
+    /// Who outside the cluster is told of incidents.
+    pub notify: Notify,
 }
 
 /// Everything.
@@ -142,6 +147,8 @@ pub(crate) fn api(admin: &Arc<Admin>) -> Router {
         .route("/v1/monitor/force", post(monitors::force))
         .route("/v1/monitor/reset", post(monitors::reset))
         .route("/v1/push", post(push::post))
+        .route("/v1/notify", get(notify::channels))
+        .route("/v1/notify/test", post(notify::test))
         .merge(config::routes())
         .route("/metrics", get(get_metrics))
         .route("/v1/login", post(people::login))

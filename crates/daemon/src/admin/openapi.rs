@@ -7,7 +7,7 @@ use axum::Json;
 use chronicle::incident::Summary;
 use model::{
     access::{Action, Role},
-    api::{Status, Why, access, doctor, request, usage::DnsUsage},
+    api::{Status, Why, access, doctor, notify, request, usage::DnsUsage},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -68,6 +68,8 @@ const OPERATIONS: &[Operation] = &[
     ("post", "/v1/monitor/force", Do(Action::ForceMonitor), of::<request::ForceMonitor>(), 204, Nothing),
     ("post", "/v1/monitor/reset", Do(Action::ResetMonitor), of::<request::ResetMonitor>(), 204, Nothing),
     ("post", "/v1/push", Do(Action::Push), of::<request::Push>(), 204, Nothing),
+    ("get", "/v1/notify", Do(Action::ReadStatus), Nothing, 200, of::<Vec<notify::ChannelStatus>>()),
+    ("post", "/v1/notify/test", Do(Action::TestNotification), of::<notify::TestChannel>(), 200, of::<notify::Tested>()),
     ("get", "/v1/config", Do(Action::ReadConfiguration), Nothing, 200, of::<desk::Configuration>()),
     ("post", "/v1/config/plan", Do(Action::ReadConfiguration), of::<desk::EditRequest>(), 200, of::<desk::Plan>()),
     ("post", "/v1/config/edit", Do(Action::EditConfiguration), of::<desk::EditRequest>(), 200, of::<desk::Edited>()),

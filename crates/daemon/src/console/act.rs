@@ -14,6 +14,7 @@ use model::{
     access::Action,
     api::{
         Status,
+        notify::{ChannelStatus, Tested},
         request::{ForceMonitor, ResetMonitor, Target},
     },
 };
@@ -59,6 +60,8 @@ struct Do {
     status: Status,
     monitors: Vec<String>,
     groups: Vec<Group>,
+    /// How those who are told of incidents can be reached.
+    channels: Vec<ChannelStatus>,
     changes: Vec<Change>,
     unconfirmed: Option<u64>,
     clashes: Vec<ClashingObject>,
@@ -77,6 +80,7 @@ pub(super) async fn show(
         monitors: names(&status),
         status,
         groups: Vec::new(),
+        channels: admin.notify.status(),
         changes: Vec::new(),
         unconfirmed: None,
         clashes: Vec::new(),
@@ -90,6 +94,7 @@ pub(super) async fn show(
             (Kind::VirtualHost, "Virtual hosts", "virtual host"),
             (Kind::Pool, "Pools", "pool"),
             (Kind::Endpoint, "Endpoints", "endpoint"),
+            (Kind::Notify, "Notifications", "channel"),
         ];
         page.groups = kinds
             .map(|(kind, title, word)| Group {
@@ -270,4 +275,26 @@ pub(super) async fn reset(
     let body = json(&ResetMonitor { monitor, server: fields.given("server").map(str::to_owned) })?;
     monitors::reset(State(admin), who, body).await?;
     Ok(Redirect::to("/console").into_response())
+}
+
+#[derive(Template)]
+#[template(path = "tested.html")]
+struct TestedPage {
+    shell: Shell,
+    channel: String,
+    tested: Tested,
+}
+
+/// `POST /console/do/notify`: a test of a channel.
+pub(super) async fn notify(
+    State(admin): State<Arc<Admin>>,
+    Extension(who): Extension<Who>,
+    Extension(shell): Extension<Shell>,
+    Extension(fields): Extension<Fields>,
+) -> Result<Response, Failure> {
+    who.may(&admin, Action::TestNotification)?;
+    let channel = fields.get("channel").to_owned();
+    let tested = admin.try_channel(&channel).await?;
+    who.did(&admin, Action::TestNotification, &channel);
+    html(&TestedPage { shell, channel, tested })
 }

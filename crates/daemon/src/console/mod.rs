@@ -68,6 +68,7 @@ pub const POSTS: &[(&str, Does)] = &[
     ("/console/do/resume", Does::Act(Action::Resume)),
     ("/console/do/force", Does::Act(Action::ForceMonitor)),
     ("/console/do/reset", Does::Act(Action::ResetMonitor)),
+    ("/console/do/notify", Does::Act(Action::TestNotification)),
     ("/console/zones/add", Does::Act(Action::EditConfiguration)),
     ("/console/zones/remove", Does::Act(Action::EditConfiguration)),
     ("/console/zones/plan", Does::Act(Action::EditConfiguration)),
@@ -106,6 +107,7 @@ pub(crate) fn router(admin: &Arc<Admin>) -> Router {
         .route("/console/do/resume", post(act::resume))
         .route("/console/do/force", post(act::force))
         .route("/console/do/reset", post(act::reset))
+        .route("/console/do/notify", post(act::notify))
         .route("/console/do/edit", get(edit::form))
         .route("/console/do/plan", post(edit::plan))
         .route("/console/do/apply", post(edit::apply))

@@ -14,7 +14,7 @@ use model::ServerName;
 use super::Desk;
 
 /// Fields in which objects name servers.
-const NAMING: [&str; 3] = ["servers", "members", "probed-by"];
+const NAMING: [&str; 4] = ["servers", "members", "probed-by", "sent-by"];
 
 impl Desk {
     /// What makes a newcomer take part: an object that comes after all others where lists say `all`; none where it is there.
@@ -57,7 +57,7 @@ impl Desk {
         let Some((server, text)) = server else { return Vec::new() };
         let mut changes = vec![Change { was: Was::of(Some(text)), ..Change::new(server.clone(), None) }];
         for (key, before) in &objects {
-            let naming = matches!(key.kind, Kind::VirtualHost | Kind::Endpoint | Kind::Pool);
+            let naming = matches!(key.kind, Kind::VirtualHost | Kind::Endpoint | Kind::Pool | Kind::Notify);
             let mut text: Option<String> = None;
             for field in NAMING.iter().filter(|_| naming) {
                 let without = [format!("{field}-={name}")];

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::cluster_log::{Noted, talk::LONGEST_ENTRY};
 
-/// Fields that name a server, a virtual host or an endpoint.
-const NAMES: [&str; 9] = ["server", "virtual_host", "endpoint", "rival", "winner", "active", "to", "monitor", "pool"];
+/// Fields that name a server, a virtual host, an endpoint, a pool or a channel.
+const NAMES: [&str; 10] =
+    ["server", "virtual_host", "endpoint", "channel", "rival", "winner", "active", "to", "monitor", "pool"];
 /// Fields that name several.
 const LISTS: [&str; 3] = ["unseen_by", "seen_by", "members"];
 /// A longer sentence is cut.

@@ -88,6 +88,8 @@ impl Durations {
             | Event::HookRan { .. }
             | Event::HookOverdue { .. }
             | Event::Standby { .. }
+            | Event::Notified { .. }
+            | Event::NotifyFailed { .. }
             | Event::Done { .. }
             | Event::Denied { .. }
             | Event::Linked { .. }

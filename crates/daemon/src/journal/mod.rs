@@ -224,6 +224,8 @@ impl Writer {
             | Event::SharedFault { .. }
             | Event::SharedFaultOver { .. }
             | Event::HookOverdue { .. }
+            | Event::Notified { .. }
+            | Event::NotifyFailed { .. }
             | Event::Done { .. }
             | Event::Denied { .. }
             | Event::Linked { .. }
@@ -323,6 +325,9 @@ fn log(level: Level, message: &str, fields: &Map<String, Value>) {
                 who = text("who"),
                 action = text("action"),
                 what = text("what"),
+                channel = text("channel"),
+                delivery = text("delivery"),
+                attempts = number("attempts"),
                 key = text("key"),
                 step = text("step"),
                 known = number("known"),

@@ -3,11 +3,12 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{
-    EndpointName, MonitorId, ServerName, Term, VirtualHostName,
+    ChannelName, EndpointName, MonitorId, ServerName, Term, VirtualHostName,
     event::{AddressRefusal, AnswersChanged, Cause, Ending, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
+    notice::Told,
 };
 use tracing::Level;
 
@@ -23,6 +24,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::HolderUnreachable { .. }
         | Event::Cloned { .. }
         | Event::SharedFault { .. }
+        | Event::NotifyFailed { .. }
         | Event::Expelled { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::DaemonEnded { .. }
@@ -83,6 +85,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Released { .. }
         | Event::RivalGone { .. }
         | Event::HolderChanged { .. }
+        | Event::Notified { .. }
         | Event::Done { .. }
         | Event::Linked { .. }
         | Event::Rotation { .. }
@@ -126,9 +129,7 @@ pub fn sentence(event: &Event) -> String {
         Event::Active { virtual_host, term, took_us } => active(virtual_host, *term, *took_us),
         Event::Releasing { virtual_host, to, cause } => releasing(virtual_host, to, *cause),
         Event::Released { virtual_host, took_us } => format!("released {virtual_host} after {}", span(*took_us)),
-        Event::TakeFailed { virtual_host, address, reason } => {
-            format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
-        }
+        Event::TakeFailed { virtual_host, address, reason } => not_taken(virtual_host, address, reason),
         Event::AddressRefused { virtual_host, address, reason } => refused(virtual_host.as_str(), address, reason),
         Event::AddressRestored { virtual_host, address } => put_back(virtual_host, address),
         Event::Rivals { virtual_host, rival, winner } => contested(virtual_host, rival, winner),
@@ -151,6 +152,8 @@ pub fn sentence(event: &Event) -> String {
         Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
+        Event::Notified { channel, incidents, attempts, .. } => notified(channel, incidents, *attempts),
+        Event::NotifyFailed { channel, incidents, reason, .. } => untold(channel, incidents, reason),
         Event::Done { who, from, action, what } => format!("{who} from {from}: {action} {what}"),
         Event::Denied { who, from, action, reason, count } => denied(who, from, action, reason, *count),
         Event::Linked { server, from } => format!("linked to {server} at {from}"),
@@ -185,6 +188,29 @@ fn left(server: &ServerName, planned: bool, silent_ms: u64) -> String {
     format!("the daemon of {server} has ended, says its guardian; it was silent for {silent_ms} ms")
 }
 
+fn notified(channel: &ChannelName, incidents: &[Told], attempts: u32) -> String {
+    if incidents.is_empty() {
+        return format!("channel {channel} is told what happens from now on");
+    }
+    let tries = if attempts > 1 { format!(", at the attempt {attempts}") } else { String::new() };
+    format!("told {channel}{tries}: {}", told(incidents))
+}
+
+fn untold(channel: &ChannelName, incidents: &[Told], reason: &str) -> String {
+    format!("could not tell {channel}, given up: {}: {reason}", told(incidents))
+}
+
+/// Which incidents, and what of them: a few of many.
+fn told(incidents: &[Told]) -> String {
+    const SHOWN: usize = 3;
+    let shown = incidents.iter().take(SHOWN).map(|told| format!("{} {}", told.incident, told.state.word()));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if incidents.len() > SHOWN {
+        text += &format!(" and {} more", incidents.len() - SHOWN);
+    }
+    text
+}
+
 fn taking(virtual_host: &VirtualHostName, term: Term, cause: Cause) -> String {
     format!("taking {virtual_host}, term {}: {}", term.0, why(cause))
 }
@@ -203,6 +229,10 @@ fn restored(server: &ServerName, known: u64) -> String {
 
 fn cloned(server: &ServerName, from: &str) -> String {
     format!("a second machine, at {from}, says that it is {server}: refused; which one is the copy?")
+}
+
+fn not_taken(virtual_host: &VirtualHostName, address: &IpAddr, reason: &str) -> String {
+    format!("could not take {virtual_host}: the kernel refused {address}: {reason}")
 }
 
 fn put_back(virtual_host: &VirtualHostName, address: &IpAddr) -> String {

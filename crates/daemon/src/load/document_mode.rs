@@ -8,7 +8,7 @@ use document::{
     settle::{Settled, settle},
 };
 use host::store::Recovered;
-use model::{ServerName, config::NodeConfig, diagnostic::Diagnostic};
+use model::{config::NodeConfig, diagnostic::Diagnostic};
 
 use super::{Loaded, Loader, Mode, Text, hooks, read};
 
@@ -50,7 +50,7 @@ impl Loader {
         let assembly = Assembly::of(&settled.objects);
         let text = Text { name: "the document".into(), text: assembly.text.clone() };
         self.check_node(&node, node_text, &cluster, &text);
-        let found = hooks::look(&cluster, &text, &node.name);
+        let found = hooks::look(&cluster, &text, &node);
         self.warnings.extend(found.warnings);
         self.refused_hooks = carried(&assembly, found.mistakes);
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
@@ -83,13 +83,14 @@ impl Loader {
 }
 
 /// Hooks of a document that this machine refuses to run as they are.
-pub(crate) fn hooks_refused(settled: &Settled, this: &ServerName) -> Vec<Diagnostic> {
-    if settled.checked.config.virtual_hosts.values().all(|host| host.hooks.is_empty()) {
+pub(crate) fn hooks_refused(settled: &Settled, node: &NodeConfig) -> Vec<Diagnostic> {
+    let config = &settled.checked.config;
+    if config.virtual_hosts.values().all(|host| host.hooks.is_empty()) && config.channels.is_empty() {
         return Vec::new();
     }
     let assembly = Assembly::of(&settled.objects);
     let text = Text { name: "the document".into(), text: assembly.text.clone() };
-    carried(&assembly, hooks::look(&settled.checked.config, &text, this).mistakes)
+    carried(&assembly, hooks::look(config, &text, node).mistakes)
 }
 
 fn carried(assembly: &Assembly, mistakes: Vec<Diagnostic>) -> Vec<Diagnostic> {

@@ -7,16 +7,17 @@
 //! `standin check` is where it is a mistake: a program that others could change, always; one that is not there is a
 //! warning, for it may be about to be installed. Servers that cannot hold the virtual host are not asked.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use host::hook::{Distrust, examine};
 use model::{
-    ServerName,
-    config::{ClusterConfig, Monitor, ProbeKind},
+    ChannelName,
+    config::{Channel, ChannelKind, ClusterConfig, Monitor, NodeConfig, ProbeKind},
     diagnostic::Diagnostic,
 };
 
 use super::Text;
+use crate::trust::files;
 
 /// What was found.
 #[derive(Default)]
@@ -27,9 +28,9 @@ pub(super) struct Found {
     pub(super) warnings: Vec<String>,
 }
 
-/// Looks at every program that server `this` may have to run.
-pub(super) fn look(cluster: &ClusterConfig, text: &Text, this: &ServerName) -> Found {
-    let mut found = Found::default();
+/// Looks at every program that this server may have to run, and at the secrets of its channels.
+pub(super) fn look(cluster: &ClusterConfig, text: &Text, node: &NodeConfig) -> Found {
+    let (mut found, this) = (Found::default(), &node.name);
     for (name, host) in cluster.virtual_hosts.iter().filter(|(_, host)| host.servers.contains(this)) {
         for (moment, hook) in &host.hooks {
             let what = format!("{} hook of virtual host `{name}`", moment.word());
@@ -41,6 +42,9 @@ pub(super) fn look(cluster: &ClusterConfig, text: &Text, this: &ServerName) -> F
     }
     for (name, endpoint) in cluster.endpoints.iter().filter(|(_, endpoint)| endpoint.probed_by.contains(this)) {
         found.monitors(text, ("endpoint", name.as_str()), &endpoint.monitors);
+    }
+    for (name, channel) in cluster.channels.iter().filter(|(_, channel)| channel.sent_by.contains(this)) {
+        found.channel(text, name, channel, node);
     }
     found.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     found
@@ -60,6 +64,26 @@ impl Found {
                 let what = format!("recovery of {what}");
                 self.program(text, &recovery.hook.program, &what, &[&path[..], &["recovery", "command", "0"]].concat());
             }
+        }
+    }
+
+    /// That of a channel for notifications, and its secret, which nobody else may read.
+    fn channel(&mut self, text: &Text, name: &ChannelName, channel: &Channel, node: &NodeConfig) {
+        let path = ["notify", name.as_str()];
+        if let ChannelKind::Exec(exec) = &channel.kind {
+            let what = format!("notify `{name}`");
+            self.program(text, &exec.program, &what, &[&path[..], &["command", "0"]].concat());
+        }
+        let Some(secret) = channel.kind.secret() else { return };
+        let file = node.secrets_dir.join(&**secret);
+        let Err(error) = files::read(&file) else { return };
+        let message = format!("notify `{name}`: the secret {}: {error}", file.display());
+        let help = "a secret is a file of `secrets-dir`, on every server that sends; mode 600";
+        let mistake = text.mistake(&[&path[..], &["secret"]].concat(), message.clone(), help);
+        if error.kind() == io::ErrorKind::NotFound {
+            self.warnings.push(format!("{}:{}:{}: {message}", mistake.file, mistake.line, mistake.column));
+        } else {
+            self.mistakes.push(mistake);
         }
     }
 

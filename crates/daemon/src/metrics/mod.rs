@@ -13,7 +13,7 @@ use model::{
     hook::{HookMoment, HookOutcome},
 };
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, GenericCounterVec},
 };
 
@@ -117,6 +117,10 @@ declare! {
     RECOVERIES = "standin_recoveries_total" ["end"]
         "Services that failed and have a recovery program, by how that ended: recovered, given-up, or withheld (too soon again).";
     RECOVERY_RUNS = "standin_recovery_runs_total" ["outcome"] "Recovery programs run, or due and not run, by outcome.";
+    NOTIFICATIONS = "standin_notifications_total" ["channel", "result"]
+        "Attempts of this server to notify by the channel, by result: delivered or failed; and messages given-up after too many.";
+    NOTIFICATIONS_WAITING = "standin_notifications_waiting" ["channel"]
+        "Incidents whose news this server has still to send: a quiet time or a failure holds them back.";
     EVENTS = "standin_events_total" ["event", "level"] "Journal entries by kind.";
     DRIVER_LATENESS = "standin_driver_lateness_seconds" [] "How late the driver handled its deadlines.";
     QUEUE_DROPPED = "standin_queue_dropped_total" ["queue"] "What a full queue had to drop.";
@@ -182,6 +186,10 @@ pub(crate) struct Metrics {
     pub recoveries: IntCounterVec,
     /// [`RECOVERY_RUNS`].
     pub recovery_runs: IntCounterVec,
+    /// [`NOTIFICATIONS`].
+    pub notifications: IntCounterVec,
+    /// [`NOTIFICATIONS_WAITING`].
+    pub notifications_waiting: IntGaugeVec,
     /// [`EVENTS`].
     pub events: IntCounterVec,
     /// [`DRIVER_LATENESS`].
@@ -224,6 +232,8 @@ impl Metrics {
             hook_duration: kept.histogram(HOOK_DURATION),
             recoveries: kept.counters(RECOVERIES),
             recovery_runs: kept.counters(RECOVERY_RUNS),
+            notifications: kept.counters(NOTIFICATIONS),
+            notifications_waiting: kept.gauges(NOTIFICATIONS_WAITING),
             events: kept.counters(EVENTS),
             driver_lateness: kept.histogram(DRIVER_LATENESS),
             driver_dropped: queue_dropped.with_label_values(&["driver"]),
@@ -262,6 +272,10 @@ impl Kept<'_> {
 
     fn gauge(&self, declaration: Declaration) -> IntGauge {
         self.register(IntGauge::with_opts(declaration.opts()))
+    }
+
+    fn gauges(&self, declaration: Declaration) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(declaration.opts(), declaration.labels))
     }
 
     fn counter(&self, declaration: Declaration) -> IntCounter {

@@ -90,6 +90,8 @@ fn full() -> String {
     metrics.monitor_flips.with_label_values(&["v1", "http-80"]).inc();
     metrics.endpoint_monitor_flips.with_label_values(&["nt1", "10.77.0.11", "http-80"]).inc();
     metrics.endpoint_flips.with_label_values(&["nt1"]).inc();
+    metrics.notifications.with_label_values(&["ops", "delivered"]).inc();
+    metrics.notifications_waiting.with_label_values(&["ops"]).set(1);
     metrics.events.with_label_values(&["listened", "info"]).inc();
     let counts = |label: &str| [(label.to_owned(), 5)].into();
     let sampled = Sampled {

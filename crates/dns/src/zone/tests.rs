@@ -59,6 +59,7 @@ fn config() -> ClusterConfig {
         ]),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn config() -> ClusterConfig {
         ]),
         zones: BTreeMap::new(),
         dns: DnsSettings::default(),
+        channels: BTreeMap::new(),
     }
 }
 

@@ -22,6 +22,7 @@
 //! group on purpose is not found again.
 
 mod run;
+mod single;
 mod trust;
 mod user;
 
@@ -43,7 +44,10 @@ use model::{
 };
 
 pub(crate) use self::run::{Call, Done, run};
-pub use self::trust::{Distrust, examine};
+pub use self::{
+    single::Single,
+    trust::{Distrust, examine},
+};
 use crate::{Report, Sink, wake::Wake};
 
 /// Tasks and ends that may wait for the thread that decides. A task that finds it full is handed back.

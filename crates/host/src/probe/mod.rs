@@ -65,6 +65,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
+pub use self::tls::trusted;
 use self::{
     attempt::{Ended, Farewell, attempt},
     kept::Kept,

@@ -104,8 +104,12 @@ fn span(seconds: i64) -> String {
 
 type Trusted = BTreeMap<PathBuf, (SystemTime, Arc<RootCertStore>)>;
 
-/// Whom a file says to trust. Read once, until it changes: few files, few kinds of monitors.
-fn trusted(file: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
+/// Whom a file says to trust, or where there is none, whom the system does. Read once, until it changes: few files, few kinds of
+/// monitors. It reads files, so it belongs on a thread that may wait.
+///
+/// # Errors
+/// In words: the file cannot be read, or holds no certificate.
+pub fn trusted(file: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
     static READ: LazyLock<Mutex<Trusted>> = LazyLock::new(Mutex::default);
     let system = || SYSTEM.iter().map(Path::new).find(|path| path.exists());
     let path = file.or_else(system).ok_or("this machine has no list of whom it trusts: install ca-certificates")?;

@@ -33,6 +33,8 @@ pub enum Action {
     ForceMonitor,
     /// A monitor's latch is forgiven.
     ResetMonitor,
+    /// A message by a channel, to try it.
+    TestNotification,
     /// A server holds nothing.
     Standby,
     /// A server holds again.
@@ -75,6 +77,7 @@ impl Action {
         Self::Push,
         Self::ForceMonitor,
         Self::ResetMonitor,
+        Self::TestNotification,
         Self::Standby,
         Self::Resume,
         Self::EditConfiguration,
@@ -106,6 +109,7 @@ impl Action {
             | Self::Push
             | Self::ForceMonitor
             | Self::ResetMonitor
+            | Self::TestNotification
             | Self::Standby
             | Self::Resume
             | Self::EditConfiguration => Role::Operator,
@@ -138,6 +142,7 @@ impl Action {
             Self::Push => "push",
             Self::ForceMonitor => "force-monitor",
             Self::ResetMonitor => "reset-monitor",
+            Self::TestNotification => "test-notification",
             Self::Standby => "standby",
             Self::Resume => "resume",
             Self::EditConfiguration => "edit-configuration",
@@ -170,6 +175,7 @@ impl Action {
             Self::Push => "standin push",
             Self::ForceMonitor => "standin monitor force",
             Self::ResetMonitor => "standin monitor reset",
+            Self::TestNotification => "standin notify test",
             Self::Standby => "standin standby",
             Self::Resume => "standin resume",
             Self::EditConfiguration => "standin apply",
@@ -204,6 +210,7 @@ impl Action {
             Self::Push => "a service reports to its monitor; what follows is logged as with every monitor",
             Self::ForceMonitor => "says what a monitor counts as, whatever its probes find",
             Self::ResetMonitor => "forgives a monitor's latch",
+            Self::TestNotification => "sends a message by a channel, to try it",
             Self::Standby => "a server hands everything over",
             Self::Resume => "a server holds again",
             Self::EditConfiguration => {
@@ -242,6 +249,7 @@ impl Action {
             | Self::LogOut
             | Self::ForceMonitor
             | Self::ResetMonitor
+            | Self::TestNotification
             | Self::Standby
             | Self::Resume
             | Self::EditConfiguration

@@ -10,11 +10,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::handling::Handling;
+use super::{handling::Handling, notify::Channel};
 use crate::{
     digest::digest64,
     hook::HookMoment,
-    id::{EndpointName, MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
+    id::{ChannelName, EndpointName, MonitorId, PoolName, ServerName, VirtualHostName, ZoneName},
     net::Prefix,
 };
 
@@ -43,6 +43,8 @@ pub struct ClusterConfig {
     pub zones: BTreeMap<ZoneName, ZoneSettings>,
     /// Settings of the DNS service.
     pub dns: DnsSettings,
+    /// Who outside the cluster is told of incidents.
+    pub channels: BTreeMap<ChannelName, Channel>,
 }
 
 impl ClusterConfig {
@@ -59,6 +61,7 @@ impl ClusterConfig {
             pools: BTreeMap::new(),
             zones: BTreeMap::new(),
             dns: DnsSettings::default(),
+            channels: BTreeMap::new(),
         }
     }
 

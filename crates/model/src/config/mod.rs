@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod handling;
 pub mod key;
 pub mod node;
+pub mod notify;
 pub mod probe;
 mod read;
 
@@ -20,5 +21,6 @@ pub use cluster::{
 pub use handling::{Damping, Handling, Recovery, Severity};
 pub use key::decode_key;
 pub use node::NodeConfig;
+pub use notify::{Channel, ChannelKind};
 pub use probe::ProbeKind;
 pub use read::{locate, parse_duration, text_at};

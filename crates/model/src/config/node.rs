@@ -13,6 +13,8 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// The cluster file.
     pub cluster_file: PathBuf,
+    /// The directory of secrets that the cluster's configuration only names, a file each. Default `secrets`, beside the node file.
+    pub secrets_dir: PathBuf,
     /// The Unix socket of the local admin API.
     pub socket: PathBuf,
     /// Where heartbeats are received and sent from.

@@ -58,6 +58,25 @@ const ENDPOINT: &[Input] = &[
     text("addresses", "Addresses", "of a host that does not run the daemon"),
     text("probed-by", "Probed by", "servers; nothing: chosen by the cluster"),
 ];
+const CHANNEL: &[Input] = &[
+    Input { name: "type", label: "Type", hint: "how it is told", options: &["", "webhook", "mail", "exec"] },
+    text("url", "URL", "of a webhook: https://alerts.example.org/standin"),
+    text("server", "Server", "of mail: mail.example.org"),
+    text("user", "User", "at the mail server; or as whom a program runs"),
+    text("from", "From", "standin@example.org"),
+    text("to", "To", "ops@example.org, boss@example.org"),
+    text("command", "Program", "/usr/local/libexec/standin/tell"),
+    text("secret", "Secret", "its name: a file of secrets-dir on every server"),
+    Input {
+        name: "min-severity",
+        label: "Least severity",
+        hint: "warning unless chosen",
+        options: &["", "info", "warning", "critical"],
+    },
+    text("about", "About", "names, with * for any text; nothing: all"),
+    text("quiet", "Quiet times", "22:00-07:00"),
+    text("timezone", "Time zone", "Europe/Berlin"),
+];
 const MONITOR: &[Input] = &[
     text("type", "Type", "tcp, http, https, smtp, imap, ssh, dns, exec …"),
     text("port", "Port", "the type's own unless given"),
@@ -80,6 +99,7 @@ fn of(kind: &str, monitor: &str) -> &'static [Input] {
         ("virtual-host", _) => VIRTUAL_HOST,
         ("pool", _) => POOL,
         ("endpoint", _) => ENDPOINT,
+        ("notify", _) => CHANNEL,
         _ => &[],
     }
 }

@@ -9,11 +9,11 @@ use super::{
         cluster::{ClusterConfig, HeartbeatSettings, PartitionPolicy},
         read::{Entry, Fields, Firsts, Source, Value},
     },
-    endpoints, is_new, pools, servers, virtual_hosts, with_valid_names, zones,
+    endpoints, is_new, notify, pools, servers, virtual_hosts, with_valid_names, zones,
 };
 use crate::{diagnostic::Diagnostic, digest::digest64, id::ServerName};
 
-const SECTIONS: &[&str] = &["cluster", "server", "virtual-host", "endpoint", "pool", "zone", "dns"];
+const SECTIONS: &[&str] = &["cluster", "server", "virtual-host", "endpoint", "pool", "zone", "dns", "notify"];
 
 /// Reads the text of a cluster file; `file` is its name in messages. The digest is that of the text alone.
 ///
@@ -42,6 +42,7 @@ pub(super) struct Draft<'s> {
     pub(super) virtual_hosts: Vec<Entry<'s>>,
     pub(super) pools: Vec<Entry<'s>>,
     pub(super) endpoints: Vec<Entry<'s>>,
+    pub(super) channels: Vec<Entry<'s>>,
     /// Every address of the cluster, with whose it is.
     pub(super) addresses: Firsts<'s, IpAddr>,
 }
@@ -56,6 +57,7 @@ impl<'s> Draft<'s> {
             virtual_hosts: named("virtual-host"),
             pools: named("pool"),
             endpoints: named("endpoint"),
+            channels: named("notify"),
             addresses: Firsts::new(source),
         }
     }
@@ -85,6 +87,7 @@ impl<'s> Draft<'s> {
             pools,
             zones: zones::zones(&self, root.entries("zone")),
             dns: root.get("dns").map(zones::dns).unwrap_or_default(),
+            channels: notify::channels(&self),
         }
     }
 

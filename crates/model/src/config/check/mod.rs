@@ -9,6 +9,7 @@ mod handling;
 mod hooks;
 mod monitors;
 mod node;
+mod notify;
 mod pools;
 mod probes;
 mod recovery;

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{diagnostic::Diagnostic, id::ServerName};
 
-const KNOWN: &[&str] = &["name", "state-dir", "cluster-file", "socket", "heartbeat", "dns", "admin", "metrics"];
+const KNOWN: &[&str] =
+    &["name", "state-dir", "cluster-file", "secrets-dir", "socket", "heartbeat", "dns", "admin", "metrics"];
 /// `sun_path` of unix(7) has 108 bytes, with the final zero.
 const SOCKET_PATH: usize = 107;
 
@@ -39,6 +40,7 @@ fn node<'s>(source: &'s Source<'s>, root: &Fields<'s>) -> Option<NodeConfig> {
         |name, default: &str| PathBuf::from(root.get(name).and_then(|value| value.text(default)).unwrap_or(default));
     let (state_dir, cluster_file) =
         (path("state-dir", "/var/lib/standin"), path("cluster-file", "/etc/standin/cluster.toml"));
+    let secrets_dir = path("secrets-dir", "secrets");
     let socket = path("socket", "/run/standin/standin.sock");
     if let Some(value) = root.get("socket")
         && socket.as_os_str().len() > SOCKET_PATH
@@ -72,6 +74,7 @@ fn node<'s>(source: &'s Source<'s>, root: &Fields<'s>) -> Option<NodeConfig> {
         name: ServerName::new(name?),
         state_dir,
         cluster_file,
+        secrets_dir,
         socket,
         heartbeat_listen: heartbeat_listen?,
         heartbeat_ethernet: ethernet.unwrap_or(true),
