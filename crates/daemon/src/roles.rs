@@ -12,7 +12,7 @@
 //! | `standin-leftover` | `host::address` | a cell, released addresses | merged | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | `standin-echo` | `host::echo` | witnesses to ask, each once | merged; bounds said there | dropped with the driver |
-//! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | `standin-probes`, a task for each monitor | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
 //! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
@@ -173,7 +173,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
     let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
-    let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
+    let probes = Arc::new(Probes::start(queue.sink()).map_err(thread)?);
     let hands = Hands {
         ward: ward.clone(),
         detection: loaded.cluster.heartbeat.detection(),
