@@ -12,7 +12,7 @@ use model::{
     BootId, Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::{
         ClusterConfig, DnsSettings, Failback, Handling, HeartbeatSettings, Monitor, PartitionPolicy, Server,
-        VirtualHost,
+        SharedCause, VirtualHost,
         probe::{ProbeKind, TcpProbe},
     },
     event::Event,
@@ -69,6 +69,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
         digest: 1,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: servers.split(' ').enumerate().map(server).collect(),
         virtual_hosts: virtual_hosts.iter().enumerate().map(virtual_host).collect(),
         endpoints: BTreeMap::new(),
