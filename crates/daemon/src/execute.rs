@@ -25,7 +25,7 @@ use model::{
 };
 use tokio::sync::watch;
 
-use crate::{driver::Execute, journal::Journal, metrics::Metrics, publish::Publisher};
+use crate::{driver::Execute, holds::Holds, journal::Journal, metrics::Metrics, publish::Publisher};
 
 /// The machine's modules, as the driver uses them.
 pub(crate) struct Hands {
@@ -53,6 +53,8 @@ pub(crate) struct Hands {
     pub listeners: Option<Listeners>,
     /// DNS answers.
     pub publisher: Publisher,
+    /// What of monitors' holds outlives this daemon.
+    pub holds: Holds,
     /// The log.
     pub journal: Journal,
     /// Counters.
@@ -124,6 +126,7 @@ impl Execute for Hands {
                 self.probes.set(desired);
             }
             Effect::ProbeNow(monitor) => self.probes.now(&monitor),
+            Effect::Keep(holds) => self.holds.set(holds),
             Effect::RunHook(order) => {
                 let id = order.id.clone();
                 if let Err(report) = self.hooks.run(crate::hooks::task(order, &self.this)) {

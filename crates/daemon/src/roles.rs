@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | `standin-driver` | `driver` | `sync_channel`, 1,024 | datagrams dropped and counted; other reports wait | `Message::Stop` |
 //! | `standin-publish` | `publish` | a cell, 1 | the newest health wins | `Publisher::close` |
+//! | `standin-holds` | `holds` | a cell, 1 | the newest holds win | `Holds::close` |
 //! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
 //! | `standin-log` | `cluster_log` | a channel, 1,024 | events dropped and counted; peers wait | its last handle goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
@@ -30,6 +31,7 @@
 //! Deliberately not here: decisions; what any of the threads does.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
@@ -46,7 +48,7 @@ use host::{
     address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
     probe::Probes, wire::Wire,
 };
-use model::{Health, config::ClusterConfig};
+use model::{Health, MonitorId, config::ClusterConfig, health::LastingHold};
 use sd_notify::NotifyState;
 use tokio::{
     runtime::Runtime,
@@ -65,6 +67,7 @@ use crate::{
     driver::{Driver, Message, Pulse, Queue},
     execute::{Hands, peers},
     gate,
+    holds::Holds,
     journal::{History, Journal},
     link::Topic,
     load::{Loaded, Mode},
@@ -110,6 +113,7 @@ pub(crate) struct Running {
 struct Threads {
     driver: JoinHandle<()>,
     publisher: (Publisher, JoinHandle<()>),
+    holds: (Holds, JoinHandle<()>),
     journal: JoinHandle<()>,
     log: Option<JoinHandle<()>>,
     desk: Option<JoinHandle<()>>,
@@ -149,12 +153,10 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
 
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
-    let zones = std::mem::take(&mut loaded.zones);
+    let (zones, identity, view) = first_answers(&mut loaded);
     let node = &loaded.node;
     let runtime = runtime()?;
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
-    let (identity, view) = first_answers(&loaded, &zones);
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
 
@@ -171,6 +173,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (stop, audit) = (CancellationToken::new(), Arc::new(Audit::new(journal.clone())));
     let circle = circle(&loaded, (desk.as_ref(), log.as_ref()), &audit, &queue, &stop)?;
     let publisher = Publisher::start(zones, identity, view.clone(), metrics.clone()).map_err(thread)?;
+    let (kept, holds) = Holds::open(&node.state_dir).map_err(thread)?;
     let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
     let probes = Arc::new(Probes::start(queue.sink()).map_err(thread)?);
@@ -187,13 +190,14 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         echo: Echo::start(queue.sink()).map_err(thread)?,
         listeners: listeners(&queue),
         publisher: publisher.0.clone(),
+        holds: holds.0.clone(),
         journal,
         metrics: metrics.clone(),
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
     let mut effects = Effects::new();
-    let core = Node::new(host::clock::now(), settings(&loaded)?, &mut effects);
+    let core = Node::new(host::clock::now(), settings(&loaded, kept)?, &mut effects);
     let applied = Applied::first(&node.name, &loaded.cluster);
     let (pulse, driver) = Driver::start(core, effects, hands, messages, applied, metrics.clone()).map_err(thread)?;
     let admin = Arc::new(Admin {
@@ -213,16 +217,18 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         console: Console::new(publisher.0.generation.clone()).map_err(thread)?,
     });
     doors.serve(&runtime, &admin, &stop)?;
-    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
+    let threads = Threads { driver, publisher, holds, journal: journal_thread, log: log_thread, desk: desk_thread };
     let socket = loaded.node.socket.clone();
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
 }
 
-/// What DNS calls this server, and its answers before anything is known.
-fn first_answers(loaded: &Loaded, zones: &Arc<Zones>) -> (String, Arc<ArcSwap<View>>) {
+/// The zones, what DNS calls this server, and its answers before anything is known.
+fn first_answers(loaded: &mut Loaded) -> (Arc<Zones>, String, Arc<ArcSwap<View>>) {
+    let zones = Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster);
+    let zones = Arc::new(zones.with_cookies(loaded.cookie_secrets()));
     let identity = if loaded.cluster.dns.identity { loaded.node.name.to_string() } else { String::new() };
-    let view = Arc::new(ArcSwap::from_pointee(View::build(zones, &Health::default(), &identity)));
-    (identity, view)
+    let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
+    (zones, identity, view)
 }
 
 /// This server's membership; none before a cluster was made.
@@ -285,7 +291,7 @@ fn runtime() -> Result<Runtime, StartError> {
 }
 
 /// What the core begins with: a run of its own.
-fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
+fn settings(loaded: &Loaded, holds: BTreeMap<MonitorId, LastingHold>) -> Result<Settings, StartError> {
     let node = &loaded.node;
     let boot = host::entropy::boot_id().map_err(|error| StartError::new("get random bytes", error))?;
     Ok(Settings {
@@ -295,6 +301,7 @@ fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
         serial: serial::at_start(&node.state_dir),
         config: loaded.cluster.clone(),
         ethernet: node.heartbeat_ethernet,
+        holds,
     })
 }
 
@@ -407,6 +414,7 @@ impl Running {
         let threads = [
             ("driver", &self.threads.driver),
             ("publisher", &self.threads.publisher.1),
+            ("holds", &self.threads.holds.1),
             ("journal", &self.threads.journal),
         ];
         let desk = self.threads.desk.iter().map(|thread| ("desk", thread));
@@ -425,6 +433,9 @@ impl Running {
         join("driver", self.threads.driver);
         publisher.close();
         join("publisher", publisher_thread);
+        let (holds, holds_thread) = self.threads.holds;
+        holds.close();
+        join("holds", holds_thread);
         // The driver had the last journal.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);

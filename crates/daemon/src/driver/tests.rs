@@ -51,6 +51,7 @@ impl Execute for Obliging {
             | Effect::ProbeNow(_)
             | Effect::RunHook(_)
             | Effect::RunRecovery(_)
+            | Effect::Keep(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}
@@ -76,7 +77,7 @@ fn node(age: Duration) -> (Node, Effects, Applied) {
     let applied = Applied::first(&name, &config);
     let keys = Keys::new(Key::from_bytes(&[1; 32]).unwrap());
     let settings =
-        Settings { name, boot: BootId([1; 16]), keys, serial: 1, config, ethernet: true };
+        Settings { name, boot: BootId([1; 16]), keys, serial: 1, config, ethernet: true, holds: Default::default() };
     let mut effects = Effects::new();
     let node = Node::new(host::clock::now() - age, settings, &mut effects);
     (node, effects, applied)
