@@ -97,7 +97,7 @@ const KINDS: &[Kind] = &[
         settings: "",
         right: b"200 posting allowed\r\n",
         wrong: &[b"400 temporarily unavailable\r\n", b"502 not for you\r\n"],
-        tls: (true, false),
+        tls: (true, true),
     },
     Kind {
         word: "ssh",
@@ -193,7 +193,7 @@ const VARIANTS: &[(&str, &str, &str)] = &[
 
 #[rustfmt::skip]
 const PROGRAMS: [&str; 19] = [
-    "nginx", "exim4", "vsftpd", "inetd", "telnetd", "snntpd.bin", "dovecot", "sshd", "ssh-keygen", "kill", "redis-server",
+    "nginx", "exim4", "vsftpd", "inetd", "telnetd", "nnrpd", "dovecot", "sshd", "ssh-keygen", "kill", "redis-server",
     "slapd", "postgres", "mariadbd", "mariadb-install-db", "chronyd", "smbd", "ganesha.nfsd", "knotd",
 ];
 

@@ -129,6 +129,8 @@ fn what_a_program_mends_stays_and_what_it_does_not_moves() {
             ("up", "down")
         );
 
+        await_status(&stage, "web2", "others know that it is", |status| monitor(status, "mended").recovering);
+
         stage.start_web("web1").unwrap();
         fs::write(place.join("done"), "").unwrap();
         let seen = await_status(&stage, "web1", "it has recovered", |status| {

@@ -15,7 +15,7 @@ use aws_lc_rs::{aead, hkdf};
 use cluster::{Effect, Effects, Key, Keys, Membership, statement::Statement};
 use model::{
     BootId, Instant, ServerName,
-    config::{ClusterConfig, DnsSettings, HeartbeatSettings, PartitionPolicy, Server},
+    config::{ClusterConfig, DnsSettings, HeartbeatSettings, PartitionPolicy, Server, SharedCause},
     event::{Event, Refusal},
     health::ServerState,
 };
@@ -103,6 +103,7 @@ fn config() -> Arc<ClusterConfig> {
         digest: 1,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: [("a", 1), ("b", 2), ("c", 3)]
             .into_iter()
             .map(|(name, last)| (ServerName::new(name), server(last)))

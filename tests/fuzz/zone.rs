@@ -16,7 +16,7 @@ use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
         AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
-        Server, Ttl, UnknownPolicy, VirtualHost,
+        Server, SharedCause, Ttl, UnknownPolicy, VirtualHost,
     },
 };
 
@@ -85,6 +85,7 @@ fn config() -> ClusterConfig {
         ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled: false,
+        degraded_weight: 100,
         all_down: AllDown::All,
         unknown: UnknownPolicy::Servfail,
     };
@@ -93,6 +94,7 @@ fn config() -> ClusterConfig {
         digest: 1,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: BTreeMap::from([(
             server,
             Server { address, also: Vec::new(), heartbeat: SocketAddr::new(address, 7946) },

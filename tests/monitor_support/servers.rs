@@ -100,21 +100,51 @@ impl<'p> Place<'p> {
         self.start("vsftpd", &[&file], &folder)
     }
 
-    /// Telnet (inetutils) and NNTP (sn), both behind inetd.
+    /// Telnet (inetutils), and NNTP with STARTTLS (INN's server for readers, without any news), both behind inetd.
     pub(crate) fn inetd(&self, telnet: u16, nntp: u16) -> Server {
         let folder = self.folder("inetd");
-        fs::create_dir_all(folder.join("news")).expect("a folder");
         let user = if root() { "nobody".to_owned() } else { me("-u") };
-        let (telnetd, snntpd) = (find("telnetd"), find("snntpd.bin"));
-        // What it has to complain of must not go to the client.
-        let news = write(&folder, "nntp", &format!("exec {} 2>/dev/null\n", snntpd.display()));
+        let (inn, readers) = self.inn();
         let config = format!(
             "127.0.0.1:{telnet} stream tcp nowait {user} {telnetd} telnetd --exec-login=/bin/cat\n\
-             127.0.0.1:{nntp} stream tcp nowait {user} /bin/sh sh {news}\n",
-            telnetd = telnetd.display(),
+             127.0.0.1:{nntp} stream tcp nowait {user} {nnrpd} nnrpd -c {readers}\n",
+            telnetd = find("telnetd").display(),
+            nnrpd = find("nnrpd").display(),
         );
         let file = write(&folder, "conf", &config);
-        self.start_with("inetd", &["-i", &file], &folder, &[("SNROOT", &folder.join("news"))])
+        self.start_with("inetd", &["-i", &file], &folder, &[("INNCONF", Path::new(&inn))])
+    }
+
+    /// What INN needs: its configuration, and the one for its readers.
+    fn inn(&self) -> (String, String) {
+        let folder = self.folder("news");
+        let at = folder.display();
+        for within in ["db", "run", "tmp", "logs", "spool/overview"] {
+            fs::create_dir_all(folder.join(within)).expect("a folder");
+        }
+        let (user, group) = if root() { ("nobody".to_owned(), "nogroup".to_owned()) } else { (me("-un"), me("-gn")) };
+        let config = format!(
+            "domain: {NAME}\nfromhost: {NAME}\npathhost: {NAME}\norganization: none\nmta: \"/bin/true %s\"\n\
+             runasuser: {user}\nrunasgroup: {group}\nhismethod: hisv6\nenableoverview: true\novmethod: tradindexed\n\
+             pathnews: /usr/lib/news\npathbin: /usr/lib/news/bin\npathetc: {at}\npathdb: {at}/db\npathrun: {at}/run\n\
+             pathtmp: {at}/tmp\npathlog: {at}/logs\npathspool: {at}/spool\n\
+             tlscertfile: {at}/cert.pem\ntlskeyfile: {at}/key.pem\n"
+        );
+        let file = write(&folder, "inn.conf", &config);
+        let readers = "auth all { hosts: \"*\" default: \"<anonymous>\" }\n\
+                       access all { users: \"<anonymous>\" newsgroups: \"*\" access: R }\n";
+        let readers = write(&folder, "readers.conf", readers);
+        write(&folder, "storage.conf", "method trash {\n    newsgroups: *\n    class: 0\n}\n");
+        write(&folder, "db/active", "control 0000000000 0000000001 n\n");
+        for empty in ["db/newsgroups", "db/history", "spool/overview/group.index"] {
+            write(&folder, empty, "");
+        }
+        let history = format!("{at}/db/history");
+        // An index of no articles: it does not begin without one.
+        let mut index =
+            self.start_with("makedbz", &["-i", "-o", "-f", &history], &folder, &[("INNCONF", Path::new(&file))]);
+        assert!(index.process.wait().expect("makedbz ends").success(), "{}", index.log.display());
+        (file, readers)
     }
 
     /// IMAP and POP3, with STARTTLS.
@@ -354,7 +384,7 @@ pub(crate) fn find(program: &str) -> PathBuf {
     if program == "postgres" {
         return PathBuf::from(postgres_program(program));
     }
-    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/lib/news/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
     found.unwrap_or_else(|| PathBuf::from(program))
 }

@@ -124,6 +124,7 @@ impl Machine {
             serial: 1,
             config: self.config.clone(),
             ethernet: true,
+            holds: BTreeMap::new(),
         };
         let mut effects = Effects::new();
         let node = Node::new(self.local(now), settings, &mut effects);

@@ -422,6 +422,8 @@ impl World {
                     }
                 }
                 Effect::Probes(orders) => self.order_probes(machine, orders),
+                // No scenario restarts who holds something so.
+                Effect::Keep(_) => {}
                 Effect::ProbeNow(monitor) => {
                     let Some(probe) = process.probes.get_mut(&monitor) else { continue };
                     probe.generation += 1;

@@ -10,6 +10,7 @@ use std::{
 use model::{
     Health, MonitorId, ServerName,
     event::Event,
+    health::LastingHold,
     hook::{HookOrder, RecoveryOrder},
     net::{InterfaceIndex, WitnessWay},
     report::ProbeOrder,
@@ -65,6 +66,9 @@ pub enum Effect {
     /// Probe at once, whatever the interval says; answered by [`Input::Probe`](crate::Input::Probe). One that is under way
     /// began before the reason for this one, so its result should be dropped.
     ProbeNow(MonitorId),
+    /// The holds of monitors that must outlive this daemon, whole: they come back by [`Settings`](crate::Settings). Newest
+    /// wins. Nobody waits for it: a power loss a moment later may undo it.
+    Keep(BTreeMap<MonitorId, LastingHold>),
     /// Run a hook beside everything else; answered, once, by [`Input::HookDone`](crate::Input::HookDone).
     RunHook(HookOrder),
     /// Run a monitor's recovery program beside everything else; answered, once, by
@@ -122,6 +126,7 @@ impl Effects {
             | Effect::AskWitnesses { .. }
             | Effect::Probes(_)
             | Effect::ProbeNow(_)
+            | Effect::Keep(_)
             | Effect::RunHook(_)
             | Effect::RunRecovery(_)
             | Effect::Health(_)

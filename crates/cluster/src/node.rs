@@ -25,7 +25,7 @@ use model::{
     BootId, Health, Instant, MonitorId, ServerName, VirtualHostName,
     config::{ClusterConfig, HeartbeatSettings},
     event::{Cause, Event},
-    health::ServerState,
+    health::{LastingHold, ServerState},
     hook::{HookId, HookReport},
     net::InterfaceIndex,
     report::{AddressOutcome, ProbeOrder},
@@ -65,6 +65,8 @@ pub struct Settings {
     pub config: Arc<ClusterConfig>,
     /// Whether heartbeats go by Ethernet broadcast, too.
     pub ethernet: bool,
+    /// What the last [`Effect::Keep`] of an earlier run wanted kept.
+    pub holds: BTreeMap<MonitorId, LastingHold>,
 }
 
 /// One server's part in the cluster. See the module.
@@ -143,6 +145,7 @@ struct Agenda {
 struct Said {
     statement: Statement,
     probes: Option<BTreeMap<MonitorId, ProbeOrder>>,
+    holds: BTreeMap<MonitorId, LastingHold>,
     /// The links that heartbeats are broadcast on; none before interfaces are known.
     links: Option<BTreeSet<InterfaceIndex>>,
     /// Which peers were found to run another configuration.
@@ -154,7 +157,7 @@ struct Said {
 impl Node {
     /// Begins to listen, and says so. Where no other server is configured that is over at once.
     pub fn new(now: Instant, settings: Settings, effects: &mut Effects) -> Self {
-        let Settings { name, boot, keys, serial, config, ethernet } = settings;
+        let Settings { name, boot, keys, serial, config, ethernet, holds } = settings;
         let mut node = Self {
             membership: Membership::new(name.clone(), boot, keys, config.clone(), now),
             me: name,
@@ -183,6 +186,8 @@ impl Node {
         // What an earlier run left behind has to go.
         effects.push(Effect::Addresses(BTreeMap::new()));
         node.configure(now, config, effects);
+        node.monitors.inherit(now, &holds, effects);
+        node.said.holds = holds;
         node.listen_as_newcomer(now);
         if node.membership.peers().next().is_none() {
             // Alone there is nobody to hear.

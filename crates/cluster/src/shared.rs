@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use model::{
     Instant, ServerName, VirtualHostName,
-    config::{ClusterConfig, Monitor},
+    config::{ClusterConfig, Monitor, SharedCause},
     event::Event,
     health::Verdict,
 };
@@ -31,7 +31,8 @@ use crate::Effects;
 const FEWEST: u32 = 3;
 /// The same in servers.
 const FEWEST_SERVERS: u32 = 2;
-/// The shortest span; where monitors are slower, as long as they take to notice, up to the longest.
+/// The shortest span; where monitors are slower, as long as they take to notice, up to the longest. The configuration may
+/// say another one, or that there is no such rule.
 const SHORTEST: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Nothing is waited for longer than so many spans.
@@ -104,6 +105,8 @@ pub(crate) struct SharedFault {
     /// In the order of the layout.
     states: Vec<State>,
     span: Duration,
+    /// Each failure counts for itself.
+    off: bool,
     fault: Option<Fault>,
     stays: bool,
 }
@@ -116,10 +119,14 @@ impl SharedFault {
         let layout: Layout = hosts.map(|(name, spec)| (name.clone(), lines(name), spec.servers.clone())).collect();
         let takes = |monitor: &Monitor| monitor.interval + monitor.timeout + monitor.recheck * monitor.fall;
         let slowest = config.monitors().map(|(_, monitor)| takes(monitor)).max().unwrap_or_default();
-        self.span = slowest.clamp(SHORTEST, LONGEST);
-        if layout != self.layout {
+        self.span = match config.shared_cause {
+            SharedCause::Automatic | SharedCause::Off => slowest.clamp(SHORTEST, LONGEST),
+            SharedCause::Within(span) => span,
+        };
+        let off = config.shared_cause == SharedCause::Off;
+        if layout != self.layout || off != self.off {
             let states = watched(&layout).map(|_| State::Unknown).collect();
-            *self = Self { states, layout, span: self.span, fault: None, stays: false };
+            *self = Self { states, layout, span: self.span, off, fault: None, stays: false };
         }
     }
 
@@ -130,6 +137,9 @@ impl SharedFault {
         found: impl Fn(&VirtualHostName, &ServerName, usize) -> Verdict,
         effects: &mut Effects,
     ) {
+        if self.off {
+            return;
+        }
         let (mut worse, mut better) = (false, false);
         for ((host, server, line), state) in watched(&self.layout).zip(&mut self.states) {
             let after = state.after(now, found(host, server, line));

@@ -3,7 +3,10 @@
 //! A statement is the whole truth of its sender at one instant. Its long part, the account, seldom changes: on the wire a
 //! statement may name an account that all who listen have heard already (`wire`, `membership::told`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{BootId, Term, health::Judgement};
 
@@ -35,6 +38,8 @@ pub struct Account {
     pub stances: BTreeMap<u64, Stance>,
     /// Its monitors' verdicts, by monitor key.
     pub verdicts: BTreeMap<u64, Judgement>,
+    /// Those of its monitors whose recovery program is at work, by monitor key: for people alone.
+    pub recovering: BTreeSet<u64>,
     /// For how many seconds it has seen calm about each pool of elastic TTL, in steps, by pool key.
     pub calm: BTreeMap<u64, u32>,
 }

@@ -23,7 +23,7 @@ use std::{
 use cluster::{Command, Effect, Effects, Input, Keys, Node};
 use dns::Zones;
 use host::{Report, Sink};
-use model::{Health, Instant, config::ClusterConfig, event::Event};
+use model::{Health, Instant, MonitorId, config::ClusterConfig, event::Event, report::ProbeResult};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -44,6 +44,8 @@ const DEADLINES: usize = 16;
 pub(crate) enum Message {
     /// Something happened.
     Input(Input),
+    /// Probes finished: thousands of them would wake the driver as often.
+    Probes(Vec<(MonitorId, ProbeResult)>),
     /// Somebody wants something; `done` hears when the core has dealt with it.
     Command {
         /// What.
@@ -173,7 +175,9 @@ impl Queue {
             Report::Rival { address, mac } => queue.wait(Input::Rival { address, mac }),
             Report::Holder { address, answer } => queue.wait(Input::Holder { address, answer }),
             Report::Witness { address, reachable } => queue.wait(Input::Witness { address, reachable }),
-            Report::Probe { monitor, result } => queue.wait(Input::Probe { monitor, result }),
+            Report::Probes(results) => {
+                let _ended = queue.send(Message::Probes(results));
+            }
             Report::ListenerClosed { port } => queue.wait(Input::ListenerClosed { port }),
             Report::Hook { id, report } => queue.wait(Input::HookDone { id, report }),
             Report::Recovery { id, report } => queue.wait(Input::RecoveryDone { id, report }),
@@ -328,6 +332,13 @@ impl<E: Execute> Driver<E> {
                 self.recorder.received(now, seen, recorder::judged(before, self.heard()), self.late);
             }
             Message::Input(input) => self.handle(now, input),
+            Message::Probes(results) => {
+                // Each may change decisions about everything, and together they must not look like a hang.
+                for (monitor, result) in results {
+                    let now = self.overdue();
+                    self.handle(now, Input::Probe { monitor, result });
+                }
+            }
             Message::Command { command, done } => {
                 self.handle(now, Input::Command(command));
                 let _gone = done.send(());

@@ -26,7 +26,9 @@ use model::{
 };
 use tokio::sync::watch;
 
-use crate::{driver::Execute, journal::Journal, metrics::Metrics, publish::Publisher, recorder::Recorder};
+use crate::{
+    driver::Execute, holds::Holds, journal::Journal, metrics::Metrics, publish::Publisher, recorder::Recorder,
+};
 
 /// The machine's modules, as the driver uses them.
 pub(crate) struct Hands {
@@ -54,6 +56,8 @@ pub(crate) struct Hands {
     pub listeners: Option<Listeners>,
     /// DNS answers.
     pub publisher: Publisher,
+    /// What of monitors' holds outlives this daemon.
+    pub holds: Holds,
     /// The log.
     pub journal: Journal,
     /// Counters.
@@ -134,6 +138,7 @@ impl Execute for Hands {
                 self.probes.set(desired);
             }
             Effect::ProbeNow(monitor) => self.probes.now(&monitor),
+            Effect::Keep(holds) => self.holds.set(holds),
             Effect::RunHook(order) => {
                 let id = order.id.clone();
                 if let Err(report) = self.hooks.run(crate::hooks::task(order, &self.this)) {

@@ -21,6 +21,7 @@ pub mod enroll;
 mod execute;
 mod gate;
 mod generation;
+mod holds;
 mod hooks;
 mod init;
 mod journal;

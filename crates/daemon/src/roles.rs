@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | `standin-driver` | `driver` | `sync_channel`, 1,024 | datagrams dropped and counted; other reports wait | `Message::Stop` |
 //! | `standin-publish` | `publish` | a cell, 1 | the newest health wins | `Publisher::close` |
+//! | `standin-holds` | `holds` | a cell, 1 | the newest holds win | `Holds::close` |
 //! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
 //! | `standin-log` | `cluster_log` | a channel, 1,024 | events dropped and counted; peers wait | its last handle goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
@@ -12,7 +13,7 @@
 //! | `standin-leftover` | `host::address` | a cell, released addresses | merged | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | `standin-echo` | `host::echo` | witnesses to ask, each once | merged; bounds said there | dropped with the driver |
-//! | probes, one task each | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
+//! | `standin-probes`, a task for each monitor | `host::probe` | a cell, 1 | the newest set wins | dropped with the driver |
 //! | `standin-listen` | `host::listeners` | a netlink socket | the kernel drops, then every monitored port is looked at | dropped with the driver |
 //! | `standin-hooks`, and `standin-hook` for each run | `host::hook` | `sync_channel`, 1,024; bounds said there | the hook does not run, which is told | dropped with the driver, last |
 //! | DNS over UDP, TCP | `host::dns_udp`, `host::dns_stream` | sockets | the kernel drops, counted | `NameService::stop` |
@@ -33,6 +34,7 @@
 //! Deliberately not here: decisions; what any of the threads does.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
@@ -49,7 +51,7 @@ use host::{
     address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
     probe::Probes, wire::Wire,
 };
-use model::{Health, config::ClusterConfig};
+use model::{Health, MonitorId, config::ClusterConfig, health::LastingHold};
 use sd_notify::NotifyState;
 use tokio::{
     runtime::Runtime,
@@ -68,6 +70,7 @@ use crate::{
     driver::{Driver, Inbox, Message, Pulse, Queue},
     execute::{Hands, peers},
     gate,
+    holds::Holds,
     journal::{History, Journal},
     link::Topic,
     load::{Loaded, Mode},
@@ -115,6 +118,7 @@ pub(crate) struct Running {
 struct Threads {
     driver: JoinHandle<()>,
     publisher: (Publisher, JoinHandle<()>),
+    holds: (Holds, JoinHandle<()>),
     journal: JoinHandle<()>,
     log: Option<JoinHandle<()>>,
     desk: Option<JoinHandle<()>>,
@@ -175,9 +179,10 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let circle = circle(&loaded, (desk.as_ref(), log.as_ref()), &audit, &queue, &stop)?;
     let publisher =
         Publisher::start(zones, identity, view.clone(), journal.clone(), metrics.clone()).map_err(thread)?;
+    let (held, holds) = Holds::open(&node.state_dir).map_err(thread)?;
     let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
     let (goodbye_sender, goodbye) = watch::channel(false);
-    let probes = Arc::new(Probes::start(runtime.handle(), queue.sink()));
+    let probes = Arc::new(Probes::start(queue.sink()).map_err(thread)?);
     let kept = recorder(&loaded, log.as_ref(), &runtime, &stop);
     let hands = Hands {
         ward: ward.clone(),
@@ -192,6 +197,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         echo: Echo::start(queue.sink()).map_err(thread)?,
         listeners: listeners(&queue),
         publisher: publisher.0.clone(),
+        holds: holds.0.clone(),
         journal,
         metrics: metrics.clone(),
         recorder: kept.recorder.clone(),
@@ -199,7 +205,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         goodbye: goodbye_sender,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
-    let (pulse, driver) = drive(&loaded, hands, messages, &metrics)?;
+    let (pulse, driver) = drive(settings(&loaded, held)?, &loaded, hands, messages, &metrics)?;
     let admin = Arc::new(Admin {
         this: node.name.clone(),
         queue: queue.clone(),
@@ -220,14 +226,14 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     });
     doors.serve(&runtime, &admin, &stop)?;
     let socket = loaded.node.socket.clone();
-    let threads = Threads { driver, publisher, journal: journal_thread, log: log_thread, desk: desk_thread };
+    let threads = Threads { driver, publisher, holds, journal: journal_thread, log: log_thread, desk: desk_thread };
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
 }
 
 /// The zones, what DNS calls this server, and its answers before anything is known.
 fn first_answers(loaded: &mut Loaded) -> (Arc<Zones>, String, Arc<ArcSwap<View>>) {
-    let zones = std::mem::take(&mut loaded.zones);
-    let zones = Arc::new(Zones::compile(zones, &loaded.cluster).with_cookies(loaded.cookie_secrets()));
+    let zones = Zones::compile(std::mem::take(&mut loaded.zones), &loaded.cluster);
+    let zones = Arc::new(zones.with_cookies(loaded.cookie_secrets()));
     let identity = if loaded.cluster.dns.identity { loaded.node.name.to_string() } else { String::new() };
     let view = Arc::new(ArcSwap::from_pointee(View::build(&zones, &Health::default(), &identity)));
     (zones, identity, view)
@@ -246,13 +252,14 @@ fn recorder(loaded: &Loaded, log: Option<&Log>, runtime: &Runtime, stop: &Cancel
 
 /// Starts the driver, with a core of its own.
 fn drive(
+    settings: Settings,
     loaded: &Loaded,
     hands: Hands,
     messages: Inbox,
     metrics: &Arc<Metrics>,
 ) -> Result<(Pulse, JoinHandle<()>), StartError> {
     let (mut effects, recorder) = (Effects::new(), hands.recorder.clone());
-    let core = Node::new(host::clock::now(), settings(loaded)?, &mut effects);
+    let core = Node::new(host::clock::now(), settings, &mut effects);
     let applied = Applied::first(&loaded.node.name, &loaded.cluster);
     let started = Driver::start(core, effects, hands, messages, applied, metrics.clone(), recorder);
     started.map_err(|error| StartError::new("start a thread", error))
@@ -318,7 +325,7 @@ fn runtime() -> Result<Runtime, StartError> {
 }
 
 /// What the core begins with: a run of its own.
-fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
+fn settings(loaded: &Loaded, holds: BTreeMap<MonitorId, LastingHold>) -> Result<Settings, StartError> {
     let node = &loaded.node;
     let boot = host::entropy::boot_id().map_err(|error| StartError::new("get random bytes", error))?;
     Ok(Settings {
@@ -328,6 +335,7 @@ fn settings(loaded: &Loaded) -> Result<Settings, StartError> {
         serial: serial::at_start(&node.state_dir),
         config: loaded.cluster.clone(),
         ethernet: node.heartbeat_ethernet,
+        holds,
     })
 }
 
@@ -442,6 +450,7 @@ impl Running {
         let threads = [
             ("driver", &self.threads.driver),
             ("publisher", &self.threads.publisher.1),
+            ("holds", &self.threads.holds.1),
             ("journal", &self.threads.journal),
         ];
         let desk = self.threads.desk.iter().map(|thread| ("desk", thread));
@@ -460,6 +469,9 @@ impl Running {
         join("driver", self.threads.driver);
         publisher.close();
         join("publisher", publisher_thread);
+        let (holds, holds_thread) = self.threads.holds;
+        holds.close();
+        join("holds", holds_thread);
         // Driver, publisher and audit had it.
         join("journal", self.threads.journal);
         self.runtime.shutdown_timeout(DRAIN);

@@ -6,14 +6,15 @@
 //! takes over what peers have seen.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
 /// More than a server can tell within the second before a crash.
 const UNKEPT: u32 = 1000;
+
+const FILE: &str = "serial";
 
 /// The serial to begin with.
 pub(crate) fn at_start(state_dir: &Path) -> u32 {
@@ -30,16 +31,11 @@ pub(crate) fn at_start(state_dir: &Path) -> u32 {
 /// # Errors
 /// The disk's; the serial is then not kept.
 pub(crate) fn keep(state_dir: &Path, serial: u32) -> io::Result<()> {
-    host::store::make_private(state_dir)?;
-    let (target, draft) = (file(state_dir), state_dir.join("serial.new"));
-    let mut new = File::create(&draft)?;
-    writeln!(new, "{serial}")?;
-    new.sync_data()?;
-    fs::rename(draft, target)
+    host::store::replace(state_dir, FILE, format!("{serial}\n").as_bytes())
 }
 
 fn file(state_dir: &Path) -> PathBuf {
-    state_dir.join("serial")
+    state_dir.join(FILE)
 }
 
 #[cfg(test)]

@@ -18,7 +18,13 @@ use model::{
     health::{ServerState, Verdict},
 };
 
-use crate::wire::{ExtendedError, extended};
+use crate::{
+    ring::gcd,
+    wire::{ExtendedError, extended},
+};
+
+/// All of a member's weight, in per cent.
+const WHOLE: u8 = 100;
 
 /// The pools of a configuration, members by index.
 #[derive(Debug, Default)]
@@ -36,6 +42,8 @@ struct Pool {
     policy: Policy,
     max_answers: usize,
     keep_doubled: bool,
+    /// Per cent.
+    degraded_weight: u8,
     all_down: AllDown,
     unknown: UnknownPolicy,
 }
@@ -71,8 +79,8 @@ pub(crate) struct Answered {
     pub(crate) address: IpAddr,
     /// Whose it is: an index into the pool's members.
     pub(crate) member: u16,
-    /// What counts of the member's weight.
-    pub(crate) weight: u16,
+    /// Its member's share among the others.
+    pub(crate) weight: u32,
 }
 
 /// A member as it is offered in records that name members.
@@ -116,14 +124,17 @@ enum Standing {
     Held {
         by: usize,
         at_primary: bool,
+        degraded: bool,
     },
     Unheld,
     ServiceDown {
         by: usize,
     },
     Endpoint(Verdict),
-    /// Could be answered, and has weight 0 while others live.
-    Spare,
+    /// Could be answered, and has weight 0 while others live; perhaps only because it is degraded.
+    Spare {
+        degraded: bool,
+    },
     /// Could be answered, and this other member comes first.
     Behind {
         first: usize,
@@ -138,7 +149,7 @@ enum Standing {
 /// What [`Health`] says of a virtual host.
 #[derive(Clone, Copy)]
 enum HostState {
-    Held { by: usize, at_primary: bool },
+    Held { by: usize, at_primary: bool, degraded: bool },
     Unheld,
     ServiceDown { by: usize },
 }
@@ -173,6 +184,7 @@ impl Pools {
             policy: pool.policy.clone(),
             max_answers: pool.max_answers.map_or(usize::MAX, usize::from),
             keep_doubled: pool.keep_doubled,
+            degraded_weight: pool.degraded_weight,
             all_down: pool.all_down,
             unknown: pool.unknown,
         });
@@ -205,14 +217,18 @@ impl Pools {
         };
         let lives = |standing: &Standing| pool.is_in(standing) || matches!(standing, Standing::Behind { .. });
         let members = evaluated.members.iter().enumerate().filter(|(_, standing)| all || lives(standing));
-        let offer = |(place, (member, _)): (u16, (usize, &Standing))| match &pool.policy {
-            Policy::RoundRobin => Offered { member, priority: 1, weight: 1 },
-            Policy::Weighted(weights) => {
-                Offered { member, priority: 1, weight: weights.get(member).copied().unwrap_or(1).max(1) }
-            }
+        let mut members: Vec<(usize, u32)> =
+            members.map(|(member, standing)| (member, if all { 0 } else { pool.share(member, standing) })).collect();
+        // As in `apply_policy`.
+        if members.iter().all(|(_, share)| *share == 0) {
+            members.iter_mut().for_each(|(member, share)| *share = pool.weight(*member).max(1) * u32::from(WHOLE));
+        }
+        let weights = in_words(members.iter().map(|(_, share)| *share));
+        let offer = |((place, (member, _)), weight): ((u16, (usize, u32)), u16)| match &pool.policy {
+            Policy::RoundRobin | Policy::Weighted(_) => Offered { member, priority: 1, weight },
             Policy::Failover => Offered { member, priority: place, weight: 0 },
         };
-        Some((1..).zip(members).map(offer).collect())
+        Some((1..).zip(members).zip(weights).map(offer).collect())
     }
 
     fn host_state(&self, health: &Health, name: &VirtualHostName) -> HostState {
@@ -222,7 +238,7 @@ impl Pools {
             (None, _) => HostState::Unheld,
             (Some(by), Verdict::Down) => HostState::ServiceDown { by },
             (Some(by), Verdict::Unknown | Verdict::Degraded | Verdict::Up) => {
-                HostState::Held { by, at_primary: host.at_primary }
+                HostState::Held { by, at_primary: host.at_primary, degraded: host.verdict == Verdict::Degraded }
             }
         }
     }
@@ -231,17 +247,31 @@ impl Pools {
 impl Standing {
     /// Whose primary holds it: the one server that answers for this virtual host by right.
     fn home(&self) -> Option<usize> {
-        if let Self::Held { by, at_primary: true } = self { Some(*by) } else { None }
+        if let Self::Held { by, at_primary: true, .. } = self { Some(*by) } else { None }
+    }
+
+    /// Whether it works, and not as it should.
+    fn is_degraded(&self) -> bool {
+        matches!(self, Self::Held { degraded: true, .. } | Self::Endpoint(Verdict::Degraded))
     }
 
     fn is_in(&self) -> bool {
         match self {
             Self::ServerUp | Self::Held { .. } | Self::Endpoint(Verdict::Up | Verdict::Degraded) => true,
             Self::ServerStandby | Self::ServerDown(_) | Self::Unheld | Self::ServiceDown { .. } => false,
-            Self::Doubled { .. } | Self::Spare | Self::Behind { .. } => false,
+            Self::Doubled { .. } | Self::Spare { .. } | Self::Behind { .. } => false,
             Self::Endpoint(Verdict::Down | Verdict::Unknown) => false,
         }
     }
+}
+
+/// Shares in the 16 bits that a record has for a weight, the smallest numbers that say the same; the weights themselves
+/// while nobody is degraded. None becomes 0, which would be almost nothing (RFC 2782).
+fn in_words(shares: impl Iterator<Item = u32> + Clone) -> Vec<u16> {
+    let common = shares.clone().fold(u32::from(WHOLE), gcd);
+    let most = shares.clone().max().unwrap_or_default() / common;
+    let over = most.div_ceil(u16::MAX.into()).max(1);
+    shares.map(|share| u16::try_from((share / common / over).max(1)).expect("divided until it fits")).collect()
 }
 
 /// Through which member a server answers first, by family. A handful of entries: a list is the quickest map.
@@ -279,7 +309,7 @@ impl Pool {
             Kind::Endpoint(index) => Standing::Endpoint(endpoints[index]),
             Kind::Server(index) => servers[index].clone(),
             Kind::VirtualHost(index) => match hosts[index] {
-                HostState::Held { by, at_primary } => Standing::Held { by, at_primary },
+                HostState::Held { by, at_primary, degraded } => Standing::Held { by, at_primary, degraded },
                 HostState::Unheld => Standing::Unheld,
                 HostState::ServiceDown { by } => Standing::ServiceDown { by },
             },
@@ -288,7 +318,8 @@ impl Pool {
         let mut living = self.living(&mut members);
         self.apply_policy(&mut living, &mut members);
         let guessed = members.contains(&Standing::Endpoint(Verdict::Unknown));
-        let every = || (0..self.members.len()).flat_map(|index| self.addresses(index)).collect();
+        let every =
+            || (0..self.members.len()).flat_map(|index| self.addresses(index, self.weight(index).max(1))).collect();
         let (mode, state) = if health.isolated {
             (Mode::Isolated, None)
         } else if !health.settled {
@@ -310,12 +341,27 @@ impl Pool {
         Evaluated { state: state.map_or(PoolState::Servfail, answers), calm, mode, members }
     }
 
-    /// A member's addresses. A weight of 0 counts as 1: who has it is here because there is nobody else.
-    fn addresses(&self, index: usize) -> impl Iterator<Item = Answered> {
-        let weight = match &self.policy {
-            Policy::Weighted(weights) => weights.get(index).copied().unwrap_or(1).max(1),
+    /// A member's weight as it is configured.
+    fn weight(&self, index: usize) -> u32 {
+        match &self.policy {
+            Policy::Weighted(weights) => weights.get(index).copied().unwrap_or(1).into(),
             Policy::RoundRobin | Policy::Failover => 1,
-        };
+        }
+    }
+
+    /// What counts of it now, in hundredths.
+    fn share(&self, index: usize, standing: &Standing) -> u32 {
+        let kept = if self.weighs_less(standing) { self.degraded_weight } else { WHOLE };
+        self.weight(index) * u32::from(kept)
+    }
+
+    /// Whether a member counts less than its weight.
+    fn weighs_less(&self, standing: &Standing) -> bool {
+        standing.is_degraded() && self.degraded_weight < WHOLE && self.policy != Policy::Failover
+    }
+
+    /// A member's addresses.
+    fn addresses(&self, index: usize, weight: u32) -> impl Iterator<Item = Answered> {
         let member = u16::try_from(index).expect("fewer than 65,536 members");
         self.members[index].addresses.iter().map(move |address| Answered { address: *address, member, weight })
     }
@@ -323,15 +369,16 @@ impl Pool {
     /// Takes those out who are answered only in need, while there is none.
     fn apply_policy(&self, living: &mut Vec<Answered>, members: &mut [Standing]) {
         match &self.policy {
-            Policy::RoundRobin => {}
-            Policy::Weighted(weights) => {
-                let spare = |one: &Answered| weights.get(usize::from(one.member)) == Some(&0);
-                if !living.iter().all(spare) {
-                    living.iter().filter(|one| spare(one)).for_each(|one| {
-                        members[usize::from(one.member)] = Standing::Spare;
-                    });
-                    living.retain(|one| !spare(one));
+            Policy::RoundRobin | Policy::Weighted(_) if living.iter().all(|one| one.weight == 0) => {
+                // There is nobody else: a weight of 0 counts as 1, and being degraded not at all.
+                living.iter_mut().for_each(|one| one.weight = self.weight(usize::from(one.member)).max(1));
+            }
+            Policy::RoundRobin | Policy::Weighted(_) => {
+                for one in living.iter().filter(|one| one.weight == 0) {
+                    let member = usize::from(one.member);
+                    members[member] = Standing::Spare { degraded: self.weight(member) > 0 };
                 }
+                living.retain(|one| one.weight > 0);
             }
             Policy::Failover => {
                 let Some(first) = living.first().map(|one| one.member) else { return };
@@ -365,14 +412,14 @@ impl Pool {
         }
         let mut addresses = Vec::with_capacity(2 * self.members.len());
         for index in 0..self.members.len() {
-            let Standing::Held { by, at_primary: false } = members[index] else {
+            let Standing::Held { by, at_primary: false, .. } = members[index] else {
                 if self.is_in(&members[index]) {
-                    addresses.extend(self.addresses(index));
+                    addresses.extend(self.addresses(index, self.share(index, &members[index])));
                 }
                 continue;
             };
             let (before, mut doubled) = (addresses.len(), None);
-            for one in self.addresses(index) {
+            for one in self.addresses(index, self.share(index, &members[index])) {
                 let through = answering.first(by, &one.address, index);
                 if through == index || self.keep_doubled {
                     addresses.push(one);

@@ -149,8 +149,9 @@ fn windows(sequence: &[usize], count: usize, length: usize) -> Vec<Vec<usize>> {
     windows
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
+/// The greatest common divisor.
+pub(crate) fn gcd<N: Copy + PartialEq + Default + std::ops::Rem<Output = N>>(a: N, b: N) -> N {
+    if b == N::default() { a } else { gcd(b, a % b) }
 }
 
 fn narrow(number: usize) -> u32 {
@@ -169,7 +170,7 @@ mod tests {
         for (member, (addresses, weight)) in of.iter().enumerate() {
             for address in 0..*addresses {
                 let address = IpAddr::from([10, 0, u8::try_from(member).unwrap(), address]);
-                answered.push(Answered { address, member: u16::try_from(member).unwrap(), weight: *weight });
+                answered.push(Answered { address, member: u16::try_from(member).unwrap(), weight: (*weight).into() });
             }
         }
         answered

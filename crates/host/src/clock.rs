@@ -27,6 +27,11 @@ fn read(clock: libc::clockid_t) -> Duration {
     seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// Which boot of this machine [`now`] counts from; none where the kernel does not say.
+pub fn boot() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
+}
+
 /// The wall clock, for display.
 pub fn wall() -> SystemTime {
     SystemTime::now()

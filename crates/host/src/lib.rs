@@ -98,13 +98,8 @@ pub enum Report {
         /// Whether it answered.
         reachable: bool,
     },
-    /// A probe finished.
-    Probe {
-        /// Of which monitor.
-        monitor: MonitorId,
-        /// How.
-        result: ProbeResult,
-    },
+    /// Probes finished, in this order: those of which monitors, and how.
+    Probes(Vec<(MonitorId, ProbeResult)>),
     /// A TCP socket that listened on a watched port of this machine was closed. Another may listen there still.
     ListenerClosed {
         /// Which port.

@@ -142,13 +142,12 @@ fn a_probe_at_once_tells_a_closed_port_from_one_that_another_still_serves() {
         };
         let (sink, results) = reports();
         host.run(move || {
-            // The runtime's thread is on the host, as the one that makes it.
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-            let probes = Probes::start(runtime.as_ref().expect("a runtime").handle(), sink);
+            // Their thread is on the host, as the one that makes it.
+            let probes = Probes::start(sink).expect("a thread");
             probes.set([(monitor.clone(), order)].into());
             let result = || {
                 results.until("a result", |report| match report {
-                    Report::Probe { result, .. } => Some(result.clone()),
+                    Report::Probes(results) => Some(results[0].1.clone()),
                     _ => None,
                 })
             };

@@ -193,6 +193,9 @@ pub struct MonitorStatus {
     /// What is in force instead of what the probes find: `damped`, `latched`, `disabled`, `forced-up` or `forced-down`.
     #[serde(default)]
     pub held: Option<String>,
+    /// Its recovery program is at work, and the verdict waits for it.
+    #[serde(default)]
+    pub recovering: bool,
     /// `failover`, `record` or `latch`.
     #[serde(default)]
     pub severity: String,

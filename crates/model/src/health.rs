@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    Instant,
     config::ClusterConfig,
     id::{EndpointName, PoolName, ServerName, VirtualHostName},
 };
@@ -68,6 +69,24 @@ impl Hold {
             Self::ForcedDown => "forced-down",
         }
     }
+}
+
+/// What of a monitor's holds outlives the daemon: what only an operator ends, and an operator's own word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LastingHold {
+    /// It has failed once, and nobody has reset it.
+    pub latched: bool,
+    /// An operator's word.
+    pub forced: Option<Forced>,
+}
+
+/// An operator's word about a monitor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forced {
+    /// Up, or down.
+    pub up: bool,
+    /// Until when it counts; none: until it is taken back.
+    pub until: Option<Instant>,
 }
 
 /// What one server says of one of its monitors.

@@ -1,6 +1,7 @@
 //! What can go wrong, and what operators do: a swarm drawn from the seed.
 
 mod hang;
+mod last;
 mod services;
 mod shared;
 mod trifle;

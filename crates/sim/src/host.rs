@@ -15,6 +15,7 @@ use dns::Zones;
 use model::{
     BootId, Health, Instant, MonitorId, ServerName,
     config::ClusterConfig,
+    health::LastingHold,
     net::{Interface, InterfaceIndex, MacAddress, Prefix},
     report::{AddressOutcome, ProbeOrder},
 };
@@ -77,12 +78,18 @@ pub(crate) struct Machine {
     pub(crate) hidden: bool,
     /// Services that are not well.
     pub(crate) ill: BTreeMap<MonitorId, Ill>,
+    /// Monitors that have had some reason to be down since an operator last forgave them.
+    pub(crate) marred: BTreeSet<MonitorId>,
+    /// Whether nobody has reached its virtual addresses since then, at some time.
+    pub(crate) was_hidden: bool,
     /// Services that fail and work in turns of so long.
     pub(crate) flapping: BTreeMap<MonitorId, Duration>,
     /// What an operator says of monitors, whatever their probes find.
     pub(crate) forced: BTreeMap<MonitorId, bool>,
     /// The highest serial that an earlier run of the daemon knew.
     pub(crate) serial: u32,
+    /// What its disk keeps of monitors' holds.
+    pub(crate) holds: BTreeMap<MonitorId, LastingHold>,
     /// The configuration on its disk.
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) process: Option<Process>,
@@ -170,9 +177,12 @@ impl Machine {
             refusals: 0,
             hidden: false,
             ill: BTreeMap::new(),
+            marred: BTreeSet::new(),
+            was_hidden: false,
             flapping: BTreeMap::new(),
             forced: BTreeMap::new(),
             serial: 1,
+            holds: BTreeMap::new(),
             config,
             process: None,
             guardian: Guardian::default(),
@@ -210,6 +220,7 @@ impl Machine {
             serial: self.serial,
             config: self.config.clone(),
             ethernet: self.ethernet,
+            holds: self.holds.clone(),
         };
         self.process = Some(Process {
             run: self.runs,

@@ -4,6 +4,7 @@
 
 mod cover;
 mod look;
+mod served;
 mod truth;
 
 use std::{
@@ -36,6 +37,8 @@ pub enum Invariant {
     /// See [`Invariant::sentence`].
     Cover,
     /// See [`Invariant::sentence`].
+    Served,
+    /// See [`Invariant::sentence`].
     NoNeedlessMove,
     /// See [`Invariant::sentence`].
     LastWord,
@@ -52,6 +55,7 @@ impl Invariant {
             Self::OneOwner => "one-owner",
             Self::SelfRelease => "self-release",
             Self::Cover => "cover",
+            Self::Served => "served",
             Self::NoNeedlessMove => "no-needless-move",
             Self::LastWord => "last-word",
             Self::DnsTruth => "dns-truth",
@@ -76,6 +80,10 @@ impl Invariant {
             Self::Cover => {
                 "While nothing changes, an address with an eligible server is held in each part of a broken wire that \
                  the partition policy allows to hold it."
+            }
+            Self::Served => {
+                "While nothing changes, nobody keeps a virtual host whose service is dead there, or that nobody reaches there, \
+                 for longer than the bound while another server of its list could hold it and is well, and was all the time."
             }
             Self::NoNeedlessMove => {
                 "Once all is well every virtual host is where it belongs, whole and alone, and nothing moves: not for a \
@@ -127,6 +135,12 @@ pub(crate) struct Bounds {
     /// *cover*, when a virtual host moves while all is well: the release's word may be lost until just before the
     /// detection time; the kernel twice; the longest limit of a `before-take` hook.
     pub(crate) handover: Duration,
+    /// *served*: as *cover*, and until the successor has been steady; the longest course of recoveries.
+    pub(crate) served: Duration,
+    /// *served* where services have failed on several servers: they may fail for a shared cause, which is waited for.
+    pub(crate) shared: Duration,
+    /// *served* where nobody reaches the holder: others begin to try it, find out, and it is sure of it.
+    pub(crate) seen: Duration,
     /// *dns-truth*: a peer dies, after pardon for running late (2 ×), or its word is lost until just before that (1 ×).
     pub(crate) truth: Duration,
     /// *dns-truth* of endpoints: the slowest verdict of a prober, and its word.
@@ -141,6 +155,10 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(crate) const SHUN: Duration = Duration::from_secs(2);
 /// An address that was in use is asked about again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// A shared cause is waited for no longer (four spans, and the first).
+const SHARED: Duration = Duration::from_secs(15);
+/// A path is doubted for so long beyond what probes take, and probes are shared out anew so late.
+const SEEN: Duration = Duration::from_millis(1_500);
 /// The wire's answer.
 const WIRE: Duration = Duration::from_millis(250);
 
@@ -161,9 +179,15 @@ impl Bounds {
         let delay = plan.config.virtual_hosts.values().map(|host| host.failback_delay).max().unwrap_or_default();
         let before_take = |host: &VirtualHost| host.hooks.get(&HookMoment::BeforeTake).map(|hook| hook.timeout);
         let hook = plan.config.virtual_hosts.values().filter_map(before_take).max().unwrap_or_default();
+        let course = plan.config.monitors().filter_map(|(_, monitor)| monitor.handling.recovery.as_ref());
+        let course = course.map(|course| (course.hook.timeout + course.window) * course.attempts).max();
         let cover = hook + detection * 4 + interval * 4 + verdict + WIRE + plan.kernel * 2 + step * 8;
         let handover = hook + detection + interval * 2 + plan.kernel * 2 + step * 4;
+        let served = cover + delay + course.unwrap_or_default();
         Self {
+            served,
+            shared: served + SHARED,
+            seen: served + verdict * 3 + SEEN,
             detection,
             rivals: detection * 3 + step * 4,
             release: detection * 3 + interval * 2 + step * 4,

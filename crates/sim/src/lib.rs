@@ -87,9 +87,10 @@ pub fn run(seed: u64, listener: Option<Listener<'_>>) -> Result<Summary, Box<Fai
     let mut newest = Random::new(seed.rotate_left(32) ^ 0x7368_6172_6564);
     plan.give_shared_causes(&mut newest);
     plan.give_recoveries(&mut newest);
+    let last = Random::new(seed.rotate_left(16) ^ 0x6c61_7374);
     let mut world = World::new(plan, random, [added, newest], Trace::new(listener));
     let began = world.now;
-    match live(&mut world) {
+    match live(&mut world).and_then(|()| end(&mut world, last)) {
         Ok(()) => Ok(Summary {
             servers: world.machines.len(),
             lasted: world.now.since(began),
@@ -132,6 +133,14 @@ fn live(world: &mut World<'_>) -> Result<(), Broken> {
         rest(world)?;
     }
     Ok(())
+}
+
+/// At last services die for good, and nothing else happens: what can be served is served.
+fn end(world: &mut World<'_>, last: Random) -> Result<(), Broken> {
+    world.trace.note(world.now, None, What::Phase("dead services"));
+    world.let_services_die(last);
+    let bounds = world.watch.bounds;
+    world.run_for(bounds.shared.max(bounds.seen) + bounds.detection)
 }
 
 /// Once all is well nothing moves, whatever trifles happen.

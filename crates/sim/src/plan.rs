@@ -11,8 +11,8 @@ use model::{
     EndpointName, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
         AllDown, ClusterConfig, Damping, DnsSettings, Endpoint, Failback, Handling, HeartbeatSettings, Hook, Monitor,
-        PartitionPolicy, Policy, Pool, PoolMember, Recovery, Server, Severity, Ttl, UnknownPolicy, VirtualHost,
-        ZoneSettings,
+        PartitionPolicy, Policy, Pool, PoolMember, Recovery, Server, Severity, SharedCause, Ttl, UnknownPolicy,
+        VirtualHost, ZoneSettings,
         probe::{ProbeKind, TcpProbe},
     },
     hook::HookMoment,
@@ -191,6 +191,7 @@ fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) ->
         ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled,
+        degraded_weight: 100,
         all_down,
         unknown: UnknownPolicy::Servfail,
     };
@@ -211,6 +212,7 @@ fn cluster(random: &mut Random, servers: usize, heartbeat: HeartbeatSettings) ->
         digest: 1,
         heartbeat,
         partition,
+        shared_cause: SharedCause::default(),
         servers: names.iter().zip(1..).map(|(name, number)| (name.clone(), server(number))).collect(),
         virtual_hosts,
         endpoints,

@@ -360,6 +360,7 @@ impl<'a> World<'a> {
                 Effect::AskWitnesses { witnesses, patience } => self.ask_witnesses(machine, witnesses, patience),
                 Effect::Probes(orders) => self.order_probes(machine, orders),
                 Effect::ProbeNow(monitor) => self.probe_now(machine, monitor),
+                Effect::Keep(holds) => self.machines[machine].holds = holds,
                 Effect::RunHook(order) => self.run_hook(machine, order),
                 Effect::RunRecovery(order) => self.run_recovery(machine, order),
                 Effect::Health(health) => {

@@ -109,9 +109,9 @@ fn severity(incident: &Incident, unserved: &BTreeSet<&str>) -> Severity {
         Trouble::Standby | Trouble::Stopped => Severity::Info,
         Trouble::SharedCause | Trouble::PathDown | Trouble::Refused => Severity::Critical,
         Trouble::ServiceDown => critical_if(incident.ended_ms.is_none() && unserved.contains(&*incident.subject)),
-        Trouble::Died | Trouble::Hung | Trouble::CutOff => {
+        Trouble::DaemonDied | Trouble::Died | Trouble::Hung | Trouble::CutOff => {
             critical_if(incident.ended_ms.is_none() && !unserved.is_empty())
         }
-        Trouble::EndpointDown => Severity::Warning,
+        Trouble::Degraded | Trouble::EndpointDown => Severity::Warning,
     }
 }

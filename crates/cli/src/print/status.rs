@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 pub(crate) use model::api::complaints::complaints;
-use model::api::complaints::{is_recovering, missed};
+use model::api::complaints::missed;
 use model::api::{
     CandidateStatus, EndpointStatus, MonitorStatus, PoolMemberStatus, ProberStatus, ServerStatus, Status,
     VirtualHostStatus,
@@ -122,9 +122,11 @@ fn monitors(monitors: &[MonitorStatus], style: Style) -> Cell {
             (Some(held), _) => {
                 format!("{name}{at} {verdict} ({held}, its probes say {}{recorded}{noted})", monitor.found)
             }
-            (None, Some(reason)) if verdict != "up" || is_recovering(monitor) => {
+            (None, Some(reason)) if verdict != "up" || monitor.recovering => {
                 format!("{name}{at} {verdict} ({reason}{recorded}{noted})")
             }
+            // What it is about its own server knows.
+            (None, None) if monitor.recovering => format!("{name}{at} {verdict} (recovering{recorded}{noted})"),
             (None, _) if !recorded.is_empty() => format!("{name}{at} {verdict} (on record only)"),
             (None, _) => format!("{name}{at} {verdict}"),
         }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    config::{DnsSettings, PartitionPolicy, Server},
+    config::{DnsSettings, PartitionPolicy, Server, SharedCause},
     event::Event,
     net::{InterfaceIndex, MacAddress},
 };
@@ -50,6 +50,7 @@ fn config(names: &[&str]) -> Arc<ClusterConfig> {
         digest: 1,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: names.iter().enumerate().map(|(index, text)| (name(text), server(index))).collect(),
         virtual_hosts: BTreeMap::new(),
         endpoints: BTreeMap::new(),

@@ -7,8 +7,8 @@
 //!
 //! What the probes find is not always what counts. A monitor that fails too often is *damped* for a while; one of severity
 //! `latch` that has failed is *latched* until an operator resets it; the configuration may have *disabled* it, and an
-//! operator may have *forced* it up or down. All of this is this server's own and ends with its daemon; peers hear it as
-//! part of the verdict.
+//! operator may have *forced* it up or down. All of this is this server's own; latches and forces outlive its daemon, the rest
+//! ends with it. Peers hear it as part of the verdict.
 //!
 //! Where a recovery program is configured, it is tried before a failure counts (`recovery`); no hint goes round that.
 //!
@@ -42,7 +42,7 @@ use model::{
     api::OwnProbes,
     config::{self, ClusterConfig},
     event::{Event, RecoveryStep},
-    health::{Judgement, Verdict},
+    health::{Judgement, LastingHold, Verdict},
     hook::{HookReport, RecoveryId},
     report::{ProbeOrder, ProbeResult},
 };
@@ -181,6 +181,22 @@ impl Monitors {
         self.look_ahead();
     }
 
+    /// What must outlive this daemon.
+    pub(crate) fn lasting(&self) -> BTreeMap<MonitorId, LastingHold> {
+        self.watches.iter().filter_map(|(id, watch)| Some((id.clone(), watch.lasting()?))).collect()
+    }
+
+    /// What an earlier daemon has left behind; of a monitor that is not here any more nothing is left.
+    pub(crate) fn inherit(&mut self, now: Instant, holds: &BTreeMap<MonitorId, LastingHold>, effects: &mut Effects) {
+        for (id, hold) in holds {
+            let Some(watch) = self.watches.get_mut(id) else { continue };
+            let before = watch.judgement();
+            watch.inherit(now, *hold);
+            tell_hold(now, id, before, watch, effects);
+        }
+        self.look_ahead();
+    }
+
     /// Time has passed.
     pub(crate) fn expire(&mut self, now: Instant, effects: &mut Effects) {
         if self.due.is_none_or(|due| now < due) {
@@ -234,6 +250,16 @@ impl Monitors {
     /// Everything, by monitor key, as heartbeats carry it.
     pub(crate) fn judgements(&self) -> BTreeMap<u64, Judgement> {
         self.watches.values().map(|watch| (watch.key(), watch.judgement())).collect()
+    }
+
+    /// Whether a monitor's recovery program is at work here.
+    pub(crate) fn is_recovering(&self, id: &MonitorId) -> bool {
+        self.watches.get(id).is_some_and(Watch::is_recovering)
+    }
+
+    /// The keys of those whose recovery program is at work.
+    pub(crate) fn recovering(&self) -> BTreeSet<u64> {
+        self.watches.values().filter(|watch| watch.is_recovering()).map(Watch::key).collect()
     }
 
     /// The probes that should be running; none: the same as when this was last asked.

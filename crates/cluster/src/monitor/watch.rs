@@ -10,7 +10,7 @@ use model::{
     Instant, ServerName,
     api::{OwnProbes, ProbeStatus},
     config::{self, Severity},
-    health::{Hold, Judgement, Verdict},
+    health::{Forced, Hold, Judgement, LastingHold, Verdict},
     hook::HookOutcome,
     report::{ProbeOrder, ProbeResult},
 };
@@ -43,13 +43,6 @@ pub(super) struct Watch {
     since: Instant,
     flips: u64,
     recent: VecDeque<Tried>,
-}
-
-/// An operator's word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Forced {
-    up: bool,
-    until: Option<Instant>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,6 +107,11 @@ impl Watch {
         Judgement { found: self.judge.found(), hold: self.hold() }
     }
 
+    /// Whether its recovery program is at work.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.course.kept().is_some()
+    }
+
     /// What its probes find; what they found before, while it is recovering.
     fn found(&self) -> Verdict {
         self.course.kept().unwrap_or_else(|| self.judge.found())
@@ -159,6 +157,19 @@ impl Watch {
     pub(super) fn force(&mut self, up: bool, until: Option<Instant>) {
         self.forced = Some(Forced { up, until });
         self.course.abandon();
+    }
+
+    /// What outlives the daemon.
+    pub(super) fn lasting(&self) -> Option<LastingHold> {
+        let hold = LastingHold { latched: self.latched, forced: self.forced };
+        (hold != LastingHold::default()).then_some(hold)
+    }
+
+    /// What an earlier daemon has left behind.
+    pub(super) fn inherit(&mut self, now: Instant, hold: LastingHold) {
+        let LastingHold { latched, forced } = hold;
+        self.latched = latched && self.settings.handling.severity == Severity::Latch;
+        self.forced = forced.filter(|forced| forced.until.is_none_or(|until| now < until));
     }
 
     /// An operator forgives everything.
@@ -291,11 +302,7 @@ impl Watch {
 
     /// In doubt, and while it is recovering, it is probed faster.
     pub(super) fn interval(&self) -> Duration {
-        if self.judge.is_in_doubt() || self.course.kept().is_some() {
-            self.settings.recheck
-        } else {
-            self.settings.interval
-        }
+        if self.judge.is_in_doubt() || self.is_recovering() { self.settings.recheck } else { self.settings.interval }
     }
 
     /// What is known of its probes, for people.

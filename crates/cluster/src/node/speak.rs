@@ -35,6 +35,7 @@ impl Node {
             self.membership.send_prompts(now, &statement, effects);
         }
         self.order_probes(effects);
+        self.keep_holds(effects);
         self.publish_health(health, effects);
         self.resign(now, effects);
     }
@@ -54,6 +55,7 @@ impl Node {
         let account = Account {
             stances: concerned.map(|(name, election)| (name.key(), election.stance())).collect(),
             verdicts: self.monitors.judgements(),
+            recovering: self.monitors.recovering(),
             calm: self.calm.steps().map(|(pool, step)| (pool.key(), step)).collect(),
         };
         let said = &self.said.statement.account;
@@ -108,6 +110,14 @@ impl Node {
         if self.said.probes.as_ref() != Some(&orders) {
             effects.push(Effect::Probes(orders.clone()));
             self.said.probes = Some(orders);
+        }
+    }
+
+    fn keep_holds(&mut self, effects: &mut Effects) {
+        let holds = self.monitors.lasting();
+        if self.said.holds != holds {
+            effects.push(Effect::Keep(holds.clone()));
+            self.said.holds = holds;
         }
     }
 
@@ -201,6 +211,16 @@ impl Node {
         }
         let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive())?;
         peer.statement()?.account.verdicts.get(&id.key()).copied()
+    }
+
+    /// Whether a living server says that a monitor's recovery program is at work.
+    pub(super) fn is_recovering(&self, server: &ServerName, id: &MonitorId) -> bool {
+        if *server == self.me {
+            return self.monitors.is_recovering(id);
+        }
+        let peer = self.membership.peer(server).filter(|peer| peer.state().is_alive());
+        let said = peer.and_then(|peer| peer.statement());
+        said.is_some_and(|said| said.account.recovering.contains(&id.key()))
     }
 
     /// A peer began, or ceased, to hold a virtual host. Our own holdings have events of their own.

@@ -169,6 +169,7 @@ impl Node {
             verdict: judgement.verdict().word().to_owned(),
             reason: self.monitors.reason(id).filter(|_| mine),
             found: judgement.found.word().to_owned(),
+            recovering: self.is_recovering(server, id),
             held: judgement.hold.map(|hold| hold.word().to_owned()),
             severity: monitor.handling.severity.word().to_owned(),
             note: monitor.note.clone(),

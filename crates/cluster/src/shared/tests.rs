@@ -178,6 +178,26 @@ fn slow_monitors_are_given_time_and_the_same_configuration_keeps_what_is_known()
 }
 
 #[test]
+fn the_rule_can_be_tuned_and_switched_off() {
+    let with = |shared_cause| ClusterConfig { shared_cause, ..config(2, 3, Duration::from_secs(1)) };
+    let mut it = Watched::new(2, 3);
+    it.shared.reconfigure(&with(SharedCause::Within(Duration::from_secs(10))), |_| 1);
+    it.see(0, "uuu uuu");
+    it.see(100, "duu duu");
+    assert!(it.see(9_000, "ddu ddu"), "within ten seconds");
+    assert_eq!(it.shared.next_deadline(), Some(at(19_000)));
+    it.shared.reconfigure(&with(SharedCause::Off), |_| 1);
+    assert_eq!((it.shared.stays(), it.shared.next_deadline(), it.shared.fault()), (false, None, None));
+    it.events();
+    it.see(20_000, "uuu uuu");
+    assert!(!it.see(20_100, "ddd ddd"), "each failure counts for itself");
+    assert_eq!(it.events(), []);
+    it.shared.reconfigure(&with(SharedCause::Automatic), |_| 1);
+    it.see(30_000, "uuu uuu");
+    assert!(it.see(30_100, "ddd ddd"));
+}
+
+#[test]
 fn a_virtual_host_of_which_one_monitor_of_two_fails_everywhere_works_still() {
     let mut shared = SharedFault::default();
     shared.reconfigure(&config(1, 3, Duration::from_secs(1)), |_| 2);

@@ -88,9 +88,10 @@ impl Assembly {
 fn gathered<'a>(mut shares: impl Iterator<Item = &'a Arc<Account>>) -> Arc<Account> {
     let mut whole = shares.next().cloned().unwrap_or_default();
     for share in shares {
-        let Account { stances, verdicts, calm } = &**share;
+        let Account { stances, verdicts, recovering, calm } = &**share;
         let all = Arc::make_mut(&mut whole);
         all.stances.extend(stances);
+        all.recovering.extend(recovering);
         all.verdicts.extend(verdicts);
         all.calm.extend(calm);
     }

@@ -22,6 +22,8 @@ const CALM: u8 = 6;
 const ACCOUNT: u8 = 7;
 /// For each entry of `HEARD` in the same datagram, in its order: the number of the account learned.
 const LEARNED: u8 = 8;
+/// Keys of monitors that are recovering. An early version does not say.
+const RECOVERING: u8 = 9;
 
 /// The account is in the statement's datagrams.
 const WHOLE: u8 = 0;
@@ -125,12 +127,15 @@ pub(crate) fn encode(sender: u64, number: u64, statement: &Statement, given: Giv
 }
 
 fn add_account(account: &Account, shares: &mut Shares) {
-    let Account { stances, verdicts, calm } = account;
+    let Account { stances, verdicts, recovering, calm } = account;
     for (key, stance) in stances {
         shares.add(&[(STANCES, coded(&(key.to_be_bytes(), stance_bits(stance), stance.term.0)))]);
     }
     for (key, verdict) in verdicts {
         shares.add(&[(VERDICTS, coded(&(key.to_be_bytes(), judgement_number(*verdict))))]);
+    }
+    for key in recovering {
+        shares.add(&[(RECOVERING, coded(&key.to_be_bytes()))]);
     }
     for (key, step) in calm {
         shares.add(&[(CALM, coded(&(key.to_be_bytes(), step)))]);
@@ -168,6 +173,10 @@ pub(crate) fn decode(plain: &[u8]) -> Result<Part, Malformed> {
             })?,
             VERDICTS => each(content, |(key, number): (PlainKey, u8)| {
                 account.verdicts.insert(u64::from_be_bytes(key), judgement(number)?);
+                Ok(())
+            })?,
+            RECOVERING => each(content, |key: PlainKey| {
+                account.recovering.insert(u64::from_be_bytes(key));
                 Ok(())
             })?,
             CALM => each(content, |(key, step): (PlainKey, u32)| {

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
     BootId, Term,
@@ -39,12 +42,20 @@ fn statement() -> impl Strategy<Value = Statement> {
             prop::collection::btree_map(any::<u64>(), prop::collection::vec(heard(), 1..3), 0..=size.min(12)),
             prop::collection::btree_map(any::<u64>(), stance(), 0..=size),
             prop::collection::btree_map(any::<u64>(), verdict.clone(), 0..=size),
-            prop::collection::btree_map(any::<u64>(), any::<u32>(), 0..=size.min(30)),
+            (
+                prop::collection::btree_set(any::<u64>(), 0..=size.min(30)),
+                prop::collection::btree_map(any::<u64>(), any::<u32>(), 0..=size.min(30)),
+            ),
         )
     });
     (any::<[bool; 4]>(), any::<u64>(), any::<u32>(), maps).prop_map(
-        |([standby, resigning, goodbye, listening], configuration, serial, (heard, stances, verdicts, calm))| {
-            let account = Arc::new(Account { stances, verdicts, calm });
+        |(
+            [standby, resigning, goodbye, listening],
+            configuration,
+            serial,
+            (heard, stances, verdicts, (recovering, calm)),
+        )| {
+            let account = Arc::new(Account { stances, verdicts, recovering, calm });
             Statement { standby, resigning, goodbye, listening, configuration, serial, heard, account }
         },
     )
@@ -109,6 +120,7 @@ fn sample() -> Statement {
                 Stance { claim: Claim::Active, term: Term(3), able: true, ..Stance::default() },
             )]),
             verdicts: BTreeMap::from([(11, Judgement { found: Verdict::Up, hold: None })]),
+            recovering: BTreeSet::new(),
             calm: BTreeMap::new(),
         }),
         ..Statement::default()
@@ -146,6 +158,18 @@ fn the_format_is_what_other_versions_expect() {
     assert_eq!(hex(&sealed[..HEADER]), format!("5354444e01{:02x}{}0000000000000001", key(1).id(), "07".repeat(16)));
     // Key derivation and cipher: a server of another version must come to the same tag.
     assert_eq!(hex(&sealed[sealed.len() - TAG..]), "093df49878d0dc8da1cceb1b17ea58d7");
+}
+
+#[test]
+fn what_recovers_is_said_in_a_section_that_early_versions_skip() {
+    let recovers = |recovering: &[u64]| {
+        let mut said = sample();
+        Arc::make_mut(&mut said.account).recovering = recovering.iter().copied().collect();
+        encode(0xabcd, 5, &said, Given::Whole(3)).swap_remove(0)
+    };
+    let (without, with) = (hex(&recovers(&[])), hex(&recovers(&[11])));
+    assert_eq!(with.strip_prefix(&without), Some("090008000000000000000b"));
+    assert_eq!(decode(&recovers(&[11])).unwrap().share.account.recovering, BTreeSet::from([11]));
 }
 
 #[test]

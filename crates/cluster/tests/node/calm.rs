@@ -16,6 +16,7 @@ fn elastic() -> ClusterConfig {
         ttl: Ttl { min: 1, max: 10 },
         max_answers: None,
         keep_doubled: false,
+        degraded_weight: 100,
         all_down: AllDown::All,
         unknown: UnknownPolicy::Servfail,
     };

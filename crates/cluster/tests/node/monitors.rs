@@ -138,6 +138,54 @@ fn an_operators_word_counts_until_it_expires_or_is_taken_back() {
 }
 
 #[test]
+fn latches_and_an_operators_word_outlive_the_daemon() {
+    let mut stage = Stage::settled(handled(Handling { severity: Severity::Latch, ..Handling::default() }));
+    let restart = |stage: &mut Stage| {
+        stage.kill("a");
+        stage.run(ms(1_000));
+        stage.log.clear();
+        stage.start("a");
+        stage.run(ms(3_000));
+    };
+    let held = |stage: &Stage| {
+        let status = stage.node("a").status(stage.now);
+        let monitor = &status.virtual_hosts[0].servers[0].monitors[0];
+        (monitor.held.clone().unwrap_or_default(), monitor.own.as_ref().unwrap().held_for_ms)
+    };
+    fails_and_recovers(&mut stage, "a");
+    restart(&mut stage);
+    assert_eq!((held(&stage), stage.holders("v1").as_str()), (("latched".into(), None), "b"));
+    assert_eq!(holds(&stage, "a"), [(Hold::Latched, true)], "told anew");
+    let force = |up, lasts| Command::Force { monitor: Arc::from("v1/tcp-80"), up, lasts };
+    stage.command("a", force(true, Some(ms(60_000))));
+    restart(&mut stage);
+    let (hold, left) = held(&stage);
+    assert_eq!((hold.as_str(), stage.holders("v1").as_str()), ("forced-up", "a"));
+    assert!(left.is_some_and(|left| (55_000..=56_000).contains(&left)), "time goes on without a daemon: {left:?}");
+    stage.command("a", Command::Reset { monitor: "v1/tcp-80".into() });
+    assert!(stage.machine("a").holds.is_empty());
+    restart(&mut stage);
+    assert_eq!((held(&stage), stage.holders("v1").as_str()), ((String::new(), None), "a"));
+    stage.command("a", force(false, Some(ms(2_000))));
+    stage.kill("a");
+    stage.run(ms(3_000));
+    stage.start("a");
+    stage.run(ms(3_000));
+    assert_eq!((held(&stage), stage.holders("v1").as_str()), ((String::new(), None), "a"), "its end came meanwhile");
+    assert!(stage.machine("a").holds.is_empty(), "and is kept, too");
+}
+
+#[test]
+fn what_is_not_there_any_more_is_not_inherited() {
+    let mut stage = Stage::settled(handled(Handling { severity: Severity::Latch, ..Handling::default() }));
+    fails_and_recovers(&mut stage, "a");
+    stage.kill("a");
+    stage.config = Arc::new(handled(Handling::default()));
+    stage.start("a");
+    assert!(stage.machine("a").holds.is_empty(), "the monitor latches no more, from the first moment on");
+}
+
+#[test]
 fn disabled_counts_as_failed_and_still_reports() {
     let mut stage = Stage::settled(handled(Handling { disabled: vec![name("a")], ..Handling::default() }));
     assert_eq!(stage.holders("v1"), "b");

@@ -64,6 +64,10 @@ fn what_its_program_mends_never_leaves_the_server() {
     assert_eq!(monitor.reason.as_deref(), Some("recovering, attempt 1 of 1: connection refused"));
     assert_eq!(monitor.own.as_ref().unwrap().recovering.as_deref(), Some("recovering, attempt 1 of 1"));
     stage.run(ms(300));
+    let recovering = |stage: &Stage| {
+        ["a", "b"].map(|at| stage.node(at).status(stage.now).virtual_hosts[0].servers[0].monitors[0].recovering)
+    };
+    assert_eq!(recovering(&stage), [true; 2], "it says so itself, and the other has heard it");
     stage.machine("a").service = Some(true);
     stage.run(ms(5_000));
     assert_eq!((stage.holders("v1").as_str(), stage.changes()), ("a", before));
@@ -71,6 +75,7 @@ fn what_its_program_mends_never_leaves_the_server() {
     assert_eq!(stage.node("b").health().virtual_hosts[&host("v1")].verdict, Verdict::Up);
     let changed = |event: &&Event| matches!(event, Event::MonitorChanged { .. });
     assert!(!stage.events("a").into_iter().any(|event| changed(&event)), "the verdict never changed");
+    assert_eq!(recovering(&stage), [false; 2]);
     let monitor = &stage.node("a").status(stage.now).virtual_hosts[0].servers[0].monitors[0];
     assert_eq!((monitor.reason.as_deref(), monitor.own.as_ref().unwrap().flips), (None, 0));
 }

@@ -12,10 +12,11 @@ use model::{
     BootId, Instant, MonitorId, ServerName, Subject, VirtualHostName,
     config::{
         ClusterConfig, DnsSettings, Failback, Handling, HeartbeatSettings, Monitor, PartitionPolicy, Server,
-        VirtualHost,
+        SharedCause, VirtualHost,
         probe::{ProbeKind, TcpProbe},
     },
     event::Event,
+    health::LastingHold,
     hook::{HookOrder, HookOutcome, HookReport, RecoveryOrder},
     net::{Interface, InterfaceIndex, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck, ProbeResult},
@@ -69,6 +70,7 @@ pub fn config(servers: &str, virtual_hosts: &[&str]) -> ClusterConfig {
         digest: 1,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: servers.split(' ').enumerate().map(server).collect(),
         virtual_hosts: virtual_hosts.iter().enumerate().map(virtual_host).collect(),
         endpoints: BTreeMap::new(),
@@ -125,6 +127,8 @@ pub struct Machine {
     next_probe: BTreeMap<MonitorId, Instant>,
     probes: BTreeMap<MonitorId, Duration>,
     pub said_goodbye: bool,
+    /// What its disk keeps of monitors' holds.
+    pub holds: BTreeMap<MonitorId, LastingHold>,
     broadcasts: bool,
     /// What its guardian would say.
     pub farewell: Vec<Vec<u8>>,
@@ -152,6 +156,7 @@ impl Machine {
             next_probe: BTreeMap::new(),
             probes: BTreeMap::new(),
             said_goodbye: false,
+            holds: BTreeMap::new(),
             broadcasts: false,
             farewell: Vec::new(),
             hooks: Some((ms(1), HookOutcome::Succeeded)),
@@ -225,6 +230,7 @@ impl Stage {
     pub fn start(&mut self, server: &str) {
         let (now, config) = (self.now, self.config.clone());
         let machine = self.machine(server);
+        let holds = machine.holds.clone();
         machine.boots += 1;
         machine.said_goodbye = false;
         machine.broadcasts = false;
@@ -234,7 +240,8 @@ impl Stage {
         let mut boot = [machine.boots; 16];
         boot[0] = server.as_bytes()[0];
         let keys = Keys::new(Key::from_bytes(&[7; 32]).unwrap());
-        let settings = Settings { name: name(server), boot: BootId(boot), keys, serial: 1, config, ethernet: true };
+        let settings =
+            Settings { name: name(server), boot: BootId(boot), keys, serial: 1, config, ethernet: true, holds };
         let mut effects = Effects::new();
         let gateways = machine.gateways.clone();
         machine.node = Some(Node::new(now, settings, &mut effects));
@@ -474,6 +481,7 @@ impl Stage {
                     }
                 }
                 Effect::Health(_) => {}
+                Effect::Keep(holds) => self.machine(server.as_str()).holds = holds,
                 Effect::RunHook(order) => self.run_hook(server, order),
                 Effect::RunRecovery(order) => self.run_recovery(server, order),
                 Effect::Farewell(datagrams) => self.machine(server.as_str()).farewell = datagrams,

@@ -53,6 +53,7 @@ impl Execute for Obliging {
             | Effect::ProbeNow(_)
             | Effect::RunHook(_)
             | Effect::RunRecovery(_)
+            | Effect::Keep(_)
             | Effect::Health(_)
             | Effect::Record(_)
             | Effect::Goodbye => {}
@@ -77,7 +78,8 @@ fn node(age: Duration) -> (Node, Effects, Applied) {
     let name = ServerName::new("web1");
     let applied = Applied::first(&name, &config);
     let keys = Keys::new(Key::from_bytes(&[1; 32]).unwrap());
-    let settings = Settings { name, boot: BootId([1; 16]), keys, serial: 1, config, ethernet: true };
+    let settings =
+        Settings { name, boot: BootId([1; 16]), keys, serial: 1, config, ethernet: true, holds: Default::default() };
     let mut effects = Effects::new();
     let node = Node::new(host::clock::now() - age, settings, &mut effects);
     (node, effects, applied)
@@ -193,6 +195,23 @@ fn the_loop_shows_that_it_lives_though_nothing_happens() {
     (0..5).for_each(|_| beats.recv_timeout(PATIENCE).unwrap());
     queue.send(Message::Stop).unwrap();
     thread.join().unwrap();
+}
+
+#[test]
+fn results_that_come_together_do_not_look_like_a_hang() {
+    const RESULTS: usize = 100;
+    let (node, effects, applied) = node(Duration::ZERO);
+    let metrics = Arc::new(Metrics::new());
+    let (queue, messages) = Queue::new(metrics.clone());
+    let monitor = MonitorId::of_host(&model::VirtualHostName::new("v1"), &"tcp-80".into());
+    queue.offer(Message::Probes(vec![(monitor, ProbeResult::Success); RESULTS])).unwrap();
+    queue.offer(Message::Stop).unwrap();
+    let (beat, beats) = sync_channel(10 * RESULTS);
+    let (_, thread) =
+        Driver::start(node, effects, Beating(beat), messages, applied, metrics, Recorder::default()).unwrap();
+    thread.join().unwrap();
+    let beats = beats.try_iter().count();
+    assert!(beats >= RESULTS, "{beats}");
 }
 
 #[test]

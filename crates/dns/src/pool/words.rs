@@ -78,6 +78,10 @@ impl Pools {
 
     fn words(&self, pool: &Pool, standing: &Standing) -> String {
         let server = |index: &usize| &self.servers[*index];
+        let less = match pool.weighs_less(standing) {
+            true => format!(", and counts {} % of its weight", pool.degraded_weight),
+            false => String::new(),
+        };
         match standing {
             Standing::ServerUp => "alive".to_owned(),
             Standing::ServerStandby => "on standby".to_owned(),
@@ -85,15 +89,21 @@ impl Pools {
             Standing::ServerDown(ServerState::Left) => "has left".to_owned(),
             Standing::ServerDown(ServerState::Unknown) => "not heard so far".to_owned(),
             Standing::ServerDown(ServerState::Alive | ServerState::Suspect) => "not known".to_owned(),
-            Standing::Held { by, at_primary: true } => format!("held by {}", server(by)),
-            Standing::Held { by, at_primary: false } => format!("held by backup {}", server(by)),
+            Standing::Held { by, at_primary, degraded } => {
+                let backup = if *at_primary { "" } else { "backup " };
+                let degraded = if *degraded { format!("; its service is degraded{less}") } else { String::new() };
+                format!("held by {backup}{}{degraded}", server(by))
+            }
             Standing::Unheld => "held by nobody".to_owned(),
             Standing::ServiceDown { by } => format!("its service is down on {}", server(by)),
             Standing::Endpoint(Verdict::Up) => "up".to_owned(),
-            Standing::Endpoint(Verdict::Degraded) => "up, and not as it should be".to_owned(),
+            Standing::Endpoint(Verdict::Degraded) => format!("up, and not as it should be{less}"),
             Standing::Endpoint(Verdict::Down) => "most of those who probe it find it down".to_owned(),
             Standing::Endpoint(Verdict::Unknown) => "nobody has probed it so far".to_owned(),
-            Standing::Spare => "could be answered; its weight is 0 and others live".to_owned(),
+            Standing::Spare { degraded: false } => "could be answered; its weight is 0 and others live".to_owned(),
+            Standing::Spare { degraded: true } => {
+                "could be answered; it is degraded, `degraded-weight` is 0, and others are well".to_owned()
+            }
             Standing::Behind { first } => {
                 format!("could be answered; {} comes first", self.name(pool.members[*first].kind))
             }

@@ -10,7 +10,7 @@ use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
         AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
-        Server, Ttl, UnknownPolicy, VirtualHost,
+        Server, SharedCause, Ttl, UnknownPolicy, VirtualHost,
     },
     diagnostic::Diagnostic,
 };
@@ -42,6 +42,7 @@ fn config() -> ClusterConfig {
         ttl: Ttl::fixed(ttl),
         max_answers: None,
         keep_doubled: false,
+        degraded_weight: 100,
         all_down: AllDown::All,
         unknown: UnknownPolicy::Servfail,
     };
@@ -50,6 +51,7 @@ fn config() -> ClusterConfig {
         digest: 0,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: (1..=3).map(|n| (servers[usize::from(n) - 1].clone(), server(n))).collect(),
         virtual_hosts: (1..=3).map(|n| (VirtualHostName::new(&format!("virtual{n}")), virtual_host(n))).collect(),
         endpoints: BTreeMap::new(),

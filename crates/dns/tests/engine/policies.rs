@@ -32,10 +32,11 @@ fn endpoints(edit: impl FnOnce(&mut model::config::Pool)) -> ClusterConfig {
     config
 }
 
-/// One letter an endpoint: up, down or unknown.
+/// One letter an endpoint: up, degraded, down or unknown.
 fn verdicts(letters: &str) -> Health {
     let verdict = |letter| match letter {
         'u' => Verdict::Up,
+        'g' => Verdict::Degraded,
         'd' => Verdict::Down,
         _ => Verdict::Unknown,
     };
@@ -159,4 +160,60 @@ fn the_ttl_is_as_long_as_the_calm_within_limits() {
     let elastic = Ttl { min: 5, max: 30 };
     assert_eq!([0, 4, 8, 16, 30, 64].map(|calm| ttl(elastic, calm)), [5, 5, 8, 16, 30, 30]);
     assert_eq!([0, 64].map(|calm| ttl(Ttl::fixed(10), calm)), [10, 10]);
+}
+
+/// Whose answers come first, of a thousand, by endpoint.
+fn shares(config: &ClusterConfig, letters: &str) -> [u32; 4] {
+    let counts = firsts(&view_of(vec![example()], config, &verdicts(letters)));
+    [1, 2, 3, 4].map(|n| of(&counts, &format!("10.1.0.{n}")) + if n == 4 { of(&counts, "10.1.0.5") } else { 0 })
+}
+
+fn whys(config: &ClusterConfig, letters: &str) -> Vec<String> {
+    let view = view_of(vec![example()], config, &verdicts(letters));
+    let status = view.pools().into_iter().find(|pool| pool.name == "www").unwrap();
+    status.members.into_iter().map(|member| member.why).collect()
+}
+
+#[test]
+fn who_is_degraded_weighs_as_much_less_as_the_pool_says() {
+    let with = |percent, policy: Policy, at_most| {
+        endpoints(move |pool| (pool.degraded_weight, pool.policy, pool.max_answers) = (percent, policy, at_most))
+    };
+    for at_most in [None, Some(1), Some(2)] {
+        assert_eq!(shares(&with(100, Policy::RoundRobin, at_most), "uguu"), [250; 4], "the default");
+        assert_eq!(shares(&with(25, Policy::RoundRobin, at_most), "gguu"), [100, 100, 400, 400]);
+        assert_eq!(shares(&with(50, Policy::RoundRobin, at_most), "gddg"), [500, 0, 0, 500], "nobody is better");
+        let weighted = with(50, Policy::Weighted(vec![2, 4, 1, 1]), at_most);
+        assert_eq!(shares(&weighted, "ggdu"), [250, 500, 0, 250]);
+    }
+    let half = with(50, Policy::RoundRobin, None);
+    assert_eq!(whys(&half, "gudu")[0], "up, and not as it should be, and counts 50 % of its weight");
+    assert_eq!(whys(&with(100, Policy::RoundRobin, None), "gudu")[0], "up, and not as it should be");
+}
+
+#[test]
+fn who_is_degraded_and_weighs_nothing_helps_out() {
+    let none = |policy: Policy| endpoints(move |pool| (pool.degraded_weight, pool.policy) = (0, policy));
+    assert_eq!(shares(&none(Policy::RoundRobin), "guud"), [0, 500, 500, 0]);
+    let why = "could be answered; it is degraded, `degraded-weight` is 0, and others are well";
+    assert_eq!(whys(&none(Policy::RoundRobin), "guud")[0], why);
+    let weighted = || none(Policy::Weighted(vec![3, 1, 0, 1]));
+    assert_eq!(shares(&weighted(), "gdud"), [750, 0, 250, 0], "weight 0 counts as 1 where there is nobody else");
+    assert_eq!(shares(&weighted(), "ggdd"), [750, 250, 0, 0], "all are degraded: their weights count");
+    assert_eq!(shares(&none(Policy::Failover), "guud"), [1000, 0, 0, 0], "the first that lives");
+}
+
+#[test]
+fn a_virtual_host_is_degraded_as_its_service_is() {
+    let mut config = config();
+    config.pools.get_mut(&PoolName::new("www")).unwrap().degraded_weight = 50;
+    let mut health = healthy();
+    let second = health.virtual_hosts.get_mut(&model::VirtualHostName::new("virtual2")).unwrap();
+    second.verdict = Verdict::Degraded;
+    let view = view_of(vec![example()], &config, &health);
+    let counts = firsts(&view);
+    assert_eq!([1, 2, 3].map(|n| of(&counts, &format!("10.0.0.10{n}"))), [400, 200, 400]);
+    let status = view.pools().into_iter().find(|pool| pool.name == "www").unwrap();
+    let why = "held by web2; its service is degraded, and counts 50 % of its weight";
+    assert_eq!((status.members[1].answered, status.members[1].why.as_str()), (true, why));
 }

@@ -18,7 +18,7 @@ use model::{
     Health, PoolName, ServerName, VirtualHostName, ZoneName,
     config::{
         AllDown, ClusterConfig, DnsSettings, Failback, HeartbeatSettings, PartitionPolicy, Policy, Pool, PoolMember,
-        Server, Ttl, UnknownPolicy, VirtualHost,
+        Server, SharedCause, Ttl, UnknownPolicy, VirtualHost,
     },
     health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
 };
@@ -54,6 +54,7 @@ pub(crate) fn config() -> ClusterConfig {
         ttl: Ttl::fixed(5),
         max_answers: None,
         keep_doubled: false,
+        degraded_weight: 100,
         all_down: AllDown::All,
         unknown: UnknownPolicy::Servfail,
     };
@@ -62,6 +63,7 @@ pub(crate) fn config() -> ClusterConfig {
         digest: 0,
         heartbeat: HeartbeatSettings::default(),
         partition: PartitionPolicy::Availability,
+        shared_cause: SharedCause::default(),
         servers: (1..).zip(names).map(|(n, name)| (ServerName::new(name), server(n))).collect(),
         virtual_hosts: (0..3).map(|n| (VirtualHostName::new(&format!("virtual{}", n + 1)), host(n))).collect(),
         endpoints: BTreeMap::new(),

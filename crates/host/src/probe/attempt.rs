@@ -67,6 +67,9 @@ pub(super) async fn attempt(order: &ProbeOrder, kept: &mut Kept) -> Ended {
         (ProbeKind::File(probe), _) => Ended::now(file::attempt(probe, deadline, kept).await),
         (ProbeKind::Dns(_) | ProbeKind::Ntp { .. }, None) => unwarned(Err(Failed::lost("no port"))),
         (ProbeKind::Push(_), _) => unwarned(Err(Failed::lost("only the service itself can report"))),
+        (ProbeKind::Tcp(probe), Some(target)) if tcp::says_nothing(probe) => {
+            unwarned(tcp::shake_hands(target, deadline).await)
+        }
         (
             ProbeKind::Tcp(_)
             | ProbeKind::Greeting(_)

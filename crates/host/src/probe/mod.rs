@@ -1,4 +1,7 @@
-//! Probes of service monitors: tokio tasks, one for each monitor; a file for each protocol.
+//! Probes of service monitors: tasks, one for each monitor, all on one thread; a file for each protocol.
+//!
+//! One thread, so that thousands of probes wake nobody but it, and never take more than one core. What ends at the same
+//! moment is reported together.
 //!
 //! [`Probes::set`] takes the whole set of orders; what is unchanged goes on undisturbed. The first probe starts at once
 //! (spread a little, so that a hundred monitors don't all knock together), the second anywhere within an interval after
@@ -49,7 +52,9 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -60,7 +65,7 @@ use model::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
@@ -87,11 +92,20 @@ const TOGETHER: Duration = Duration::from_millis(5);
 /// How long after the verdict a connection is given to end in peace, if the next probe is not due before.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Results that wait to be reported, at most; who has more waits.
+const RESULTS: usize = 256;
+
+/// Where the tasks leave their results.
+type Results = mpsc::Sender<(MonitorId, ProbeResult)>;
+
 /// The running probes. They are aborted when it is dropped.
 pub struct Probes {
     runtime: Handle,
-    sink: Sink,
+    results: Results,
     running: Mutex<BTreeMap<MonitorId, Running>>,
+    /// Ends the thread when it is dropped.
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 struct Running {
@@ -110,8 +124,21 @@ impl Drop for Running {
 
 impl Probes {
     /// Nothing is probed yet.
-    pub fn start(runtime: &Handle, sink: Sink) -> Self {
-        Self { runtime: runtime.clone(), sink, running: Mutex::default() }
+    ///
+    /// # Errors
+    /// When there is no thread, or no epoll, for them.
+    pub fn start(sink: Sink) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let ((results, finished), (end, ended)) = (mpsc::channel(RESULTS), oneshot::channel());
+        let thread = thread::Builder::new().name("standin-probes".into()).spawn(move || {
+            runtime.spawn(report(finished, sink));
+            // Whether it was sent or dropped, it is the end.
+            let _dropped = runtime.block_on(ended);
+            // Nobody is waited for who may hang.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { runtime: handle, results, running: Mutex::default(), end: Some(end), thread: Some(thread) })
     }
 
     /// The probes that should be running from now on. A new interval or timeout counts from the last probe's start; a new
@@ -166,16 +193,35 @@ impl Probes {
 
     fn begin(&self, monitor: MonitorId, order: ProbeOrder, within: Duration) -> Running {
         let wait = spread(within.min(order.interval / 10));
-        let (now, sink, pushed) = (Arc::new(Notify::new()), self.sink.clone(), pushed_within(&order));
+        let (now, results, pushed) = (Arc::new(Notify::new()), self.results.clone(), pushed_within(&order));
         let (sender, receiver) = watch::channel(order);
         let (reports, task) = match pushed {
             Some(within) => {
                 let (reports, waiting) = mpsc::channel(push::DEPTH);
-                (Some(reports), self.runtime.spawn(push::run(monitor, within, waiting, sink)))
+                (Some(reports), self.runtime.spawn(push::run(monitor, within, waiting, results)))
             }
-            None => (None, self.runtime.spawn(probe(monitor, wait, receiver, now.clone(), sink))),
+            None => (None, self.runtime.spawn(probe(monitor, wait, receiver, now.clone(), results))),
         };
         Running { order: sender, now, reports, task }
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.stop();
+        self.end.take();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so already.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// Reports what ended since it last did. Where the sink waits for room, so do all probes.
+async fn report(mut finished: mpsc::Receiver<(MonitorId, ProbeResult)>, sink: Sink) {
+    let mut results = Vec::new();
+    while finished.recv_many(&mut results, RESULTS).await > 0 {
+        sink(Report::Probes(std::mem::take(&mut results)));
     }
 }
 
@@ -216,7 +262,7 @@ async fn probe(
     wait: Duration,
     mut order: watch::Receiver<ProbeOrder>,
     news: Arc<Notify>,
-    sink: Sink,
+    results: Results,
 ) {
     sleep_until(Instant::now() + wait).await;
     let mut kept = Kept::default();
@@ -235,7 +281,9 @@ async fn probe(
         let elsewhere = matches!(monitor.subject, Subject::Endpoint(..));
         let lost = elsewhere && matches!(result, ProbeResult::Failure(_)) && !route::exists(now.target);
         let result = if lost { ProbeResult::NoRoute } else { result };
-        sink(Report::Probe { monitor: monitor.clone(), result });
+        if results.send((monitor.clone(), result)).await.is_err() {
+            return;
+        }
         let waiting = async {
             tokio::select! {
                 goes_on = wait_for_next(began, std::mem::take(&mut first), &mut order) => goes_on,

@@ -8,13 +8,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Report, Sink};
+use super::Results;
 
 /// Reports of one service that wait; who finds it full is refused.
 pub(super) const DEPTH: usize = 16;
 
 /// One monitor's task. Ends when nobody can report any more.
-pub(super) async fn run(monitor: MonitorId, within: Duration, mut reports: mpsc::Receiver<ProbeResult>, sink: Sink) {
+pub(super) async fn run(
+    monitor: MonitorId,
+    within: Duration,
+    mut reports: mpsc::Receiver<ProbeResult>,
+    results: Results,
+) {
     loop {
         let result = match timeout_at(Instant::now() + within, reports.recv()).await {
             Ok(Some(result)) => result,
@@ -22,6 +27,8 @@ pub(super) async fn run(monitor: MonitorId, within: Duration, mut reports: mpsc:
             // Said again after each further limit.
             Err(_) => ProbeResult::Failure(format!("nothing was reported within {within:?}").into()),
         };
-        sink(Report::Probe { monitor: monitor.clone(), result });
+        if results.send((monitor.clone(), result)).await.is_err() {
+            return;
+        }
     }
 }

@@ -8,11 +8,11 @@ use std::{
 
 use model::{
     VirtualHostName,
-    config::probe::{ExecProbe, HttpProbe, ProbeKind, ProcessProbe, PushProbe, TcpProbe},
+    config::probe::{ExecProbe, HttpProbe, Pattern, ProbeKind, ProcessProbe, PushProbe, TcpProbe},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     runtime::Runtime,
 };
 
@@ -42,10 +42,15 @@ fn tcp() -> ProbeKind {
     ProbeKind::Tcp(TcpProbe::default())
 }
 
+/// Says something, and so has a conversation to end.
+fn talking() -> ProbeKind {
+    ProbeKind::Tcp(TcpProbe { send: Some("QUIT\r\n".into()), ..TcpProbe::default() })
+}
+
 fn channel() -> (Sink, mpsc::Receiver<(MonitorId, ProbeResult)>) {
     let (sender, receiver) = mpsc::channel();
     let sink: Sink = Arc::new(move |report| match report {
-        Report::Probe { monitor, result } => sender.send((monitor, result)).unwrap_or(()),
+        Report::Probes(results) => results.into_iter().for_each(|result| sender.send(result).unwrap_or(())),
         other => unreachable!("{other:?}"),
     });
     (sink, receiver)
@@ -166,27 +171,45 @@ fn a_full_accept_queue_fails_after_the_timeout() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
-        let mut order = order(listener.local_addr().unwrap(), tcp());
+        let at = listener.local_addr().unwrap();
+        let mut order = order(at, tcp());
         order.timeout = Duration::from_millis(150);
-        let mut held = Vec::new();
-        // A backlog of one takes two connections; what comes then waits.
+        // Probes leave the queue as it is.
         for _ in 0..8 {
-            let Ended { result, farewell: leftover } = attempt(&order, &mut Kept::default()).await;
-            held.push(leftover);
-            if result != ProbeResult::Success {
-                return result;
-            }
+            assert_eq!(attempt(&order, &mut Kept::default()).await.result, ProbeResult::Success);
         }
-        ProbeResult::Success
+        // A backlog of one takes two connections; what comes then waits.
+        let _clients = [TcpStream::connect(at).await.unwrap(), TcpStream::connect(at).await.unwrap()];
+        attempt(&order, &mut Kept::default()).await.result
     });
     assert_eq!(result, failure("connecting took longer than 150ms"));
+}
+
+#[test]
+fn a_tcp_probe_without_words_is_seen_by_the_kernel_alone() {
+    runtime().block_on(async {
+        for at in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = std::net::TcpListener::bind(at).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let order = order(listener.local_addr().unwrap(), tcp());
+            let Ended { result, farewell } = attempt(&order, &mut Kept::default()).await;
+            assert_eq!(result, ProbeResult::Success);
+            assert!(farewell.is_none());
+            // The kernel has dealt with the reset before the probe's socket was closed.
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "{at}");
+            // And who comes then is served.
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+        }
+    });
 }
 
 #[test]
 fn a_tcp_probe_ends_with_a_fin_even_if_the_server_speaks_first() {
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let order = order(listener.local_addr().unwrap(), tcp());
+        let expect = Some(Pattern::new("ESMTP").unwrap());
+        let order = order(listener.local_addr().unwrap(), ProbeKind::Tcp(TcpProbe { expect, ..TcpProbe::default() }));
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"220 mail.example.test ESMTP\r\n").await.unwrap();
@@ -202,9 +225,8 @@ fn a_tcp_probe_ends_with_a_fin_even_if_the_server_speaks_first() {
 
 #[test]
 fn results_follow_the_service() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
     probes.set(BTreeMap::from([(monitor("tcp"), order(to, tcp()))]));
@@ -218,15 +240,13 @@ fn results_follow_the_service() {
     let _listener = std::net::TcpListener::bind(to).unwrap();
     until(ProbeResult::Success);
     drop(probes);
-    drop(runtime);
     assert!(results.iter().count() <= 1, "nothing goes on");
 }
 
 #[test]
 fn orders_begin_change_and_end() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
     // Only the first probe of each comes within any test's life.
@@ -245,7 +265,8 @@ fn orders_begin_change_and_end() {
     }
     // Another target begins anew, at once; `a` ends.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port: Some(other.local_addr().unwrap().port()), ..rare })]));
+    let port = Some(other.local_addr().unwrap().port());
+    probes.set(BTreeMap::from([(monitor("b"), ProbeOrder { port, kind: talking(), ..rare })]));
     let mut rest = std::iter::from_fn(|| results.recv_timeout(LONG).ok()).take(1000);
     assert!(rest.any(|(monitor, _)| &*monitor.monitor == "b"));
     other.accept().unwrap();
@@ -253,11 +274,10 @@ fn orders_begin_change_and_end() {
 
 #[test]
 fn a_server_that_never_closes_does_not_delay_the_next_probe() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), tcp()))]));
+    probes.set(BTreeMap::from([(monitor("tcp"), order(listener.local_addr().unwrap(), talking()))]));
     let began = std::time::Instant::now();
     for _ in 0..10 {
         assert_eq!(results.recv_timeout(LONG).unwrap().1, ProbeResult::Success);
@@ -293,9 +313,8 @@ fn second_probes_are_spread_over_an_interval_and_later_ones_a_little() {
 
 #[test]
 fn one_probe_at_a_time() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let slow = ProbeOrder {
         interval: Duration::from_millis(10),
@@ -305,7 +324,6 @@ fn one_probe_at_a_time() {
     probes.set(BTreeMap::from([(monitor("http"), slow)]));
     assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("answer took longer than 200ms"));
     drop(probes);
-    drop(runtime);
     listener.set_nonblocking(true).unwrap();
     let connections = std::iter::from_fn(|| listener.accept().ok()).count();
     assert!(connections <= 2, "one that failed, perhaps the next that began: {connections}");
@@ -313,9 +331,8 @@ fn one_probe_at_a_time() {
 
 #[test]
 fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let rare = ProbeOrder {
         interval: Duration::from_secs(3600),
@@ -343,15 +360,13 @@ fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
     assert_eq!(results.recv_timeout(LONG).unwrap(), (monitor("http"), ProbeResult::Success));
     probes.now(&monitor("unknown"));
     drop(probes);
-    drop(runtime);
     assert_eq!(results.try_iter().count(), 0, "one result for each, none for the one that was broken off");
 }
 
 #[test]
 fn a_process_end_is_seen_without_waiting_for_the_interval() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
@@ -370,9 +385,8 @@ fn a_process_end_is_seen_without_waiting_for_the_interval() {
 
 #[test]
 fn a_service_reports_by_itself_or_is_missed() {
-    let runtime = runtime();
     let (sink, results) = channel();
-    let probes = Probes::start(runtime.handle(), sink);
+    let probes = Probes::start(sink).unwrap();
     let pushed = |within| ProbeKind::Push(PushProbe { within });
     let here = ([127, 0, 0, 1], 1).into();
     let orders =

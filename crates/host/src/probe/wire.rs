@@ -56,11 +56,7 @@ impl Wire {
         let peer = SocketAddr::new(order.target, port);
         let stream = deadline.hold("connecting", TcpStream::connect(peer)).await??;
         let local = stream.local_addr()?;
-        // Connecting to a free port of our own machine can, once in ten thousands of times, meet itself: the kernel picks that
-        // port as the source, and both ends are ours (RFC 9293 section 3.5, simultaneous open).
-        if local == peer {
-            return Err(Failed::lost("connection refused"));
-        }
+        not_ourselves(Some(local), peer)?;
         let (stream, local): (Box<dyn Duplex>, _) = (Box::new(stream), local.ip());
         let mut wire = Self { stream, deadline, peer, local, unread: Vec::new(), heard: 0, warning: None };
         if let Some(tls) = tls.filter(|tls| tls.start == TlsStart::Implicit) {
@@ -167,6 +163,12 @@ impl Wire {
         let warning = self.warning.clone();
         Ended::with(result.map(|()| warning), farewell(self.stream, goodbye))
     }
+}
+
+/// Connecting to a free port of our own machine can, once in ten thousands of times, meet itself: the kernel picks that
+/// port as the source, and both ends are ours (RFC 9293 section 3.5, simultaneous open).
+pub(super) fn not_ourselves(local: Option<SocketAddr>, peer: SocketAddr) -> Result<(), Failed> {
+    if local == Some(peer) { Err(Failed::lost("connection refused")) } else { Ok(()) }
 }
 
 /// Says goodbye, or closes our side (FIN), and hears the server out: unread words would have the kernel send a reset, which

@@ -27,6 +27,22 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Puts a file that nobody else may read into `directory`, made if need be, in one step: whatever happens, the whole old
+/// one is there or the whole new one. When it returns, the new one is on the disk.
+///
+/// # Errors
+/// The system's; which of the two is there is not known then.
+pub fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    make_private(directory)?;
+    let draft = directory.join(format!("{name}.new"));
+    let options = &mut OpenOptions::new();
+    let mut new = options.create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    new.write_all(bytes)?;
+    new.sync_data()?;
+    fs::rename(draft, directory.join(name))?;
+    File::open(directory)?.sync_all()
+}
+
 impl Directory {
     /// Opens, and makes if need be, the directory `path`.
     ///

@@ -19,7 +19,7 @@ mod tests;
 
 use std::{io, path::Path};
 
-pub use directory::{Directory, make_private};
+pub use directory::{Directory, make_private, replace};
 
 /// The log.
 const LOG: &str = "document.log";

@@ -63,7 +63,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the documentation's table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::ReadStatus,
         Self::ReadEvents,
         Self::AskDns,

@@ -27,8 +27,11 @@ pub fn complaints(status: &Status) -> Vec<String> {
         let bad = |monitor: &&MonitorStatus| {
             matches!(monitor.verdict.as_str(), "down" | "degraded") && monitor.severity != "record"
         };
-        let recovering = host.servers.iter().flat_map(|server| &server.monitors).filter(|one| is_recovering(one));
-        found.extend(recovering.map(|one| format!("{}/{} is recovering here", host.name, one.name)));
+        for server in &host.servers {
+            let place = if server.name == status.this { "here".into() } else { format!("on {}", server.name) };
+            let recovering = server.monitors.iter().filter(|monitor| monitor.recovering);
+            found.extend(recovering.map(|one| format!("{}/{} is recovering {place}", host.name, one.name)));
+        }
         let bad = holder.into_iter().flat_map(|holder| &holder.monitors).filter(bad);
         let words = |one: &MonitorStatus| format!("{}/{} is {} where it is active", host.name, one.name, one.verdict);
         found.extend(bad.map(words));
@@ -74,9 +77,4 @@ pub fn missed(server: &ServerStatus) -> impl Iterator<Item = &PathStatus> {
     let alive = matches!(server.state.as_str(), "alive" | "suspect");
     let missed = |path: &&PathStatus| path.state == "lost" || (path.state == "never" && path.path == "udp");
     server.paths.iter().filter(move |path| alive && missed(path))
-}
-
-/// Whether a recovery program is at work for a monitor of this server, or was a moment ago.
-pub fn is_recovering(monitor: &MonitorStatus) -> bool {
-    monitor.own.as_ref().is_some_and(|own| own.recovering.is_some())
 }

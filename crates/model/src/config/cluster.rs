@@ -31,6 +31,8 @@ pub struct ClusterConfig {
     pub heartbeat: HeartbeatSettings,
     /// What a server that hears nobody does.
     pub partition: PartitionPolicy,
+    /// What happens when everything fails at once.
+    pub shared_cause: SharedCause,
     /// Every member.
     pub servers: BTreeMap<ServerName, Server>,
     /// Every virtual host.
@@ -55,6 +57,7 @@ impl ClusterConfig {
             digest: 0,
             heartbeat: HeartbeatSettings::default(),
             partition: PartitionPolicy::Gateway { witness: Vec::new() },
+            shared_cause: SharedCause::default(),
             servers: BTreeMap::new(),
             virtual_hosts: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -127,6 +130,19 @@ pub enum PartitionPolicy {
     Majority,
     /// A server alone goes on; two halves may both hold an address until they meet again.
     Availability,
+}
+
+/// `[cluster] shared-cause`: whether most monitors of most servers that fail within a span have one cause, so that nothing
+/// moves until all is quiet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SharedCause {
+    /// The span follows the monitors: as long as the slowest takes to notice, 3 s at least, 30 s at most. Default.
+    #[default]
+    Automatic,
+    /// The span, 500 ms to 5 min. One that is shorter than a monitor takes to notice may miss what fails together.
+    Within(Duration),
+    /// Each failure counts for itself.
+    Off,
 }
 
 /// `[server.NAME]`.
@@ -259,6 +275,9 @@ pub struct Pool {
     /// Whether a virtual host that sits on a backup which already answers for another member stays in the answers.
     /// `doubled = "drop"` (false) is the default: survivors share new clients evenly.
     pub keep_doubled: bool,
+    /// Per cent of its weight that a degraded member keeps, 0 to 100; 0: it is answered only while all others are out, or
+    /// degraded. Default 100. Under the policy "failover" it means nothing.
+    pub degraded_weight: u8,
     /// What is answered when no member is up.
     pub all_down: AllDown,
     /// What is answered before anything is known.

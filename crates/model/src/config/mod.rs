@@ -16,7 +16,7 @@ mod read;
 pub use check::{parse_cluster, parse_node};
 pub use cluster::{
     AllDown, ClusterConfig, DnsSettings, Endpoint, Failback, HeartbeatSettings, Hook, Monitor, PartitionPolicy, Policy,
-    Pool, PoolMember, RateLimit, Server, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
+    Pool, PoolMember, RateLimit, Server, SharedCause, Ttl, UnknownPolicy, VirtualHost, ZoneSettings,
 };
 pub use handling::{Damping, Handling, Recovery, Severity};
 pub use key::decode_key;

@@ -31,6 +31,7 @@ impl World<'_> {
     /// A service is not well any more.
     pub(super) fn fall_ill(&mut self, machine: usize, monitor: &MonitorId, ill: Ill) {
         self.machines[machine].ill.insert(monitor.clone(), ill);
+        self.machines[machine].marred.insert(monitor.clone());
         if ill == Ill::Refuses {
             self.close_port(machine, monitor);
         }
@@ -40,6 +41,7 @@ impl World<'_> {
     /// A service fails and works in turns; returns for how long.
     pub(super) fn flap(&mut self, machine: usize, monitor: &MonitorId, turn: Duration) -> Duration {
         self.machines[machine].flapping.insert(monitor.clone(), turn);
+        self.machines[machine].marred.insert(monitor.clone());
         self.watch.disturbed(machine, self.now);
         turn * 12
     }
@@ -53,6 +55,7 @@ impl World<'_> {
     /// The way to a machine's virtual addresses breaks, or is mended.
     pub(super) fn hide(&mut self, machine: usize, on: bool) {
         self.machines[machine].hidden = on;
+        self.machines[machine].was_hidden |= on;
         for machine in 0..self.machines.len() {
             self.watch.disturbed(machine, self.now);
         }
@@ -61,6 +64,7 @@ impl World<'_> {
     /// An operator's word about a monitor; none: it is taken back.
     pub(super) fn force(&mut self, machine: usize, monitor: &MonitorId, up: Option<bool>) {
         let host = &mut self.machines[machine];
+        host.marred.insert(monitor.clone());
         match up {
             Some(up) => host.forced.insert(monitor.clone(), up),
             None => host.forced.remove(monitor),
@@ -77,6 +81,8 @@ impl World<'_> {
     /// The operator has seen to every service, and says so.
     pub(crate) fn reset_monitors(&mut self) {
         for machine in 0..self.machines.len() {
+            self.machines[machine].marred.clear();
+            self.machines[machine].was_hidden = false;
             let config = self.machines[machine].config.clone();
             let hosts = config.monitors().map(|(id, _)| id);
             let endpoints = config.endpoints.iter().flat_map(|(name, spec)| spec.monitors(name).map(|(id, ..)| id));

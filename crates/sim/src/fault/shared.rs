@@ -8,6 +8,11 @@ impl World<'_> {
         if !self.newest.percent(self.plan.shared) {
             return Vec::new();
         }
+        self.everywhere()
+    }
+
+    /// Most services of all servers but one, or of all, fall ill.
+    pub(super) fn everywhere(&mut self) -> Vec<Fault> {
         let monitors: Vec<_> = self.plan.config.monitors().map(|(id, _)| id).collect();
         // One more than there are: then nobody is spared.
         let spared = self.newest.below(self.machines.len() + 1);

@@ -44,7 +44,7 @@ impl World<'_> {
 
     /// The parts into which the wire has fallen: servers that run and all hear each other, and nobody else. Empty where
     /// hearing is not mutual, not transitive, or the configurations differ: then nothing is promised.
-    fn groups(&self) -> Vec<Vec<usize>> {
+    pub(super) fn groups(&self) -> Vec<Vec<usize>> {
         let running: Vec<usize> =
             self.machines.iter().filter(|machine| machine.running().is_some()).map(|machine| machine.number).collect();
         let hears = |a: usize, b: usize| a == b || self.watch.hears(a, b, self.now).is_some();
@@ -64,7 +64,7 @@ impl World<'_> {
     }
 
     /// Since when a part has been as it is.
-    fn unchanged_since(&self, group: &[usize]) -> Option<Instant> {
+    pub(super) fn unchanged_since(&self, group: &[usize]) -> Option<Instant> {
         let mut since = Instant::BOOT;
         for &one in group {
             since = since.max(self.watch.disturbed[one]);

@@ -25,6 +25,7 @@ impl World<'_> {
             .or_else(|| self.forbidden())
             .or_else(|| self.unattended())
             .or_else(|| self.cover())
+            .or_else(|| self.served())
             .or_else(|| self.truth());
         if let Some(broken) = broken {
             self.fail(broken);

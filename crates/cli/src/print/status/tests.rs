@@ -170,10 +170,18 @@ fn what_is_recovering_is_told_with_its_attempt() {
     let reason = "recovering, attempt 1 of 2: connection refused";
     status.virtual_hosts[0].servers[0] = candidate("web1", "active", Some(("up", Some(reason))));
     let own = OwnProbes { recovering: Some("recovering, attempt 1 of 2".into()), ..OwnProbes::default() };
-    status.virtual_hosts[0].servers[0].monitors[0].own = Some(own);
+    let monitor = &mut status.virtual_hosts[0].servers[0].monitors[0];
+    (monitor.own, monitor.recovering) = (Some(own), true);
     assert_eq!(complaints(&status), ["virtual1/http-80 is recovering here"]);
     let text = render(&status, Style::default());
     assert!(text.contains("http-80 up (recovering, attempt 1 of 2: connection refused; ask Ann)"), "{text}");
+    // As another server sees it.
+    status.this = "web2".into();
+    let monitor = &mut status.virtual_hosts[0].servers[0].monitors[0];
+    (monitor.own, monitor.reason) = (None, None);
+    assert_eq!(complaints(&status), ["virtual1/http-80 is recovering on web1"]);
+    let text = render(&status, Style::default());
+    assert!(text.contains("http-80 up (recovering; ask Ann)"), "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::{
     super::{
-        cluster::{ClusterConfig, HeartbeatSettings, PartitionPolicy},
+        cluster::{ClusterConfig, HeartbeatSettings, PartitionPolicy, SharedCause},
         read::{Entry, Fields, Firsts, Source, Value},
     },
     endpoints, is_new, notify, pools, servers, virtual_hosts, with_valid_names, zones,
@@ -65,7 +65,7 @@ impl<'s> Draft<'s> {
     fn finish(mut self, root: &Fields<'s>, digest: u64) -> ClusterConfig {
         let section = root
             .require("cluster", "[cluster]` with `name = \"example\"")
-            .and_then(|value| value.fields("[cluster]", &["name", "heartbeat", "partition"]));
+            .and_then(|value| value.fields("[cluster]", &["name", "heartbeat", "partition", "shared-cause"]));
         // Servers first: no virtual address may be one of theirs. Endpoints and witness last: they may be neither.
         let servers = servers::servers(&mut self);
         let virtual_hosts = virtual_hosts::virtual_hosts(&mut self);
@@ -81,6 +81,11 @@ impl<'s> Draft<'s> {
                 .as_ref()
                 .and_then(|section| self.partition(section))
                 .unwrap_or(PartitionPolicy::Gateway { witness: Vec::new() }),
+            shared_cause: section
+                .as_ref()
+                .and_then(|section| section.get("shared-cause"))
+                .map(|value| shared_cause(&value))
+                .unwrap_or_default(),
             servers,
             virtual_hosts,
             endpoints,
@@ -154,6 +159,20 @@ fn heartbeat(section: &Fields<'_>) -> HeartbeatSettings {
         interval: fields.get("interval").and_then(|value| value.duration(limits)).unwrap_or(default.interval),
         misses: fields.get("misses").and_then(|value| value.integer(2..=20)).unwrap_or(default.misses),
     }
+}
+
+/// `false`, or `{ within = "3s" }`.
+fn shared_cause(value: &Value<'_>) -> SharedCause {
+    if !value.is_table() {
+        return match value.boolean() {
+            Some(false) => SharedCause::Off,
+            Some(true) | None => SharedCause::default(),
+        };
+    }
+    let limits = Duration::from_millis(500)..=Duration::from_secs(300);
+    let fields = value.fields("`shared-cause`", &["within"]);
+    let within = fields.and_then(|fields| fields.require("within", "within = \"3s\""));
+    within.and_then(|within| within.duration(limits)).map_or_else(SharedCause::default, SharedCause::Within)
 }
 
 /// Heartbeats name things by 64-bit keys; two equal keys would be one thing. `things` has each one's words, key and

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::id::{EndpointName, PoolName, ServerName, VirtualHostName};
 
-const KNOWN: &[&str] = &["members", "policy", "weights", "ttl", "max-answers", "doubled", "all-down", "unknown"];
+const KNOWN: &[&str] =
+    &["members", "policy", "weights", "ttl", "max-answers", "doubled", "degraded-weight", "all-down", "unknown"];
 
 /// What may be a pool's member.
 pub(super) struct There<'c> {
@@ -39,8 +40,10 @@ pub(super) fn pools(draft: &Draft<'_>, there: &There<'_>) -> BTreeMap<PoolName, 
     for entry in &draft.pools {
         let Some(fields) = entry.value.fields(format!("pool `{}`", entry.name), KNOWN) else { continue };
         let members = members(draft, &fields, there);
+        let policy = policy(&fields, &members);
         let pool = Pool {
-            policy: policy(&fields, &members),
+            degraded_weight: fields.get("degraded-weight").map_or(100, |value| degraded_weight(&value, &policy)),
+            policy,
             members,
             ttl: fields.get("ttl").and_then(|value| ttl(&value)).unwrap_or(Ttl::fixed(5)),
             max_answers: fields.get("max-answers").and_then(|value| value.integer(1..=1000)),
@@ -112,6 +115,18 @@ fn weights(value: &Value<'_>, fields: &Fields<'_>, members: &[PoolMember]) -> Ve
         value.refuse("no member has a weight above 0", "weight 0 is for a member that helps out while all others fail");
     }
     weights
+}
+
+/// Per cent.
+fn degraded_weight(value: &Value<'_>, policy: &Policy) -> u8 {
+    match policy {
+        Policy::RoundRobin | Policy::Weighted(_) => {}
+        Policy::Failover => value.refuse(
+            "`degraded-weight` means nothing under the policy \"failover\"",
+            "remove it: all go to the first member that lives; or write `policy = \"weighted\"`",
+        ),
+    }
+    value.integer(0..=100).unwrap_or(100)
 }
 
 /// `10`, or `{ min = 5, max = 30 }`.

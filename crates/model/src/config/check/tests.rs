@@ -7,7 +7,8 @@ use super::{parse_cluster, parse_node};
 use crate::{
     ServerName, VirtualHostName, ZoneName,
     config::{
-        AllDown, ClusterConfig, Failback, Hook, PartitionPolicy, PoolMember, RateLimit, Ttl, UnknownPolicy, locate,
+        AllDown, ClusterConfig, Failback, Hook, PartitionPolicy, PoolMember, RateLimit, SharedCause, Ttl,
+        UnknownPolicy, locate,
         probe::{HttpProbe, ProbeKind, TcpProbe},
     },
     diagnostic::Diagnostic,
@@ -200,6 +201,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((web.rise, web.fall, web.priority), (2, 2, 0));
     let plain = &config.pools[&crate::PoolName::new("plain")];
     assert_eq!((plain.ttl, plain.max_answers, plain.keep_doubled), (Ttl::fixed(5), None, false));
+    assert_eq!((plain.degraded_weight, config.shared_cause), (100, SharedCause::Automatic));
     assert_eq!((plain.all_down, plain.unknown), (AllDown::All, UnknownPolicy::Servfail));
 
     let least = cluster("[cluster]\nname = \"x\"\n[server.a]\naddress = \"127.0.0.1\"\n");
@@ -1277,4 +1279,24 @@ fn who_joins_later_is_the_last_backup_of_every_list_of_all() {
     };
     assert_eq!(cluster(""), ["b c a0", "c b a0"]);
     assert_eq!(cluster("[server.first]\naddress = \"10.0.0.1\"\njoined = 1\n"), ["b c first a0", "c b first a0"]);
+}
+
+#[test]
+fn a_pool_says_what_a_degraded_member_weighs() {
+    let text = |more: &str| {
+        format!("[cluster]\nname = \"x\"\n[server.a]\naddress = \"127.0.0.1\"\n[pool.p]\nmembers = [\"a\"]\n{more}\n")
+    };
+    let weight = |more: &str| cluster(&text(more)).pools[&crate::PoolName::new("p")].degraded_weight;
+    assert_eq!(["", "degraded-weight = 0", "degraded-weight = 50"].map(weight), [100, 0, 50]);
+}
+
+#[test]
+fn the_rule_for_shared_causes_is_tuned_or_off() {
+    let rule = |more: &str| {
+        let text = format!("[cluster]\nname = \"x\"\n{more}\n[server.a]\naddress = \"127.0.0.1\"\n");
+        cluster(&text).shared_cause
+    };
+    assert_eq!(rule("shared-cause = true"), SharedCause::Automatic);
+    assert_eq!(rule("shared-cause = false"), SharedCause::Off);
+    assert_eq!(rule("shared-cause = { within = \"5s\" }"), SharedCause::Within(Duration::from_secs(5)));
 }
