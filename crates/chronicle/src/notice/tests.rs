@@ -25,13 +25,18 @@ fn incident(number: u64, at_ms: u64, trouble: Trouble) -> Incident {
     let server = "web2".to_owned();
     Incident {
         id: format!("{at_ms}-{number}-{server}"),
+        also_known_as: Vec::new(),
         subject: format!("web{number}"),
         trouble,
         cause: "it died".to_owned(),
         began_ms: at_ms,
+        began_within_ms: 0,
         ended_ms: None,
+        ended_within_ms: 0,
         ended_by: None,
         moves: Vec::new(),
+        stayed: None,
+        answers: Vec::new(),
         timeline: vec![Noted { at_ms, server, level: crate::Level::Warn, message: "it died".to_owned() }],
         more: 0,
     }
@@ -44,6 +49,7 @@ fn moved(at_ms: u64) -> Move {
         to: "web2".to_owned(),
         at_ms,
         gap_ms: Some(100),
+        gap_within_ms: 0,
         cause: "server-dead".to_owned(),
     }
 }
