@@ -192,7 +192,7 @@ fn a_farewell_needs_no_udp() {
         await_paths(&stage, "lost", "up");
         stage.signal_daemon("web1", SIGKILL).unwrap();
         for server in ["web2", "web3"] {
-            await_log(&stage, server, "web1 has left");
+            await_log(&stage, server, "the daemon of web1 has ended");
             let log = log(&stage, server);
             assert!(!log.contains("web1 is dead") && !log.contains("replayed"), "{server}:\n{log}");
         }
