@@ -49,10 +49,7 @@ fn main() -> ExitCode {
                 None => daemon::guard(format, "--guarded"),
             };
         }
-        Command::Openapi => serde_json::to_string_pretty(&daemon::openapi())
-            .map_err(Into::into)
-            .and_then(|text| say(&(text + "\n")))
-            .map(|()| ExitCode::SUCCESS),
+        Command::Openapi => openapi(),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { out } => manual::man(&out),
         Command::Check { config, parent } => return check::run(&config, &parent),
@@ -108,6 +105,11 @@ fn main() -> ExitCode {
         complain(&format!("standin: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+fn openapi() -> Result<ExitCode> {
+    say(&(serde_json::to_string_pretty(&daemon::openapi())? + "\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn zone(command: ZoneCommand) -> Result<ExitCode> {

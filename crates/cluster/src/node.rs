@@ -459,9 +459,8 @@ impl Node {
 
     /// Recorded also where the virtual host has been removed meanwhile.
     fn note_hook(&mut self, id: &HookId, report: HookReport, effects: &mut Effects) {
-        let HookReport { outcome, reason, took_us, stdout, stderr } = report.clone();
         let (virtual_host, moment) = (id.virtual_host.clone(), id.moment);
-        effects.record(Event::HookRan { virtual_host, moment, outcome, reason, took_us, stdout, stderr });
+        effects.record(Event::HookRan { virtual_host, moment, report: report.clone() });
         if let Some(election) = self.elections.get_mut(&id.virtual_host) {
             election.hook_done(id, report);
         }

@@ -97,12 +97,7 @@ impl Execute for Hands {
         match effect {
             Effect::Send { to, datagram } => self.send(&to, &datagram),
             Effect::Ethernet(interfaces) => self.share(interfaces),
-            Effect::Broadcast(datagram) => {
-                if let Some(sent) = self.ether.as_ref().map(|ether| ether.broadcast(&datagram).is_ok()) {
-                    self.recorder.sent(host::clock::now(), None, &datagram, sent, self.late);
-                    self.metrics.send_errors.inc_by(u64::from(!sent));
-                }
-            }
+            Effect::Broadcast(datagram) => self.broadcast(&datagram),
             Effect::Farewell(datagrams) => self.leave_farewell(datagrams),
             Effect::Addresses(desired) => self.hold(desired, outcomes),
             Effect::Announce(addresses) => {
@@ -207,6 +202,13 @@ impl Hands {
     fn watch_ports(&self, ports: BTreeSet<u16>) {
         if let Some(Err(error)) = self.listeners.as_ref().map(|listeners| listeners.watch(ports)) {
             tracing::warn!(%error, "the kernel does not tell when a port closes; services are probed at intervals only");
+        }
+    }
+
+    fn broadcast(&self, datagram: &[u8]) {
+        if let Some(sent) = self.ether.as_ref().map(|ether| ether.broadcast(datagram).is_ok()) {
+            self.recorder.sent(host::clock::now(), None, datagram, sent, self.late);
+            self.metrics.send_errors.inc_by(u64::from(!sent));
         }
     }
 

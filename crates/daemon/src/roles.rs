@@ -159,14 +159,13 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
 fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Running, StartError> {
     loaded.complain();
     let (zones, identity, view) = first_answers(&mut loaded);
-    let node = &loaded.node;
-    let runtime = runtime()?;
+    let (node, runtime) = (&loaded.node, runtime()?);
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
+
     // Bind.
-    let socket = PeerSocket::bind(node.heartbeat_listen, queue.sink())
-        .map_err(|error| StartError::listen("heartbeats", node.heartbeat_listen, error))?;
+    let socket = heartbeats(node.heartbeat_listen, &queue)?;
     let doors = Doors::open(&loaded)?;
     let name_service = Arc::new(NameService::start(&loaded, view.clone(), runtime.handle())?);
 
@@ -228,6 +227,11 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let socket = loaded.node.socket.clone();
     let threads = Threads { driver, publisher, holds, journal: journal_thread, log: log_thread, desk: desk_thread };
     Ok(Running { config, socket, loaded, queue, pulse, ward, name_service, goodbye, admin, threads, runtime, stop })
+}
+
+/// The socket that hears the others.
+fn heartbeats(listen: SocketAddr, queue: &Queue) -> Result<PeerSocket, StartError> {
+    PeerSocket::bind(listen, queue.sink()).map_err(|error| StartError::listen("heartbeats", listen, error))
 }
 
 /// The zones, what DNS calls this server, and its answers before anything is known.

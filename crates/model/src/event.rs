@@ -19,10 +19,10 @@ pub use self::{
 
 use crate::{
     health::{Hold, Verdict},
-    hook::{HookMoment, HookOutcome},
-    id::{BootId, ChannelName, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
+    hook::{HookMoment, HookReport},
+    id::{BootId, EndpointName, MonitorId, ServerName, Term, VirtualHostName},
     net::{MacAddress, Origin, Path},
-    notice::Told,
+    notice::Notification,
 };
 
 /// Something was decided or noticed.
@@ -408,16 +408,9 @@ pub enum Event {
         virtual_host: VirtualHostName,
         /// When it was due.
         moment: HookMoment,
-        /// How it ended.
-        outcome: HookOutcome,
-        /// The same in words.
-        reason: Arc<str>,
-        /// Microseconds from its start; 0 where it did not run.
-        took_us: u64,
-        /// The beginning of what it wrote to standard output.
-        stdout: Arc<str>,
-        /// The beginning of what it wrote to standard error.
-        stderr: Arc<str>,
+        /// How it ended, and what it said.
+        #[serde(flatten)]
+        report: HookReport,
     },
     /// A `before-take` hook is not waited for any longer: its time limit is over.
     HookOverdue {
@@ -434,29 +427,9 @@ pub enum Event {
         on: bool,
     },
     /// Somebody outside the cluster was told of incidents; of none: a channel begins, or begins anew, to tell what is new.
-    Notified {
-        /// By which channel.
-        channel: ChannelName,
-        /// The message's id; that of the channel's rules where it begins.
-        delivery: Arc<str>,
-        /// What it said.
-        incidents: Vec<Told>,
-        /// How often it was tried.
-        attempts: u32,
-    },
+    Notified(Notification),
     /// A message could not be delivered, and is not tried again.
-    NotifyFailed {
-        /// By which channel.
-        channel: ChannelName,
-        /// The message's id.
-        delivery: Arc<str>,
-        /// What it would have said.
-        incidents: Vec<Told>,
-        /// How often it was tried.
-        attempts: u32,
-        /// What happened the last time.
-        reason: Arc<str>,
-    },
+    NotifyFailed(Notification),
     /// Somebody has changed something: a line of the audit.
     Done {
         /// Who: a person, a program's token, `root` on the machine itself.

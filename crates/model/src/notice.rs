@@ -5,6 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::ChannelName;
+
 /// How much an incident matters to whoever is told; more serious is greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -81,4 +83,20 @@ pub struct Told {
     pub severity: Severity,
     /// The digest of what was told, in hexadecimal.
     pub content: Arc<str>,
+}
+
+/// A message to a channel, and what has become of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Notification {
+    /// By which channel.
+    pub channel: ChannelName,
+    /// The message's id; that of the channel's rules where it begins.
+    pub delivery: Arc<str>,
+    /// What it said, or would have said.
+    pub incidents: Vec<Told>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it could not be delivered the last time; none: it was delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
 }

@@ -102,7 +102,7 @@ fn a_hook_that_fails_delays_and_does_not_refuse() {
         stage.until(|stage| stage.holders("v2") == "b");
         let waited = stage.until(|stage| stage.holders("v1") == "b");
         assert!(waited < ms(22), "{outcome:?}: {waited:?}");
-        let told = |event: &&&Event| matches!(event, Event::HookRan { outcome: told, .. } if *told == outcome);
+        let told = |event: &&&Event| matches!(event, Event::HookRan { report, .. } if report.outcome == outcome);
         assert_eq!(stage.events("b").iter().filter(told).count(), 1);
     }
 }
@@ -208,7 +208,7 @@ fn what_comes_for_a_virtual_host_that_is_no_more_is_only_recorded() {
     without.virtual_hosts.remove(&host("v1"));
     stage.reload("a", without);
     stage.run(ms(200));
-    let ran = |event: &&&Event| matches!(event, Event::HookRan { outcome: HookOutcome::Failed, .. });
+    let ran = |event: &&&Event| matches!(event, Event::HookRan { report, .. } if report.outcome == HookOutcome::Failed);
     assert_eq!(stage.events("a").iter().filter(ran).count(), 1);
     stage.input("a", Input::Deadline);
 }

@@ -88,8 +88,8 @@ impl Durations {
             | Event::HookRan { .. }
             | Event::HookOverdue { .. }
             | Event::Standby { .. }
-            | Event::Notified { .. }
-            | Event::NotifyFailed { .. }
+            | Event::Notified(_)
+            | Event::NotifyFailed(_)
             | Event::Done { .. }
             | Event::Denied { .. }
             | Event::Linked { .. }

@@ -169,9 +169,7 @@ impl Writer {
     fn count(&mut self, event: &Event) {
         let counters = &self.counters;
         match event {
-            Event::Taking { virtual_host, cause, .. } => {
-                self.causes.insert(virtual_host.clone(), *cause);
-            }
+            Event::Taking { virtual_host, cause, .. } => drop(self.causes.insert(virtual_host.clone(), *cause)),
             Event::Active { virtual_host, took_us, .. } => self.count_move(virtual_host, *took_us),
             Event::Released { took_us, .. } => counters.release_duration.observe(seconds(*took_us)),
             Event::Rivals { virtual_host, .. } => one(&counters.rivals, virtual_host.as_str()),
@@ -181,7 +179,7 @@ impl Writer {
             }
             Event::MonitorChanged { monitor, .. } => flipped(counters, monitor),
             Event::EndpointChanged { endpoint, .. } => one(&counters.endpoint_flips, endpoint.as_str()),
-            Event::HookRan { moment, outcome, took_us, .. } => ran(counters, *moment, *outcome, *took_us),
+            Event::HookRan { moment, report, .. } => ran(counters, *moment, report.outcome, report.took_us),
             Event::Recovery { step, .. } => tried(counters, step),
             Event::ConfigurationApplied { .. } => one(&counters.config_reloads, "applied"),
             Event::ConfigurationRefused { .. } => one(&counters.config_reloads, "refused"),
@@ -224,8 +222,8 @@ impl Writer {
             | Event::SharedFault { .. }
             | Event::SharedFaultOver { .. }
             | Event::HookOverdue { .. }
-            | Event::Notified { .. }
-            | Event::NotifyFailed { .. }
+            | Event::Notified(_)
+            | Event::NotifyFailed(_)
             | Event::Done { .. }
             | Event::Denied { .. }
             | Event::Linked { .. }

@@ -3,12 +3,12 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{
-    ChannelName, EndpointName, MonitorId, ServerName, Term, VirtualHostName,
+    EndpointName, MonitorId, ServerName, Term, VirtualHostName,
     event::{AddressRefusal, AnswersChanged, Cause, Ending, Event, RecoveryStep},
     health::{Hold, Judgement, Verdict},
     hook::{HookMoment, HookOutcome},
     net::{MacAddress, Origin},
-    notice::Told,
+    notice::{Notification, Told},
 };
 use tracing::Level;
 
@@ -24,7 +24,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::HolderUnreachable { .. }
         | Event::Cloned { .. }
         | Event::SharedFault { .. }
-        | Event::NotifyFailed { .. }
+        | Event::NotifyFailed(_)
         | Event::Expelled { .. } => Level::ERROR,
         Event::PeerSuspected { .. }
         | Event::DaemonEnded { .. }
@@ -49,7 +49,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::PathDown { .. }
         | Event::HeldDown { .. }
         | Event::HookOverdue { .. } => Level::WARN,
-        Event::HookRan { outcome, .. } => match outcome {
+        Event::HookRan { report, .. } => match report.outcome {
             HookOutcome::Succeeded => Level::INFO,
             HookOutcome::Failed | HookOutcome::TimedOut | HookOutcome::NotRun => Level::WARN,
             // Until somebody mends it, it never runs.
@@ -85,7 +85,7 @@ pub(super) fn level(event: &Event) -> Level {
         | Event::Released { .. }
         | Event::RivalGone { .. }
         | Event::HolderChanged { .. }
-        | Event::Notified { .. }
+        | Event::Notified(_)
         | Event::Done { .. }
         | Event::Linked { .. }
         | Event::Rotation { .. }
@@ -149,11 +149,11 @@ pub fn sentence(event: &Event) -> String {
         Event::AnswersChanged(changed) => answered(changed),
         Event::SharedFault { failed, watched, servers } => everything_fails(*failed, *watched, *servers),
         Event::SharedFaultOver { failed, watched, lasted_ms } => no_more(*failed, *watched, *lasted_ms),
-        Event::HookRan { virtual_host, moment, reason, took_us, .. } => ran(virtual_host, *moment, reason, *took_us),
+        Event::HookRan { virtual_host, moment, report } => ran(virtual_host, *moment, &report.reason, report.took_us),
         Event::HookOverdue { virtual_host, waited_ms } => overdue(virtual_host, *waited_ms),
         Event::Standby { server, on } => format!("{server} is {} standby", if *on { "on" } else { "off" }),
-        Event::Notified { channel, incidents, attempts, .. } => notified(channel, incidents, *attempts),
-        Event::NotifyFailed { channel, incidents, reason, .. } => untold(channel, incidents, reason),
+        Event::Notified(message) => notified(message),
+        Event::NotifyFailed(message) => untold(message),
         Event::Done { who, from, action, what } => format!("{who} from {from}: {action} {what}"),
         Event::Denied { who, from, action, reason, count } => denied(who, from, action, reason, *count),
         Event::Linked { server, from } => format!("linked to {server} at {from}"),
@@ -188,15 +188,18 @@ fn left(server: &ServerName, planned: bool, silent_ms: u64) -> String {
     format!("the daemon of {server} has ended, says its guardian; it was silent for {silent_ms} ms")
 }
 
-fn notified(channel: &ChannelName, incidents: &[Told], attempts: u32) -> String {
+fn notified(message: &Notification) -> String {
+    let Notification { channel, delivery: _, incidents, attempts, reason: _ } = message;
     if incidents.is_empty() {
         return format!("channel {channel} is told what happens from now on");
     }
-    let tries = if attempts > 1 { format!(", at the attempt {attempts}") } else { String::new() };
+    let tries = if *attempts > 1 { format!(", at the attempt {attempts}") } else { String::new() };
     format!("told {channel}{tries}: {}", told(incidents))
 }
 
-fn untold(channel: &ChannelName, incidents: &[Told], reason: &str) -> String {
+fn untold(message: &Notification) -> String {
+    let (channel, incidents, reason) =
+        (&message.channel, &message.incidents, message.reason.as_deref().unwrap_or_default());
     format!("could not tell {channel}, given up: {}: {reason}", told(incidents))
 }
 

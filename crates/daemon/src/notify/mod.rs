@@ -30,6 +30,7 @@ use model::{
     config::Channel,
     event::Event,
     health::Verdict,
+    notice::Notification,
 };
 use tokio::{
     sync::watch,
@@ -292,13 +293,14 @@ impl Clerk {
     }
 
     fn record(&self, record: Record) {
-        let Record { channel, delivery, incidents, attempts, failed } = record;
-        let event = match failed {
-            None => Event::Notified { channel, delivery, incidents, attempts },
-            Some(reason) => {
-                self.admin.metrics.notifications.with_label_values(&[channel.as_str(), "given-up"]).inc();
-                Event::NotifyFailed { channel, delivery, incidents, attempts, reason }
-            }
+        let Record { channel, delivery, incidents, attempts, failed: reason } = record;
+        let message = Notification { channel, delivery, incidents, attempts, reason };
+        let event = if message.reason.is_some() {
+            let given_up = [message.channel.as_str(), "given-up"];
+            self.admin.metrics.notifications.with_label_values(&given_up).inc();
+            Event::NotifyFailed(message)
+        } else {
+            Event::Notified(message)
         };
         self.admin.access.audit.record(event);
     }
