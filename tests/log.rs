@@ -69,6 +69,21 @@ fn await_incident(stage: &Stage, server: &str, about: &str, wanted: impl Fn(&Val
     }
 }
 
+/// Waits until each server's own last word about a pool is that it has so many answers: changes in quick succession are told late.
+fn await_answers(stage: &Stage, servers: &[&str], pool: &str, count: u64) {
+    for server in servers {
+        let begun = Instant::now();
+        loop {
+            let told = log(stage, server, &["--kind", "answers-changed", "--server", server]);
+            let last = told.iter().rfind(|entry| entry["pool"] == pool);
+            if last.is_some_and(|entry| entry["after"]["count"] == count) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{server}: {told:#?}");
+        }
+    }
+}
+
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
@@ -121,6 +136,7 @@ fn each_fault_is_one_incident_with_cause_time_and_gap() {
     on_stage("each_fault_is_one_incident_with_cause_time_and_gap", || {
         let directory = tempfile::tempdir().unwrap();
         let mut stage = cluster(directory.path(), 3);
+        await_answers(&stage, &["web1", "web2", "web3"], "www", 6);
 
         let killed = now_ms();
         stage.lab.unplug("web1").unwrap();
