@@ -163,7 +163,6 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
     let (queue, messages) = Queue::new(metrics.clone());
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
-
     // Bind.
     let socket = heartbeats(node.heartbeat_listen, &queue)?;
     let doors = Doors::open(&loaded)?;
@@ -179,8 +178,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let publisher =
         Publisher::start(zones, identity, view.clone(), journal.clone(), metrics.clone()).map_err(thread)?;
     let (held, holds) = Holds::open(&node.state_dir).map_err(thread)?;
-    let (ether, ethernet) = ether(node.heartbeat_ethernet, &queue);
-    let (goodbye_sender, goodbye) = watch::channel(false);
+    let ((ether, ethernet), (farewell, goodbye)) = (ether(node.heartbeat_ethernet, &queue), watch::channel(false));
     let probes = Arc::new(Probes::start(queue.sink()).map_err(thread)?);
     let kept = recorder(&loaded, log.as_ref(), &runtime, &stop);
     let hands = Hands {
@@ -201,7 +199,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         metrics: metrics.clone(),
         recorder: kept.recorder.clone(),
         late: Duration::ZERO,
-        goodbye: goodbye_sender,
+        goodbye: farewell,
         hooks: Hooks::start(queue.sink()).map_err(thread)?,
     };
     let (pulse, driver) = drive(settings(&loaded, held)?, &loaded, hands, messages, &metrics)?;
