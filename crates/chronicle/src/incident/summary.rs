@@ -285,7 +285,34 @@ fn noisiest<'e>(entries: impl Iterator<Item = &'e Entry>) -> Option<Noise> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn incident(trouble: &str, ended_ms: Option<u64>, gap_ms: u64) -> Incident {
+        let moved = json!({ "virtual_host": "virtual1", "from": "web1", "to": "web2", "at_ms": 1_500, "gap_ms": gap_ms, "cause": "" });
+        let incident = json!({
+            "id": "1000-1-web2", "subject": "web1", "trouble": trouble, "cause": "it was so", "began_ms": 1_000,
+            "ended_ms": ended_ms, "ended_by": null, "moves": [moved], "timeline": [], "more": 0,
+        });
+        serde_json::from_value(incident).unwrap()
+    }
+
+    #[test]
+    fn what_was_wanted_is_told_apart_and_everything_is_counted() {
+        let incidents =
+            [incident("stopped", Some(9_000), 2), incident("died", Some(9_000), 140), incident("died", None, 130)];
+        let summary = Summary::of(&incidents, std::iter::empty(), (0, 10_000), 7);
+        assert_eq!((summary.incidents, summary.planned, summary.security), (3, 1, 7));
+        assert_eq!(summary.troubles, [(Trouble::Died, 2), (Trouble::Stopped, 1)]);
+        assert_eq!((summary.gaps, summary.median_gap_ms), (3, Some(130)));
+        assert_eq!(summary.longest, Some(Gap { virtual_host: "virtual1".to_owned(), at_ms: 1_500, gap_ms: 140 }));
+        assert_eq!(summary.unserved, [Unserved { virtual_host: "virtual1".to_owned(), millis: 272, times: 3 }]);
+        let moved = |server: &str, took, lost| Moved { server: server.to_owned(), took, lost };
+        assert_eq!(summary.moves, [moved("web1", 0, 3), moved("web2", 3, 0)]);
+        assert_eq!(summary.open.len(), 1);
+        assert_eq!(summary.head(), "3 incidents, 1 planned, 1 not over, an address unserved for 140 ms at most");
+    }
 
     #[test]
     fn what_was_unserved_for_a_moment_never_reads_as_always_served() {

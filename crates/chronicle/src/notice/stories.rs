@@ -103,7 +103,7 @@ fn has_line(incident: &Incident, id: &str) -> bool {
 }
 
 /// How much an incident matters, given which virtual hosts nobody serves.
-fn severity(incident: &Incident, unserved: &BTreeSet<&str>) -> Severity {
+pub(super) fn severity(incident: &Incident, unserved: &BTreeSet<&str>) -> Severity {
     let critical_if = |condition: bool| if condition { Severity::Critical } else { Severity::Warning };
     match incident.trouble {
         Trouble::Standby | Trouble::Stopped => Severity::Info,

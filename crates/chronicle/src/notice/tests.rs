@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use model::{ChannelName, Instant, ServerName, config::notify::Quiet, notice::NoticeState};
 use proptest::prelude::*;
 
-use super::*;
+use super::{stories::severity, *};
 use crate::incident::Line as Noted;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -318,6 +318,59 @@ fn many_at_once_are_one_message() {
     stage.deliver(10);
     let sizes: Vec<usize> = stage.delivered.iter().map(|message| message.notices.len()).collect();
     assert_eq!(sizes, [MOST_NOTICES, 10]);
+}
+
+#[test]
+fn what_nobody_is_served_for_is_critical_and_what_was_planned_never_is() {
+    use Severity::{Critical, Info, Warning};
+    let table = [
+        (Trouble::Standby, Info, Info),
+        (Trouble::Stopped, Info, Info),
+        (Trouble::DaemonDied, Warning, Critical),
+        (Trouble::Died, Warning, Critical),
+        (Trouble::Hung, Warning, Critical),
+        (Trouble::CutOff, Warning, Critical),
+        (Trouble::ServiceDown, Warning, Critical),
+        (Trouble::Degraded, Warning, Warning),
+        (Trouble::EndpointDown, Warning, Warning),
+        (Trouble::SharedCause, Critical, Critical),
+        (Trouble::PathDown, Critical, Critical),
+        (Trouble::Refused, Critical, Critical),
+    ];
+    for (trouble, served, unserved) in table {
+        let one = incident(1, 0, trouble);
+        let found = [[].into(), [&*one.subject].into()].map(|hosts| severity(&one, &hosts));
+        assert_eq!(found, [served, unserved], "{trouble:?}");
+    }
+}
+
+#[test]
+fn who_becomes_the_sender_waits_for_what_the_last_one_has_told() {
+    let mut stage = Stage::new(rules());
+    stage.alive = vec!["web1", "web2"];
+    stage.world(&[]);
+    stage.open(3, Trouble::Died);
+    stage.pass(60);
+    stage.alive = vec!["web2"];
+    stage.world(&[]);
+    stage.pass(4);
+    assert_eq!(stage.sent, [], "what web1 has told may be on its way");
+    let told = Told {
+        incident: stage.stories[0].id.as_str().into(),
+        sequence: 1,
+        state: Opened,
+        severity: Severity::Warning,
+        content: "".into(),
+    };
+    let (channel, incidents) = (ChannelName::new("ops"), vec![told]);
+    let record = Record { channel, delivery: "".into(), incidents, attempts: 1, failed: None };
+    let wall_ms = stage.wall_ms();
+    stage.input(Input::Recorded { record, wall_ms });
+    stage.deliver(30);
+    assert_eq!(stage.got(), [], "it had told this");
+    stage.end(0);
+    stage.deliver(10);
+    assert_eq!(stage.got(), [(Ended, 2)]);
 }
 
 #[test]
