@@ -168,6 +168,7 @@ const VARIANTS: &[(&str, &str, &str)] = &[
     ("http", "headers and host", "path = \"/head\"\nhost = \"www.test\"\nheaders = { X-Probe = \"yes\" }\nbody-matches = \"^GET www[.]test\""),
     ("http", "without the header", "path = \"/head\""),
     ("http", "HEAD", "path = \"/health\"\nmethod = \"HEAD\""),
+    ("http", "keep-alive", "path = \"/health\"\nkeep-alive = true"),
     ("http", "another page", "path = \"/nothing\""),
     ("http", "a body that does not match", "path = \"/health\"\nbody-matches = \"^all is bad\""),
     ("tcp", "connects", ""),

@@ -55,7 +55,7 @@ pub(super) async fn attempt(order: &ProbeOrder, kept: &mut Kept) -> Ended {
     let target = order.port.map(|port| SocketAddr::new(order.target, port));
     let unwarned = |result: Result<(), Failed>| Ended::now(result.map(|()| None));
     match (&order.kind, target) {
-        (ProbeKind::Http(probe), _) => http::run(order, probe, deadline).await,
+        (ProbeKind::Http(probe), _) => http::run(order, probe, &kept.http, deadline).await,
         (ProbeKind::Grpc(probe), _) => grpc::run(order, probe, deadline).await,
         (ProbeKind::Dns(probe), Some(target)) => dns::run(order, target, probe, deadline).await,
         (ProbeKind::Ntp { max_stratum }, Some(target)) => unwarned(ntp::run(target, *max_stratum, deadline).await),

@@ -2,83 +2,88 @@
 //!
 //! Deliberately not here: compression; redirections to other services, which other monitors watch.
 
-use std::net::SocketAddr;
-
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Method, Request, StatusCode, Uri,
     body::{Bytes, Incoming},
-    client::conn::http1,
     header::{CONNECTION, HOST, LOCATION, USER_AGENT},
 };
-use hyper_util::rt::TokioIo;
 use model::{
     config::probe::{HttpMethod, HttpProbe, Redirects},
     report::ProbeOrder,
 };
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use super::{
     attempt::{Deadline, Ended, Failed, Farewell, Warning, quoted},
-    wire::Wire,
+    persistent::{Connection, Slot},
 };
 
 /// How much of the body is looked at.
 const BODY: usize = 64 * 1024;
 /// How much of a response's head is read before it is refused.
-const HEAD: usize = 64 * 1024;
+pub(super) const HEAD: usize = 64 * 1024;
 /// Redirections that are followed.
 const HOPS: usize = 5;
 
-/// A response whose body is not read to its end, and the task that drives the connection: both end together.
+/// A response whose body is not read to its end.
 struct Exchange {
     status: StatusCode,
     /// Where a redirection leads.
     location: Option<String>,
     body: Incoming,
-    warning: Option<Warning>,
-    _driver: JoinSet<hyper::Result<()>>,
+    connection: Connection,
 }
 
-pub(super) async fn run(order: &ProbeOrder, probe: &HttpProbe, deadline: Deadline) -> Ended {
+pub(super) async fn run(order: &ProbeOrder, probe: &HttpProbe, slot: &Slot, deadline: Deadline) -> Ended {
     let mut path = probe.path.to_string();
     for _ in 0..=HOPS {
-        let mut exchange = match ask(order, probe, &path, deadline).await {
+        let mut exchange = match ask(order, probe, &path, slot, deadline).await {
             Ok(exchange) => exchange,
             Err(failed) => return Ended::now(Err(failed)),
         };
         if probe.redirects == Redirects::Follow && exchange.status.is_redirection() {
             match next(probe, exchange.location.as_deref(), order, &path) {
                 Ok(there) => path = there,
-                Err(failed) => return Ended::with(Err(failed), exchange.farewell()),
+                Err(failed) => return Ended::with(Err(failed), exchange.farewell(None)),
             }
             continue;
         }
         let result = check(&mut exchange, probe, deadline).await;
-        return Ended::with(result, exchange.farewell());
+        let keep = result.is_ok() && exchange.connection.lasts(order.interval);
+        return Ended::with(result, exchange.farewell(keep.then(|| slot.clone())));
     }
     Ended::now(Err(Failed::said(format!("more than {HOPS} redirections"))))
 }
 
-/// Makes one request. `Host` says the target unless the probe has its own.
-async fn ask(order: &ProbeOrder, probe: &HttpProbe, path: &str, deadline: Deadline) -> Result<Exchange, Failed> {
-    let wire = Wire::open_with(order, probe.tls.as_ref(), deadline, &[b"http/1.1"]).await?;
-    let (peer, warning) = (wire.peer(), wire.warning());
-    let asked = async {
-        let builder = &mut http1::Builder::new();
-        let shaken = builder.max_buf_size(HEAD).handshake::<_, Empty<Bytes>>(TokioIo::new(wire.into_stream()));
-        let (mut sender, connection) = shaken.await.map_err(|error| plain(&error))?;
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        let response = match sender.send_request(request(probe, path, peer)?).await {
+/// Makes one request, over the connection that was kept if there is one. `Host` says the target unless the probe has its own.
+async fn ask(
+    order: &ProbeOrder,
+    probe: &HttpProbe,
+    path: &str,
+    slot: &Slot,
+    deadline: Deadline,
+) -> Result<Exchange, Failed> {
+    if let Some(kept) = slot.take(deadline).await
+        && let Ok(exchange) = deadline.hold("answer", kept.ask(probe, path)).await?
+    {
+        return Ok(exchange);
+    }
+    // RFC 9112 section 9.3.1: a server may close a connection just as it is asked; only a new one tells how it is.
+    let new = Connection::open(order, probe, deadline).await?;
+    deadline.hold("answer", new.ask(probe, path)).await?
+}
+
+impl Connection {
+    async fn ask(mut self, probe: &HttpProbe, path: &str) -> Result<Exchange, Failed> {
+        let response = match self.sender.send_request(request(probe, path, self.peer)?).await {
             Ok(response) => response,
-            Err(error) if error.is_canceled() => return Err(unasked(&error, driver.join_next().await)),
+            Err(error) if error.is_canceled() => return Err(unasked(&error, self.driver.join_next().await)),
             Err(error) => return Err(plain(&error)),
         };
         let location = response.headers().get(LOCATION).and_then(|there| there.to_str().ok()).map(str::to_owned);
-        Ok(Exchange { status: response.status(), location, body: response.into_body(), warning, _driver: driver })
-    };
-    deadline.hold("answer", asked).await?
+        Ok(Exchange { status: response.status(), location, body: response.into_body(), connection: self })
+    }
 }
 
 async fn check(exchange: &mut Exchange, probe: &HttpProbe, deadline: Deadline) -> Result<Option<Warning>, Failed> {
@@ -103,7 +108,7 @@ async fn check(exchange: &mut Exchange, probe: &HttpProbe, deadline: Deadline) -
             return Err(Failed::said(format!("body lacks {:?}: {:?}", pattern.as_str(), quoted(&text))));
         }
     }
-    Ok(exchange.warning.clone())
+    Ok(exchange.connection.warning.clone())
 }
 
 /// The path that a redirection within the service leads to (RFC 9110 section 10.2.2).
@@ -135,7 +140,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn request(probe: &HttpProbe, path: &str, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Failed> {
+fn request(probe: &HttpProbe, path: &str, target: std::net::SocketAddr) -> Result<Request<Empty<Bytes>>, Failed> {
     // RFC 9110 sections 4.2.1, 4.2.2: the default port goes without saying.
     let usual = if probe.tls.is_some() { 443 } else { 80 };
     let own = target.to_string();
@@ -152,8 +157,9 @@ fn request(probe: &HttpProbe, path: &str, target: SocketAddr) -> Result<Request<
     for (name, value) in &probe.headers {
         request = request.header(&**name, &**value);
     }
-    let request = request.header(CONNECTION, "close").body(Empty::new());
-    request.map_err(|error| Failed::said(format!("cannot ask: {error}")))
+    // RFC 9112 section 9.3: without a word the connection persists.
+    let request = if probe.keep_alive { request } else { request.header(CONNECTION, "close") };
+    request.body(Empty::new()).map_err(|error| Failed::said(format!("cannot ask: {error}")))
 }
 
 /// Whether the first 64 KiB of the body contain `text`. Reads no further than it must.
@@ -188,15 +194,21 @@ async fn more(body: &mut Incoming, seen: &mut Vec<u8>) -> Result<bool, Failed> {
 }
 
 impl Exchange {
-    /// Hears the server out, so that it is not cut off in the middle of a short page.
-    fn farewell(self) -> Farewell {
-        let Self { mut body, _driver: driver, .. } = self;
+    /// Hears the server out, so that it is not cut off in the middle of a short page, and so that the connection can be kept.
+    fn farewell(self, slot: Option<Slot>) -> Farewell {
+        let Self { mut body, connection, .. } = self;
         Box::pin(async move {
-            let (_driver, mut heard) = (driver, 0);
+            let mut heard = 0;
             while heard < BODY {
                 match body.frame().await {
                     Some(Ok(frame)) => heard += frame.data_ref().map_or(0, Bytes::len),
-                    Some(Err(_)) | None => return,
+                    Some(Err(_)) => return,
+                    None => {
+                        if let Some(slot) = slot {
+                            slot.put(connection);
+                        }
+                        return;
+                    }
                 }
             }
         })
@@ -222,7 +234,7 @@ fn unasked(error: &hyper::Error, end: Option<Result<hyper::Result<()>, JoinError
 }
 
 /// hyper's error in plain words.
-fn plain(error: &hyper::Error) -> Failed {
+pub(super) fn plain(error: &hyper::Error) -> Failed {
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     Failed::lost(match cause {
         Some(cause) => super::attempt::reason(cause),

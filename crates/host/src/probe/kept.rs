@@ -19,7 +19,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::attempt::{Deadline, Failed};
+use super::{
+    attempt::{Deadline, Failed},
+    persistent::Slot,
+};
 use crate::wake::{poll, readable};
 
 /// Of one monitor.
@@ -27,6 +30,7 @@ use crate::wake::{poll, readable};
 pub(super) struct Kept {
     busy: Arc<AtomicBool>,
     process: Option<Process>,
+    pub(super) http: Slot,
 }
 
 /// A process that was found.

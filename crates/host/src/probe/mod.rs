@@ -35,6 +35,7 @@ mod mysql;
 mod nfs;
 mod nntp;
 mod ntp;
+mod persistent;
 mod pop3;
 mod postgresql;
 mod process;
@@ -275,6 +276,7 @@ async fn probe(
             // Begun anew only once, so that a flood of news cannot keep it from its end.
             () = news.notified() => {
                 began = Instant::now();
+                kept.http.clear();
                 attempt(&now, &mut kept).await
             }
         };
@@ -287,7 +289,10 @@ async fn probe(
         let waiting = async {
             tokio::select! {
                 goes_on = wait_for_next(began, std::mem::take(&mut first), &mut order) => goes_on,
-                () = news.notified() => true,
+                () = news.notified() => {
+                    kept.http.clear();
+                    true
+                }
                 () = kept.news() => true,
             }
         };

@@ -364,6 +364,30 @@ fn news_begin_the_probe_under_way_anew_and_do_not_wait_for_the_interval() {
 }
 
 #[test]
+fn news_are_looked_into_with_a_new_connection() {
+    let (sink, results) = channel();
+    let probes = Probes::start(sink).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept = ProbeKind::Http(HttpProbe { keep_alive: true, ..http(None) });
+    let often = ProbeOrder { interval: Duration::from_secs(20), ..order(listener.local_addr().unwrap(), kept) };
+    probes.set(BTreeMap::from([(monitor("http"), often)]));
+    let (mut stream, _) = listener.accept().unwrap();
+    // Who closes the port, and serves those who are connected to the end, is not there for new clients.
+    let server = thread::spawn(move || {
+        let mut request = [0; 4096];
+        while Read::read(&mut stream, &mut request).is_ok_and(|length| length > 0) {
+            Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        }
+    });
+    assert_eq!(results.recv_timeout(LONG).unwrap().1, ProbeResult::Success);
+    drop(listener);
+    probes.now(&monitor("http"));
+    assert_eq!(results.recv_timeout(LONG).unwrap().1, failure("connection refused"));
+    drop(probes);
+    server.join().unwrap();
+}
+
+#[test]
 fn a_process_end_is_seen_without_waiting_for_the_interval() {
     let (sink, results) = channel();
     let probes = Probes::start(sink).unwrap();

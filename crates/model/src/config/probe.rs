@@ -142,6 +142,9 @@ pub struct HttpProbe {
     pub body_matches: Option<Pattern>,
     /// What a redirection is.
     pub redirects: Redirects,
+    /// The connection is kept for further probes, for a minute at most. Default false: each probe connects, as a new client
+    /// would.
+    pub keep_alive: bool,
     /// `https`.
     pub tls: Option<Tls>,
 }
@@ -157,6 +160,7 @@ impl Default for HttpProbe {
             body: None,
             body_matches: None,
             redirects: Redirects::Answer,
+            keep_alive: false,
             tls: None,
         }
     }

@@ -7,7 +7,8 @@ use super::super::super::{
     read::{Fields, Value},
 };
 
-pub(super) const KEYS: &[&str] = &["method", "path", "host", "headers", "status", "body", "body-matches", "redirects"];
+pub(super) const KEYS: &[&str] =
+    &["method", "path", "host", "headers", "status", "body", "body-matches", "redirects", "keep-alive"];
 
 /// What the request says by itself.
 const OURS: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "upgrade", "te"];
@@ -22,6 +23,7 @@ pub(super) fn read(fields: &Fields<'_>, tls: Option<Tls>) -> Option<ProbeKind> {
     let body_matches = fields.get("body-matches").map_or(Some(None), |value| value.pattern("ok").map(Some));
     let choices = [("answer", Redirects::Answer), ("follow", Redirects::Follow)];
     let redirects = fields.get("redirects").map_or(Some(Redirects::Answer), |value| value.choice(&choices));
+    let keep_alive = fields.get("keep-alive").map_or(Some(false), |value| value.boolean());
     if method == Some(HttpMethod::Head) {
         for name in ["body", "body-matches"] {
             fields.refuse(name, format!("with `method = \"HEAD\"` there is no body for `{name}`"), "write \"GET\"");
@@ -36,6 +38,7 @@ pub(super) fn read(fields: &Fields<'_>, tls: Option<Tls>) -> Option<ProbeKind> {
         body: body?.map(Into::into),
         body_matches: body_matches?,
         redirects: redirects?,
+        keep_alive: keep_alive?,
         tls,
     }))
 }
