@@ -4,7 +4,8 @@
 //! the entries, a line of JSON each, and which texts may be in them ([`Texts`]). Heads stay in memory and say whether a search
 //! need look further; the texts' filter, a few KiB, is read from the disk by searches for a text alone.
 //!
-//! Blocks of earlier versions have no third frame, and are read whole for every text; earlier versions pass over a third frame.
+//! Blocks of earlier versions have no third frame, or one of grams of three bytes alone, which is not read, and are read whole for
+//! every text; earlier versions pass over this one's.
 
 use std::{
     fs::{self, File},
@@ -43,7 +44,7 @@ pub(super) struct Head {
     words: Words,
     /// Length of the last frame, which has [`Texts`]; zero where there is none.
     #[serde(default)]
-    texts: u64,
+    grams: u64,
 }
 
 impl Head {
@@ -62,7 +63,7 @@ impl Head {
             level: entries.iter().map(|entry| entry.as_ref().level).max()?,
             security: entries.iter().any(|entry| entry.as_ref().security),
             words,
-            texts: 0,
+            grams: 0,
         })
     }
 
@@ -99,7 +100,7 @@ impl Block {
     pub(super) fn write(directory: &Path, entries: &[impl AsRef<Entry>]) -> io::Result<Self> {
         let mut head = Head::of(entries).ok_or_else(|| io::Error::other("a block of nothing"))?;
         let texts = frame::write(&Texts::of(entries.iter().map(|entry| entry.as_ref().message.as_str())).to_bytes())?;
-        head.texts = texts.len() as u64;
+        head.grams = texts.len() as u64;
         let mut lines = Vec::new();
         for entry in entries {
             serde_json::to_writer(&mut lines, entry.as_ref())?;
@@ -188,7 +189,7 @@ impl Block {
 
     /// Whether a sentence may hold the text. What a damaged filter would say, a look at everything says.
     fn may_hold(&self, file: &File, text: &str) -> bool {
-        let length = usize::try_from(self.head.texts.min(self.bytes)).unwrap_or_default();
+        let length = usize::try_from(self.head.grams.min(self.bytes)).unwrap_or_default();
         let mut bytes = vec![0; length];
         let read = file.read_exact_at(&mut bytes, self.bytes - length as u64);
         let texts = read.ok().and_then(|()| frame::read(&bytes).0.first().map(|chunk| Texts::from_bytes(chunk)));

@@ -1,9 +1,10 @@
 //! Bloom filters: which words, and which texts, may be in a block. One that says no is right; one that says yes may be wrong.
 //!
-//! [`Words`] are whole names, few, in a filter of fixed size in the block's head. [`Texts`] are the trigrams of the sentences, three
-//! bytes in a row each, ASCII letters in lower case: a text can be in a sentence only if all its trigrams are. They have ten bits each,
-//! with which four hashes are wrong for one trigram in eighty, and all together no more than [`MOST_BITS`]: a block of more than
-//! 6,500 different trigrams, which is one of random texts, is looked into oftener in vain.
+//! [`Words`] are whole names, few, in a filter of fixed size in the block's head. [`Texts`] are the grams of the sentences: one, two and
+//! three bytes in a row, ASCII letters in lower case. A text can be in a sentence only if all its grams of three bytes are, or itself
+//! where it is shorter. They have ten bits each, with which four hashes are wrong for one gram in eighty, and all together no
+//! more than [`MOST_BITS`]: a block of more than 6,500 different grams, which is one of random texts, is looked into oftener in
+//! vain.
 //!
 //! Both are on the disk, so their hashes are part of the format.
 
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bits of a filter of words; with fifty words in it one search in thirty looks in vain.
 const WORD_BITS: u64 = 1024;
-/// Bits for each trigram.
-const BITS_A_TRIGRAM: u64 = 10;
+/// Bits for each gram.
+const BITS_A_GRAM: u64 = 10;
 /// Bits of a filter of texts, at most: 8 KiB.
 const MOST_BITS: u64 = 1 << 16;
 
@@ -77,17 +78,18 @@ pub(super) struct Texts(Bloom);
 impl Texts {
     /// Of these sentences.
     pub(super) fn of<'s>(sentences: impl Iterator<Item = &'s str>) -> Self {
-        let mut all: Vec<u32> = sentences.flat_map(trigrams).collect();
-        all.sort_unstable();
-        all.dedup();
-        let mut bloom = Bloom::with_bits((all.len() as u64 * BITS_A_TRIGRAM).clamp(64, MOST_BITS));
-        all.into_iter().for_each(|trigram| bloom.add(hashes(trigram)));
+        let longest = different(sentences.flat_map(grams));
+        let shorter = different(longest.iter().flat_map(|gram| parts(*gram)));
+        let shortest = shorter.iter().flat_map(|gram| parts(*gram));
+        let all = different(longest.iter().chain(&shorter).copied().chain(shortest));
+        let mut bloom = Bloom::with_bits((all.len() as u64 * BITS_A_GRAM).clamp(64, MOST_BITS));
+        all.into_iter().for_each(|gram| bloom.add(hashes(gram)));
         Self(bloom)
     }
 
-    /// Whether a sentence may hold the text; always so for texts of less than three bytes.
+    /// Whether a sentence may hold the text.
     pub(super) fn may_hold(&self, text: &str) -> bool {
-        trigrams(text).all(|trigram| self.0.may_have(hashes(trigram)))
+        grams(text).all(|gram| self.0.may_have(hashes(gram)))
     }
 
     /// For the disk.
@@ -102,14 +104,34 @@ impl Texts {
     }
 }
 
-fn trigrams(text: &str) -> impl Iterator<Item = u32> {
-    let lower = |byte: u8| u32::from(byte.to_ascii_lowercase());
-    text.as_bytes().array_windows::<3>().map(move |[a, b, c]| lower(*a) << 16 | lower(*b) << 8 | lower(*c))
+/// A text's bytes, three by three; all of them where there are fewer.
+fn grams(text: &str) -> impl Iterator<Item = u32> {
+    let bytes = text.as_bytes();
+    bytes.windows(bytes.len().clamp(1, 3)).map(gram)
+}
+
+/// One gram. The 1 before its bytes says how many there are.
+fn gram(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(1, |gram, byte| gram << 8 | u32::from(byte.to_ascii_lowercase()))
+}
+
+/// The two grams that lack one byte of this one, at the end and at the beginning; none of a single byte's.
+fn parts(gram: u32) -> impl Iterator<Item = u32> {
+    let shift = (gram.ilog2() / 8).saturating_sub(1) * 8;
+    let shorter = [gram >> 8, gram & ((1 << shift) - 1) | 1 << shift];
+    shorter.into_iter().filter(move |_| shift > 0)
+}
+
+fn different(grams: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut all: Vec<u32> = grams.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Two hashes make four (Kirsch and Mitzenmacher): halves of a product with MurmurHash3's last mixing around it.
-fn hashes(trigram: u32) -> [u64; 4] {
-    let mut hash = u64::from(trigram).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+fn hashes(gram: u32) -> [u64; 4] {
+    let mut hash = u64::from(gram).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     hash = (hash ^ hash >> 33).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
     hash ^= hash >> 33;
     let (first, step) = (hash & 0xFFFF_FFFF, hash >> 32 | 1);
@@ -137,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn few_trigrams_that_are_not_there_are_taken_for_there() {
+    fn few_grams_that_are_not_there_are_taken_for_there() {
         let sentences: Vec<String> = (0..600).map(|n| format!("active for virtual{}, term {n}", n % 40)).collect();
         let texts = Texts::of(sentences.iter().map(String::as_str));
         // None of these has a letter in common with the above.
@@ -150,9 +172,10 @@ mod tests {
                     .collect()
             })
             .collect();
-        let wrong = other.iter().filter(|text| texts.0.may_have(hashes(trigrams(text).next().unwrap_or(0)))).count();
+        let wrong = other.iter().filter(|text| texts.0.may_have(hashes(grams(text).next().unwrap_or(0)))).count();
         assert!(wrong <= 250, "{wrong} of {}", other.len());
         assert!(!texts.may_hold("no such text") && texts.may_hold("TERM 77"));
-        assert!(!Texts::of(std::iter::empty()).may_hold("any") && texts.may_hold("xy"));
+        assert!(!texts.may_hold("xy") && !texts.may_hold("q") && texts.may_hold("TE") && texts.may_hold("7"));
+        assert!(!Texts::of(std::iter::empty()).may_hold("any") && texts.may_hold(""));
     }
 }

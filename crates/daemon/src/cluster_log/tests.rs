@@ -125,7 +125,7 @@ fn of_before_texts(directory: &TempDir) -> Vec<Block> {
         let bytes = fs::read(&path).unwrap();
         let chunks = frame::read(&bytes).0;
         let mut head: Map<String, Value> = serde_json::from_slice(chunks[0]).unwrap();
-        assert!(head.remove("texts").is_some_and(|length| length.as_u64() > Some(0)));
+        assert!(head.remove("grams").is_some_and(|length| length.as_u64() > Some(0)));
         let head = serde_json::to_vec(&head).unwrap();
         fs::write(path, [frame::write(&head).unwrap(), frame::write(chunks[1]).unwrap()].concat()).unwrap();
     }

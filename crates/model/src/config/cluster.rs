@@ -225,10 +225,10 @@ pub struct Monitor {
     pub kind: ProbeKind,
     /// The port tried on each listed server's own address, or on each address of the endpoint; none where the type has none.
     pub port: Option<u16>,
-    /// Time between probes, 50 ms to 1 h. Default 1 s.
+    /// Time between probes, 20 ms to 1 h. Default 1 s.
     pub interval: Duration,
-    /// Time between probes while the verdict is in doubt, 50 ms to `interval`. Default: a tenth of `interval`, at
-    /// least 50 ms.
+    /// Time between probes while the verdict is in doubt, 20 ms to `interval`. Default: a tenth of `interval`, at
+    /// least 50 ms or the interval.
     pub recheck: Duration,
     /// A probe that takes longer has failed. 10 ms to 5 min. Default: `interval`, at most 5 s. Longer than `interval` only
     /// with a note: the next probe waits for it, so a service that hangs is tried less often.

@@ -20,7 +20,8 @@ const KNOWN: &[&str] = &[
     "name", "type", "interval", "recheck", "timeout", "rise", "fall", "priority", "severity", "disabled", "group",
     "damping", "recovery", "note",
 ];
-const SHORTEST: Duration = Duration::from_millis(50);
+const SHORTEST: Duration = Duration::from_millis(20);
+const USUAL_RECHECK: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
@@ -73,7 +74,7 @@ fn monitor(fields: &Fields<'_>, handling: Handling) -> Option<Monitor> {
     let usual = found.map_or(2, probes::ProbeType::usual_count);
     let interval = duration(fields, "interval", SHORTEST..=LONGEST, Duration::from_secs(1));
     let least = interval.unwrap_or(LONGEST);
-    let recheck = duration(fields, "recheck", SHORTEST..=LONGEST, (least / 10).max(SHORTEST));
+    let recheck = duration(fields, "recheck", SHORTEST..=LONGEST, (least / 10).max(USUAL_RECHECK).min(least));
     let timeout = duration(fields, "timeout", TIMEOUTS, least.min(Duration::from_secs(5)));
     if let (Some(value), Some(interval), Some(span)) = (fields.get("recheck"), interval, recheck)
         && span > interval

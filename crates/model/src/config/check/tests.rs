@@ -946,12 +946,12 @@ fn monitors_are_checked() {
        |
        = help: write `note = "the report takes minutes"`
 
-    cluster.toml:49:12: `interval` must be 50ms to 1h, not 10ms
+    cluster.toml:49:12: `interval` must be 20ms to 1h, not 10ms
        |
     49 | interval = "10ms"
        |            ^^^^^^
        |
-       = help: write a duration from "50ms" to "1h"
+       = help: write a duration from "20ms" to "1h"
 
     cluster.toml:50:8: `rise` must be 1 to 100, not 0
        |
