@@ -12,7 +12,7 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use monitor_support::{
@@ -103,7 +103,7 @@ const KINDS: &[Kind] = &[
         word: "ssh",
         settings: "expect = \"OpenSSH\"",
         right: b"SSH-2.0-OpenSSH_9\r\n",
-        wrong: &[b"SSH-1.5-old\r\n", b"SSH-2.0-other\r\n"],
+        wrong: &[b"SSH-1.5-old\r\n", b"SSH-2.0-other\r\n", b"SSH-2.0-OpenSSH_9\r\n\0\0\0\x0c\x0a\x01"],
         tls: (false, false),
     },
     Kind {
@@ -139,7 +139,7 @@ const KINDS: &[Kind] = &[
         word: "smb",
         settings: "",
         right: b"\0\0\0\x80\xfeSMB\x40\0\0\0",
-        wrong: &[b"\0\0\0\x04\xffSMB"],
+        wrong: &[b"\0\0\0\x04\xffSMB", &SMB_NOT_SUPPORTED],
         tls: (false, false),
     },
     Kind {
@@ -158,12 +158,26 @@ const KINDS: &[Kind] = &[
     },
 ];
 
+/// An answer to NEGOTIATE with a dialect that was asked for, and STATUS_NOT_SUPPORTED.
+const SMB_NOT_SUPPORTED: [u8; 4 + 72] = {
+    let mut answer = [0; 4 + 72];
+    let head = *b"\0\0\0\x48\xfeSMB\x40\0\0\0\xbb\0\0\xc0";
+    let mut at = 0;
+    while at < head.len() {
+        answer[at] = head[at];
+        at += 1;
+    }
+    [answer[4 + 64 + 4], answer[4 + 64 + 5]] = [0x10, 0x02];
+    answer
+};
+
 /// Monitors of the real servers with other settings than above.
 #[rustfmt::skip] // one line each: it is a table
 const VARIANTS: &[(&str, &str, &str)] = &[
     ("http", "follows a redirection", "path = \"/old\"\nredirects = \"follow\"\nbody = \"well\""),
     ("http", "a redirection is an answer", "path = \"/old\"\nstatus = 301"),
     ("http", "redirected to another service", "path = \"/away\"\nredirects = \"follow\""),
+    ("http", "redirected to another host", "path = \"/other\"\nredirects = \"follow\""),
     ("http", "redirected in a circle", "path = \"/round\"\nredirects = \"follow\""),
     ("http", "headers and host", "path = \"/head\"\nhost = \"www.test\"\nheaders = { X-Probe = \"yes\" }\nbody-matches = \"^GET www[.]test\""),
     ("http", "without the header", "path = \"/head\""),
@@ -277,6 +291,10 @@ impl Rows {
                 Some((_, rest)) if word == "disk" => format!("N% free{rest}"),
                 _ => reason,
             };
+            let reason = match reason.split_once(" s ago") {
+                Some((_, rest)) if fault == "old" => format!("written N s ago{rest}"),
+                _ => reason,
+            };
             (index, format!("{word:<10} {fault:<34} {verdict:<9} {reason}").trim_end().to_owned() + "\n")
         });
     }
@@ -377,6 +395,9 @@ fn local(place: &Path) -> Vec<(&'static str, &'static str, String)> {
     write("state-degraded", "degraded the tape is nearly full\n", 0o644);
     write("state-down", "down\n", 0o644);
     write("state-odd", "perhaps\n", 0o644);
+    write("state-old", "up\n", 0o644);
+    let old = fs::File::options().write(true).open(place.join("state-old")).unwrap();
+    old.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
     write("pid-own", &format!("{}\n", std::process::id()), 0o644);
     write("pid-none", "4194304\n", 0o644);
     write("pid-odd", "one\n", 0o644);
@@ -399,9 +420,11 @@ fn local(place: &Path) -> Vec<(&'static str, &'static str, String)> {
         ("process", "by name", "program = \"mariadbd\"".to_owned()),
         ("process", "by a name that none has", "program = \"no-such-program-anywhere\"".to_owned()),
         ("disk", "room", format!("path = \"{at}\"\nmin-free = \"1MiB\"")),
+        ("disk", "little room", format!("path = \"{at}\"\nmin-free = \"1MiB\"\nwarn-free = \"100%\"")),
         ("disk", "no such room anywhere", format!("path = \"{at}\"\nmin-free = \"100%\"")),
         ("disk", "not there", format!("path = \"{at}/none\"")),
         ("file", "up", format!("path = \"{at}/state-up\"\nmax-age = \"1h\"")),
+        ("file", "old", format!("path = \"{at}/state-old\"\nmax-age = \"1h\"")),
         ("file", "degraded", format!("path = \"{at}/state-degraded\"")),
         ("file", "down", format!("path = \"{at}/state-down\"")),
         ("file", "something else", format!("path = \"{at}/state-odd\"")),

@@ -185,7 +185,8 @@ impl<'p> Place<'p> {
              access_log off;\nclient_body_temp_path {at}/a;\nproxy_temp_path {at}/b;\nfastcgi_temp_path {at}/c;\n\
              uwsgi_temp_path {at}/d;\nscgi_temp_path {at}/e;\nserver {{\nlisten 127.0.0.1:{port};\n\
              location = /health {{ return 200 \"all is well\\n\"; }}\nlocation = /old {{ return 301 /health; }}\n\
-             location = /away {{ return 302 https://elsewhere.test/; }}\nlocation = /round {{ return 302 /round; }}\n\
+             location = /away {{ return 302 https://elsewhere.test/; }}\n\
+             location = /other {{ return 302 http://other.test:{port}/health; }}\nlocation = /round {{ return 302 /round; }}\n\
              location = /head {{ if ($http_x_probe != yes) {{ return 403; }} return 200 \"$request_method $host\\n\"; }}\n\
              location / {{ return 404; }}\n}}\n}}\n"
         );
