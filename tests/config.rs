@@ -293,22 +293,26 @@ fn check_refuses_a_hook_that_others_could_change_and_warns_of_one_that_is_not_th
 }
 
 #[test]
-fn check_refuses_a_recovery_program_that_others_could_change() {
+fn check_refuses_a_monitors_program_that_others_could_change() {
     let place = TempDir::new().unwrap();
-    let program = place.path().join("restart-web");
+    let program = place.path().join("look-after-web");
     fs::write(&program, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o775)).unwrap();
-    let home = installed(&deploy("examples/two-servers"));
-    let path = home.path().join("cluster.toml");
-    let monitor = "[[virtual-host.virtual1.monitor]]\ntype = \"tcp\"\nport = 7\n";
-    let recovery = format!("recovery = {{ command = [\"{}\"] }}\n", program.display());
-    fs::write(&path, format!("{}\n{monitor}{recovery}", fs::read_to_string(&path).unwrap())).unwrap();
-    let lines = fs::read_to_string(&path).unwrap().lines().count();
-    let output = check(&home);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    let place = format!("cluster.toml:{lines}:25: recovery of monitor `tcp-7` of virtual host `virtual1`: ");
-    assert!(said.contains(&place) && said.contains("has mode 775"), "{said}");
+    let command = format!("command = [\"{}\"]", program.display());
+    for (monitor, place) in [
+        (format!("type = \"tcp\"\nport = 7\nrecovery = {{ {command} }}\n"), "25: recovery of monitor `tcp-7`"),
+        (format!("type = \"exec\"\nname = \"web\"\n{command}\n"), "12: monitor `web`"),
+    ] {
+        let home = installed(&deploy("examples/two-servers"));
+        let path = home.path().join("cluster.toml");
+        let text = fs::read_to_string(&path).unwrap() + "\n[[virtual-host.virtual1.monitor]]\n" + &monitor;
+        fs::write(&path, &text).unwrap();
+        let output = check(&home);
+        let said = self::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let place = format!("cluster.toml:{}:{place} of virtual host `virtual1`: ", text.lines().count());
+        assert!(said.contains(&place) && said.contains("has mode 775"), "{said}");
+    }
 }
 
 #[test]
