@@ -295,6 +295,7 @@ fn a_monitor_has_a_history() {
         assert_dressed(&seen, page);
         let [web1, web2] = ["On web1", "On web2"].map(|on| seen.between(on, "</section>"));
         assert!(web1.contains("results, the newest first") && web1.contains("0 since web1 began to probe"), "{web1}");
+        assert!(web1.contains(" µs</td>") || web1.contains(" ms</td>"), "how long probes took: {web1}");
         // web2 was asked: its results and its two changes are known here.
         assert!(web2.contains("results, the newest first") && web2.contains("2 since web2 began to probe"), "{web2}");
         assert!(web2.contains("connection refused") || web2.contains(">down<"), "{web2}");

@@ -34,8 +34,8 @@ const SHOWN: usize = 50;
 struct Tried {
     time: String,
     ago: String,
-    /// After the result before it.
-    after: Option<String>,
+    /// How long the probe took; none where the service reports by itself.
+    took: Option<String>,
     word: Word,
     reason: String,
 }
@@ -147,13 +147,22 @@ fn finding(server: &str, ours: &MonitorStatus, theirs: Result<Option<MonitorStat
     }
 }
 
+/// A probe's time, as exactly as it says something.
+fn took(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..10_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        _ => span(micros / 1_000),
+    }
+}
+
 fn probes(own: &OwnProbes) -> Probes {
     let now = wall_ms();
     let at = |ago_ms: u64| time(now.saturating_sub(ago_ms));
-    let tried = own.recent.iter().enumerate().map(|(index, one)| Tried {
+    let tried = own.recent.iter().map(|one| Tried {
         time: at(one.ago_ms),
         ago: span(one.ago_ms),
-        after: own.recent.get(index + 1).map(|before| span(before.ago_ms.saturating_sub(one.ago_ms))),
+        took: one.took_us.map(took),
         word: Word::of(&one.result),
         reason: one.reason.as_deref().unwrap_or_default().to_owned(),
     });
