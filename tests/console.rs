@@ -7,20 +7,21 @@ mod stage_support;
 mod tls_support;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, Read},
     net::IpAddr,
-    os::unix::net::UnixStream,
-    path::Path,
     time::Instant,
 };
 
 use console_support::{
     PASSWORD, cluster,
-    http::{Answer, GATE, assert_dressed, get, log_in, post},
+    http::{Answer, GATE, assert_dressed, get, log_in, next, open, post},
 };
-use daemon::CONSOLE_POSTS;
+use daemon::{CONSOLE_POSTS, ConsoleDoes};
 use host::lab::{ask::ask, stage::Stage};
-use model::api::usage::{Counted, DnsUsage};
+use model::{
+    access::Role,
+    api::usage::{Counted, DnsUsage},
+};
 use stage_support::{PATIENCE, await_status, on_stage};
 
 #[test]
@@ -43,6 +44,9 @@ fn nobody_gets_anything_and_every_answer_is_dressed() {
             "/console/zones/edit?zone=lb.example.test",
             "/console/dns?name=www.lb.example.test&type=A",
             "/console/log?about=web2",
+            "/console/log?follow=on",
+            "/console/servers",
+            "/console/monitor?monitor=virtual1/http-80",
             "/console/help",
         ];
         for page in pages {
@@ -89,7 +93,9 @@ fn nobody_gets_anything_and_every_answer_is_dressed() {
         let asked = get("/console/log?about=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", &session).send(client);
         assert!(asked.body.contains("&#34;&#62;&#60;script&#62;alert(1)"), "{}", asked.body);
         assert_dressed(&asked, "a script in the query");
-        assert_eq!(get("/console/live", "").send(client).code, 303);
+        for stream in ["/console/live", "/console/servers/live", "/console/log/live"] {
+            assert_eq!(get(stream, "").send(client).code, 303, "{stream}");
+        }
         // The cookie is no key to the API, which knows nothing of cookies.
         assert_eq!(get("/v1/status", &session).send(client).code, 401);
     });
@@ -197,6 +203,12 @@ const DEEDS: &[(&str, &str)] = &[
     ("members", "web1"),
     ("zone", "lb.example.test"),
     ("text", "; nothing"),
+    ("seconds", "600"),
+    ("id", "nothing"),
+    ("role", "admin"),
+    ("password", "a password of an attacker"),
+    ("again", "a password of an attacker"),
+    ("days", "30"),
     ("edit", "{\"changes\":[{\"key\":\"pool/www\",\"text\":null}]}"),
 ];
 
@@ -219,6 +231,9 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
             "/console/dns",
             "/console/incidents",
             "/console/log",
+            "/console/log?follow=on",
+            "/console/servers",
+            "/console/monitor?monitor=virtual1/http-80",
         ] {
             let seen = get(page, &session).send(client);
             assert_eq!(seen.code, 200, "{page}");
@@ -243,6 +258,9 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
             "/console/do/edit?kind=pool",
             "/console/do/server?server=web2&to=standby",
             "/console/do/monitor?monitor=virtual1/http-80&server=web1&to=down",
+            "/console/servers/remove?server=web2",
+            "/console/people",
+            "/console/people/person?name=ann",
         ] {
             assert_eq!(get(page, &session).send(client).code, 403, "{page}");
         }
@@ -258,6 +276,40 @@ fn a_viewer_sees_no_form_and_changes_nothing() {
         assert_eq!(post("/console/do/apply", &session, &fields).send(client).code, 422, "www is used by the zone");
         let object = [("token", token.as_str()), ("do", "set"), ("kind", "pool"), ("name", "new"), ("members", "web1")];
         assert_eq!(post("/console/do/plan", &session, &object).send(client).code, 200);
+    });
+}
+
+#[test]
+fn who_runs_the_cluster_does_not_decide_who_belongs_to_it() {
+    on_stage("who_runs_the_cluster_does_not_decide_who_belongs_to_it", || {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = cluster(directory.path(), 2);
+        let client = &stage.client;
+        let session = log_in(client, "ann", PASSWORD).unwrap();
+        let servers = get("/console/servers", &session).send(client);
+        assert_eq!(servers.body.matches("method=\"post\"").count(), 1, "{}", servers.body);
+        assert!(!servers.body.contains("/console/people"), "{}", servers.body);
+        let token = servers.token();
+        let fields = [&[("token", token.as_str())], DEEDS].concat();
+        let ask = |what: &[&str]| console_support::ask(&stage, "web1", what, "");
+        let known = || (ask(&["user", "list", "--json"]), ask(&["export"]));
+        let before = known();
+        let admins = CONSOLE_POSTS
+            .iter()
+            .filter(|(_, does)| matches!(does, ConsoleDoes::Act(action) if action.role() == Role::Admin));
+        let mut tried = 0;
+        for (path, _) in admins {
+            let answer = post(path, &session, &fields).send(client);
+            assert_eq!(answer.code, 403, "{path}: {}", answer.body);
+            assert!(answer.body.contains("the role operator may not do that; admin may"), "{path}: {}", answer.body);
+            assert_dressed(&answer, path);
+            tried += 1;
+        }
+        assert_eq!(tried, 9, "routes for admins");
+        for page in ["/console/servers/remove?server=web2", "/console/people", "/console/people/person?name=ada"] {
+            assert_eq!(get(page, &session).send(client).code, 403, "{page}");
+        }
+        assert_eq!(known(), before);
     });
 }
 
@@ -358,8 +410,12 @@ fn streams_are_few_and_end_with_their_session() {
         let socket = stage.socket("web1");
         let mut streams = Vec::new();
         let refused = loop {
-            let (code, stream) = open(&socket);
+            let (code, mut stream) = open(&socket, "/console/live");
             if code != 200 {
+                assert!(
+                    stream.by_ref().lines().any(|line| line.unwrap() == "retry-after: 1"),
+                    "it is told when to come again"
+                );
                 break code;
             }
             streams.push(stream);
@@ -387,31 +443,4 @@ fn streams_are_few_and_end_with_their_session() {
         assert_dressed(&Answer { body: String::new(), ..ended.clone() }, "a stream");
         assert!(ended.body.contains("event: over"), "{}", ended.body);
     });
-}
-
-/// One more stream, by the socket, and its code.
-fn open(socket: &Path) -> (u16, BufReader<UnixStream>) {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"GET /console/live HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    (line.split(' ').nth(1).unwrap().parse().unwrap(), reader)
-}
-
-/// The next event of a kind.
-fn next(stream: &mut BufReader<UnixStream>, kind: &str) -> String {
-    let mut event = String::new();
-    loop {
-        let mut line = String::new();
-        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the stream ends: {event}");
-        event += &line;
-        if line.trim().is_empty() {
-            if event.contains(&format!("event: {kind}\n")) {
-                return event;
-            }
-            event.clear();
-        }
-    }
 }

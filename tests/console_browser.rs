@@ -8,7 +8,7 @@ mod tls_support;
 
 use std::path::Path;
 
-use console_support::{PASSWORD, browser::Browser, cluster, http::GATE};
+use console_support::{PASSWORD, browser::Browser, cluster, cluster_beside, http::GATE, join};
 use host::lab::stage::Stage;
 use stage_support::{await_status, on_stage};
 
@@ -116,6 +116,110 @@ fn people_do_it_in_a_browser() {
             "{complaints:#?}"
         );
     });
+}
+
+#[test]
+fn admins_do_it_in_a_browser() {
+    on_stage("admins_do_it_in_a_browser", || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut stage = cluster_beside(directory.path(), 2, 1);
+        let Some(browser) = Browser::start(&stage.client, directory.path()) else { return };
+        let at = |path: &str| browser.go(&format!("https://{GATE}{path}"));
+        at("/console/login");
+        browser.fill("#user", "ada");
+        browser.fill("#password", PASSWORD);
+        browser.click("button.main");
+        browser.wait("logged in", "return document.querySelector('#live')");
+        add_a_server(&browser, &mut stage);
+        let_people_in(&browser);
+        at("/console/monitor?monitor=virtual1/http-80");
+        look(&browser, "monitor");
+        follow_the_log(&browser, &stage);
+        at("/console/servers");
+        browser.run("document.querySelector('#server').value = 'web3'");
+        browser.click("#plan-removal");
+        browser.wait("the plan", "return document.querySelector('#do-it')");
+        look(&browser, "removal");
+        browser.fill("#why", "it is sold");
+        browser.click("#do-it");
+        browser.wait("it is gone", "return document.querySelector('#removed')?.innerText.includes('web3 was removed')");
+        browser.wait("it is seen to be gone", "return !document.querySelector('#server-web3')");
+        look(&browser, "removed");
+        let complaints = browser.complaints();
+        assert!(complaints.iter().all(|line| line.contains("favicon")), "{complaints:#?}");
+    });
+}
+
+/// The command that is shown is run on a machine that is no server yet, and the server appears on the page as it is.
+fn add_a_server(browser: &Browser, stage: &mut Stage) {
+    browser.go(&format!("https://{GATE}/console/servers"));
+    look(browser, "servers");
+    browser.click("#invite");
+    browser.wait("a token", "return document.querySelector('#join-token')");
+    look(browser, "invited");
+    browser.run("window.same = true");
+    let text = |css: &str| {
+        let text = browser.run(&format!("return document.querySelector('{css}').innerText"));
+        text.as_str().unwrap_or_default().to_owned()
+    };
+    let (command, token) = (text("#command"), text("#join-token"));
+    let joined = join(stage, "web3", &command, &token);
+    assert!(joined.status.success(), "{joined:?}");
+    stage.start("web3").unwrap();
+    browser.wait(
+        "web3 comes",
+        "const row = document.querySelector('#server-web3')?.innerText; return row?.includes('alive') && !row.includes('not linked')",
+    );
+    assert_eq!(browser.run("return window.same"), true, "without loading the page anew");
+    assert_eq!(text("#join-token"), token, "it stays for who still needs it");
+    let address = browser.run("return window.location.href");
+    assert_eq!(address, format!("https://{GATE}/console/servers/invite"), "no token in the address");
+    browser.go(&format!("https://{GATE}/console/servers"));
+    assert!(!browser.text().contains(&token));
+    look(browser, "servers-three");
+}
+
+/// A person, and a program.
+fn let_people_in(browser: &Browser) {
+    browser.go(&format!("https://{GATE}/console/people"));
+    browser.fill("#name", "ben");
+    for field in ["#password", "#again"] {
+        browser.fill(field, "ben's own password");
+    }
+    browser.click("#add-person");
+    browser.wait("ben", "return document.querySelector('#person-ben')");
+    browser.fill("#program", "prometheus");
+    browser.click("#issue-token");
+    browser.wait("a token", "return document.querySelector('#api-token')");
+    look(browser, "granted");
+    browser.go(&format!("https://{GATE}/console/people"));
+    look(browser, "people");
+    for (name, page) in [("person", "ben"), ("last-admin", "ada")] {
+        browser.go(&format!("https://{GATE}/console/people/person?name={page}"));
+        look(browser, name);
+    }
+}
+
+/// What comes in stands above, and the page does not grow beyond its bound.
+fn follow_the_log(browser: &Browser, stage: &Stage) {
+    browser.go(&format!("https://{GATE}/console/log?follow=on"));
+    browser.run(
+        "window.same = true; const rows = document.querySelector('#rows'); \
+         for (let i = 0; i < 400; i++) rows.insertRow().insertCell().textContent = 'filler';",
+    );
+    console_support::ask(stage, "web1", &["standby", "web2"], "");
+    browser.wait(
+        "it comes in",
+        "return [...document.querySelectorAll('#rows tr')].slice(0, 20).some(row => row.innerText.includes('standby'))",
+    );
+    let rows = browser.run("return document.querySelectorAll('#rows tr').length");
+    assert_eq!(rows, 300, "no more than the page begins with");
+    let twice = browser.run("const ids = [...document.querySelectorAll('#rows tr[id]')].map(row => row.id); return ids.length - new Set(ids).size");
+    assert_eq!(twice, 0);
+    console_support::ask(stage, "web1", &["resume", "web2"], "");
+    assert_eq!(browser.run("return window.same"), true, "without loading the page anew");
+    browser.go(&format!("https://{GATE}/console/log?follow=on"));
+    look(browser, "log-follow");
 }
 
 /// Every process of a server is killed, and what it held moves on the page as it is; then it is started again.

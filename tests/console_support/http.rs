@@ -1,7 +1,7 @@
 //! Requests to the console as a browser makes them, and as none does.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
     path::Path,
@@ -211,4 +211,31 @@ pub(crate) fn carried(answer: &Answer, field: &str) -> String {
     [("&#34;", "\""), ("&#60;", "<"), ("&#62;", ">"), ("&#39;", "'"), ("&#38;", "&")]
         .iter()
         .fold(text, |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+/// One more stream, by the socket, and its code.
+pub(crate) fn open(socket: &Path, page: &str) -> (u16, BufReader<UnixStream>) {
+    let mut stream = UnixStream::connect(socket).expect("the socket is open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(format!("GET {page} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).expect("it is sent");
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("an answer");
+    (line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0), reader)
+}
+
+/// The next event of a kind.
+pub(crate) fn next(stream: &mut BufReader<UnixStream>, kind: &str) -> String {
+    let mut event = String::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(stream.read_line(&mut line).expect("an event"), 0, "the stream ends: {event}");
+        event += &line;
+        if line.trim().is_empty() {
+            if event.contains(&format!("event: {kind}\n")) {
+                return event;
+            }
+            event.clear();
+        }
+    }
 }

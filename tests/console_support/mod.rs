@@ -20,9 +20,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");
 /// Everybody's password.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// Who there is, by role.
-pub(crate) const PEOPLE: [(&str, &str); 2] = [("ann", "operator"), ("vic", "viewer")];
+pub(crate) const PEOPLE: [(&str, &str); 3] = [("ada", "admin"), ("ann", "operator"), ("vic", "viewer")];
 
-fn run(stage: &Stage, host: &str, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn run(stage: &Stage, host: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = stage.host(host).expect("a server").command(PROGRAM);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
@@ -40,15 +40,27 @@ pub(crate) fn ask(stage: &Stage, server: &str, arguments: &[&str], input: &str) 
 
 /// The first `count` of the example's servers as a cluster, with [`PEOPLE`].
 pub(crate) fn cluster(directory: &Path, count: usize) -> Stage {
+    cluster_beside(directory, count, 0)
+}
+
+/// Joins a server with a token, by the command as it is shown; what it has said.
+pub(crate) fn join(stage: &Stage, server: &str, command: &str, token: &str) -> Output {
+    let config = stage.config(server).to_str().expect("text").to_owned();
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    run(stage, server, &[&words[..], &["--config", &config]].concat(), token)
+}
+
+/// The same, and machines that are no servers yet.
+pub(crate) fn cluster_beside(directory: &Path, count: usize, spare: usize) -> Stage {
     let servers = &SERVERS[..count];
-    let mut stage = set(directory, &of(count), servers);
-    let config = |stage: &Stage, server: &str| stage.config(server).to_str().expect("text").to_owned();
-    assert!(run(&stage, "web1", &["init", "--config", &config(&stage, "web1")], "").status.success());
+    let mut stage = set(directory, &of(count), &SERVERS[..count + spare]);
+    let config = stage.config("web1").to_str().expect("text").to_owned();
+    assert!(run(&stage, "web1", &["init", "--config", &config], "").status.success());
     stage.start("web1").expect("a daemon");
     await_status(&stage, "web1", "up", |_| true);
     for (server, ..) in &servers[1..] {
         let token = ask(&stage, "web1", &["token"], "");
-        let joined = run(&stage, server, &["join", "10.77.0.11", "--config", &config(&stage, server)], &token);
+        let joined = join(&stage, server, "standin join 10.77.0.11", &token);
         assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
         stage.start(server).expect("a daemon");
     }

@@ -573,7 +573,7 @@ impl World {
             Service::Hangs => (timeout, ProbeResult::Failure("no answer in time".into())),
         };
         if !frozen {
-            self.report(machine, after, Input::Probe { monitor: monitor.clone(), result });
+            self.report(machine, after, Input::Probe { monitor: monitor.clone(), result, took: None });
         }
         self.after(interval, Happening::Probe { machine, run, monitor, generation });
     }

@@ -77,6 +77,8 @@ pub enum Input {
         monitor: MonitorId,
         /// How.
         result: ProbeResult,
+        /// How long it took, for people; none where a service reports by itself.
+        took: Option<Duration>,
     },
     /// A socket that listened on this TCP port of this machine was closed. A hint, which a probe has to confirm.
     ListenerClosed {

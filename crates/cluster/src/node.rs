@@ -404,9 +404,9 @@ impl Node {
                 return self.considers(now);
             }
             Input::Witness { address: _, reachable } => self.partition.take_answer(now, reachable),
-            Input::Probe { monitor, result } => {
+            Input::Probe { monitor, result, took } => {
                 let on_duty = !self.duty.standby && self.duty.resigning.is_none();
-                return self.monitors.take(now, &monitor, &result, on_duty, effects);
+                return self.monitors.take(now, &monitor, (&result, took), on_duty, effects);
             }
             Input::ListenerClosed { port } => {
                 self.note_closed_port(now, port, effects);

@@ -23,7 +23,7 @@ use std::{
 use cluster::{Command, Effect, Effects, Input, Keys, Node};
 use dns::Zones;
 use host::{Report, Sink};
-use model::{Health, Instant, MonitorId, config::ClusterConfig, event::Event, report::ProbeResult};
+use model::{Health, Instant, config::ClusterConfig, event::Event, report::Probed};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) enum Message {
     /// Something happened.
     Input(Input),
     /// Probes finished: thousands of them would wake the driver as often.
-    Probes(Vec<(MonitorId, ProbeResult)>),
+    Probes(Vec<Probed>),
     /// Somebody wants something; `done` hears when the core has dealt with it.
     Command {
         /// What.
@@ -334,9 +334,9 @@ impl<E: Execute> Driver<E> {
             Message::Input(input) => self.handle(now, input),
             Message::Probes(results) => {
                 // Each may change decisions about everything, and together they must not look like a hang.
-                for (monitor, result) in results {
+                for (monitor, result, took) in results {
                     let now = self.overdue();
-                    self.handle(now, Input::Probe { monitor, result });
+                    self.handle(now, Input::Probe { monitor, result, took });
                 }
             }
             Message::Command { command, done } => {

@@ -50,7 +50,7 @@ use host::guardian::{self, End, Ward};
 use sd_notify::NotifyState;
 
 pub use admin::openapi;
-pub use console::POSTS as CONSOLE_POSTS;
+pub use console::{Does as ConsoleDoes, POSTS as CONSOLE_POSTS};
 pub use init::{Founded, InitError, Made, init};
 pub use journal::sentence;
 pub use logging::LogFormat;

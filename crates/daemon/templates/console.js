@@ -1,4 +1,4 @@
-// Keeps the picture of the cluster fresh. Every page works without it.
+// Keeps pictures and the log fresh. Every page works without it.
 "use strict";
 
 const policy = window.trustedTypes
@@ -62,10 +62,8 @@ function show(root, text) {
 
 // A server that is cut off says nothing at all: silence counts as an interruption, and is tried anew.
 const SILENCE = 12000;
-const live = document.getElementById("live");
-if (live) {
+function attend(address, told) {
   const notice = document.getElementById("connection");
-  const title = document.title;
   let events;
   let heard;
   const hear = () => {
@@ -75,16 +73,17 @@ if (live) {
   const listen = () => {
     if (events) events.close();
     heard = Date.now();
-    events = new EventSource(live.dataset.live);
+    events = new EventSource(address());
     events.addEventListener("open", hear);
     events.addEventListener("alive", hear);
     events.addEventListener("error", () => { notice.hidden = false; });
     events.addEventListener("over", () => window.location.reload());
-    events.addEventListener("picture", (event) => {
-      hear();
-      show(live, event.data);
-      document.title = (live.querySelector("#complaints") ? "! " : "") + title;
-    });
+    for (const [kind, tell] of Object.entries(told)) {
+      events.addEventListener(kind, (event) => {
+        hear();
+        tell(event);
+      });
+    }
   };
   listen();
   setInterval(() => {
@@ -92,6 +91,38 @@ if (live) {
     notice.hidden = false;
     listen();
   }, 1000);
+}
+
+const live = document.getElementById("live");
+if (live) {
+  const title = document.title;
+  attend(() => live.dataset.live, {
+    picture: (event) => {
+      show(live, event.data);
+      document.title = (live.querySelector("#complaints") ? "! " : "") + title;
+    },
+  });
+}
+
+// The log, followed: what comes in stands above, what has come before is known again, and the page does not grow.
+const rows = document.querySelector("[data-follow]");
+if (rows) {
+  const address = new URL(rows.dataset.follow, window.location);
+  const missed = document.getElementById("missed");
+  const most = Number(rows.dataset.most);
+  attend(() => address.href, {
+    rows: (event) => {
+      address.searchParams.set("from", event.lastEventId);
+      const text = policy.createHTML("<table><tbody>" + event.data + "</tbody></table>");
+      const fresh = new DOMParser().parseFromString(text, "text/html").querySelectorAll("tr");
+      rows.prepend(...[...fresh].filter((row) => !row.id || !document.getElementById(row.id)));
+      while (rows.children.length > most) rows.lastElementChild.remove();
+    },
+    missed: (event) => {
+      address.searchParams.set("from", event.lastEventId);
+      missed.hidden = false;
+    },
+  });
 }
 
 // A mistake's place in the text of a zone.

@@ -38,10 +38,9 @@ use std::{
 };
 
 use model::{
-    MonitorId,
     hook::{HookId, HookReport, RecoveryId},
     net::{Interface, MacAddress, Origin},
-    report::{AddressOutcome, DuplicateCheck, ProbeResult},
+    report::{AddressOutcome, DuplicateCheck, Probed},
 };
 
 /// Something that the machine reports.
@@ -99,7 +98,7 @@ pub enum Report {
         reachable: bool,
     },
     /// Probes finished, in this order: those of which monitors, and how.
-    Probes(Vec<(MonitorId, ProbeResult)>),
+    Probes(Vec<Probed>),
     /// A TCP socket that listened on a watched port of this machine was closed. Another may listen there still.
     ListenerClosed {
         /// Which port.

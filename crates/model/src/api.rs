@@ -232,6 +232,9 @@ pub struct ProbeStatus {
     pub result: String,
     /// Why it is not `up`: words for a person.
     pub reason: Option<Arc<str>>,
+    /// How long the probe took, in microseconds; none where the service reports by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
 }
 
 /// An endpoint.

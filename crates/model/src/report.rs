@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{config::ProbeKind, net::MacAddress};
+use crate::{MonitorId, config::ProbeKind, net::MacAddress};
 
 /// What became of one address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,9 @@ pub enum ProbeResult {
     /// cannot reach on itself does not work.
     NoRoute,
 }
+
+/// A probe that has ended: of which monitor, how, and how long it took; none where a service reports by itself.
+pub type Probed = (MonitorId, ProbeResult, Option<Duration>);
 
 /// One probe that should be running.
 #[derive(Clone, PartialEq, Eq, Debug)]

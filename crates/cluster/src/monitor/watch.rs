@@ -50,6 +50,7 @@ struct Tried {
     at: Instant,
     says: Verdict,
     reason: Option<Arc<str>>,
+    took: Option<Duration>,
 }
 
 impl Watch {
@@ -217,7 +218,13 @@ impl Watch {
     }
 
     /// Takes a probe's result. `on_duty`: this server serves, and what has failed may be recovered.
-    pub(super) fn take(&mut self, now: Instant, result: &ProbeResult, on_duty: bool, teller: &mut Teller<'_>) {
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        (result, took): (&ProbeResult, Option<Duration>),
+        on_duty: bool,
+        teller: &mut Teller<'_>,
+    ) {
         let (says, reason) = match result {
             ProbeResult::Success => (Verdict::Up, None),
             ProbeResult::Degraded(reason) => (Verdict::Degraded, Some(reason.clone())),
@@ -225,7 +232,7 @@ impl Watch {
             ProbeResult::NoRoute => (Verdict::Unknown, Some("this server has no route to it".into())),
         };
         self.recent.truncate(REMEMBERED - 1);
-        self.recent.push_front(Tried { at: now, says, reason });
+        self.recent.push_front(Tried { at: now, says, reason, took });
         self.closed = self.closed.filter(|_| says == Verdict::Down);
         let before = self.found();
         match says {
@@ -312,6 +319,7 @@ impl Watch {
             ago_ms: millis(now.since(tried.at)),
             result: tried.says.word().to_owned(),
             reason: tried.reason.clone(),
+            took_us: tried.took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
         };
         OwnProbes {
             since_ms: millis(now.since(self.since)),

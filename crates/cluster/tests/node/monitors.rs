@@ -228,6 +228,6 @@ fn a_result_that_changes_nothing_has_no_effect_at_all() {
     node.handle(now, cluster::Input::Deadline, &mut effects);
     let mut effects = cluster::Effects::new();
     let result = model::report::ProbeResult::Success;
-    node.handle(now, cluster::Input::Probe { monitor, result }, &mut effects);
+    node.handle(now, cluster::Input::Probe { monitor, result, took: None }, &mut effects);
     assert_eq!(effects.as_slice(), []);
 }

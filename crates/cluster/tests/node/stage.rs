@@ -399,7 +399,7 @@ impl Stage {
                 Some(true) => ProbeResult::Success,
                 Some(false) => ProbeResult::Failure("connection refused".into()),
             };
-            self.later(server, LATENCY, Input::Probe { monitor, result });
+            self.later(server, LATENCY, Input::Probe { monitor, result, took: None });
         }
     }
 

@@ -19,6 +19,9 @@ use crate::{
     driver::Refused,
 };
 
+/// After how many seconds it may be tried again where this server has too much to do at the moment.
+const SOON: u64 = 1;
+
 /// Why a request was not served, with its status code. The body is `{"error": "..."}`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -142,7 +145,11 @@ impl IntoResponse for Failure {
             Self::Relayed(code, _) => *code,
             Self::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let wait = if let Self::TooMany { seconds } = &self { Some(*seconds) } else { None };
+        let wait = match (&self, code) {
+            (Self::TooMany { seconds }, _) => Some(*seconds),
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(SOON),
+            _ => None,
+        };
         let mut response = (code, Json(Refusal { error: self.to_string() })).into_response();
         if let Some(wait) = wait {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
@@ -191,4 +198,23 @@ pub(super) async fn in_json(response: Response) -> Response {
     let (parts, body) = response.into_parts();
     let error = to_bytes(body, LONGEST).await.map(|words| String::from_utf8_lossy(&words).into_owned());
     (parts.status, Json(Refusal { error: error.unwrap_or_default() })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_too_often_is_told_when_to_come_again() {
+        let wait = |failure: Failure| {
+            let response = failure.into_response();
+            let wait = response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
+            (response.status().as_u16(), wait.map(str::to_owned))
+        };
+        assert_eq!(wait(Failure::TooMany { seconds: 7 }), (429, Some("7".into())));
+        assert_eq!(wait(Failure::Busy), (503, Some("1".into())));
+        assert_eq!(wait(Failure::Driver(Refused::Ended)), (503, Some("1".into())));
+        assert_eq!(wait(Failure::Relayed(StatusCode::SERVICE_UNAVAILABLE, "busy".into())), (503, Some("1".into())));
+        assert_eq!(wait(Failure::Missing("nothing".into())), (404, None));
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) mod people;
 mod progress;
 mod push;
 pub(crate) mod receive;
-mod servers;
+pub(crate) mod servers;
 pub(crate) mod socket;
 pub(crate) mod usage;
 

@@ -16,7 +16,10 @@ use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use model::{
     access::Action,
-    api::access::{ClusterEvents, Unreachable},
+    api::{
+        Status,
+        access::{ClusterEvents, Unreachable},
+    },
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -97,6 +100,21 @@ impl Admin {
         let others = circle.others();
         let (id, member) = others.iter().find(|(_, member)| member.name == server).ok_or_else(elsewhere)?;
         ask(circle, id, member, who, (Method::POST, path, body.to_vec())).await.map(drop)
+    }
+}
+
+impl Admin {
+    /// What other members say of themselves and the cluster, by their names; or why one does not.
+    pub(crate) async fn others_status(&self, who: &Who, wanted: &[String]) -> Vec<(String, Result<Status, String>)> {
+        let Some(circle) = &self.access.circle else { return Vec::new() };
+        let others = circle.others();
+        let asked = others.iter().filter(|(_, member)| wanted.contains(&member.name)).map(async |(id, member)| {
+            let answer = ask(circle, id, member, who, (Method::GET, "/v1/status", Vec::new())).await;
+            let answer = answer.map_err(|error| error.to_string());
+            let read = |body: Bytes| serde_json::from_slice(&body).map_err(|error| error.to_string());
+            (member.name.clone(), answer.and_then(read))
+        });
+        join_all(asked).await
     }
 }
 

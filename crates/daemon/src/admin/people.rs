@@ -96,11 +96,12 @@ pub(super) async fn logout(State(admin): State<Arc<Admin>>, who: Who) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A token counts no more; whether it did.
+/// A session, a program's token or a join token counts no more; whether it did.
 pub(crate) async fn revoke(admin: &Admin, id: &str) -> Result<bool, Failure> {
     let circle = admin.access.circle()?;
     let (id, by, now) = (id.to_owned(), circle.name(), host::clock::wall_seconds());
-    let is_token = circle.keeper.known().trust.tokens().any(|(token, _)| token == id);
+    let known = circle.keeper.known();
+    let is_token = known.trust.tokens().any(|(token, _)| token == id) || known.trust.invitation(&id, now).is_some();
     Ok(is_token && circle.keeper.edit(move |trust| trust.remove(&id, &by, now)).await?)
 }
 
@@ -119,8 +120,8 @@ pub(super) async fn password(
         admin.access.audit.denied(&who.name, &who.from, "change-own-password", "the old password is wrong");
         return Err(Failure::Unauthorized("the old password is wrong".into()));
     }
-    write_user(&admin, &who.name, SetUser { role: None, password: Some(passwords.new.clone()) }, who.token.clone())
-        .await?;
+    let new = SetUser { role: None, password: Some(passwords.new.clone()) };
+    write_user(&admin, &who, &who.name, new, who.token.clone()).await?;
     who.did(&admin, Action::ChangeOwnPassword, &who.name);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -132,14 +133,30 @@ pub(super) async fn set_user(
     Path(name): Path<String>,
     Body(user): Body<SetUser>,
 ) -> Result<StatusCode, Failure> {
-    who.may(&admin, Action::SetUser)?;
-    let role = write_user(&admin, &name, user, None).await?;
-    who.did(&admin, Action::SetUser, &format!("{name} ({role})"));
+    set(&admin, &who, &name, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Adds a person, or changes one; all sessions of that person end.
+pub(crate) async fn set(admin: &Admin, who: &Who, name: &str, user: SetUser) -> Result<(), Failure> {
+    who.may(admin, Action::SetUser)?;
+    let role = write_user(admin, who, name, user, None).await?;
+    who.did(admin, Action::SetUser, &format!("{name} ({role})"));
+    Ok(())
+}
+
+/// Whether somebody who is an admin may be one no longer: over the network there is always one left who could undo it. Root,
+/// by the socket, needs nobody.
+fn may_cease(trust: &Trust, id: &str, user: &User, who: &Who) -> Result<(), Failure> {
+    let others = || trust.users().any(|(other, one)| other != id && one.role == Role::Admin);
+    if user.role != Role::Admin || who.is_local() || others() {
+        return Ok(());
+    }
+    Err(Failure::Conflict(format!("{} is the last admin: make somebody else one first", user.name)))
+}
+
 /// Writes a person; all sessions of that person but `keep` end.
-async fn write_user(admin: &Admin, name: &str, set: SetUser, keep: Option<String>) -> Result<Role, Failure> {
+async fn write_user(admin: &Admin, who: &Who, name: &str, set: SetUser, keep: Option<String>) -> Result<Role, Failure> {
     if !is_valid_name(name) {
         return Err(Failure::Request("a name has 1 to 63 letters, digits, '-', '_' or '.'".into()));
     }
@@ -156,12 +173,16 @@ async fn write_user(admin: &Admin, name: &str, set: SetUser, keep: Option<String
         }
     };
     let (by, name, fresh, now) = (circle.name(), name.to_owned(), random_name()?, host::clock::wall_seconds());
+    let who = who.clone();
     circle
         .keeper
         .edit(move |trust| {
             let known = trust.user_named(&name).map(|(id, user)| (id.to_owned(), user.clone()));
             let (id, user) = match (known, password) {
                 (Some((id, user)), password) => {
+                    if set.role.is_some_and(|role| role != Role::Admin) {
+                        may_cease(trust, &id, &user, &who)?;
+                    }
                     let password = password.unwrap_or(user.password);
                     (id, User { name, role: set.role.unwrap_or(user.role), password })
                 }
@@ -194,26 +215,37 @@ pub(super) async fn remove_user(
     who: Who,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    who.may(&admin, Action::RemoveUser)?;
-    let circle = admin.access.circle()?;
-    let (by, wanted, now) = (circle.name(), name.clone(), host::clock::wall_seconds());
-    let removed = circle.keeper.edit(move |trust| {
-        let id = trust.user_named(&wanted).map(|(id, _)| id.to_owned());
-        id.is_some_and(|id| {
-            end_sessions(trust, &id, None, &by, now);
-            trust.remove(&id, &by, now)
-        })
-    });
-    if !removed.await? {
-        return Err(Failure::Missing(format!("there is no person {name}")));
-    }
-    who.did(&admin, Action::RemoveUser, &name);
+    remove(&admin, &who, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a person, and ends that person's sessions.
+pub(crate) async fn remove(admin: &Admin, who: &Who, name: &str) -> Result<(), Failure> {
+    who.may(admin, Action::RemoveUser)?;
+    let circle = admin.access.circle()?;
+    let (by, wanted, asks) = (circle.name(), name.to_owned(), who.clone());
+    let (now, missing) = (host::clock::wall_seconds(), Failure::Missing(format!("there is no person {name}")));
+    let removed = circle.keeper.edit(move |trust| {
+        let known = trust.user_named(&wanted).map(|(id, user)| (id.to_owned(), user.clone()));
+        let Some((id, user)) = known else { return Err(missing) };
+        may_cease(trust, &id, &user, &asks)?;
+        end_sessions(trust, &id, None, &by, now);
+        trust.remove(&id, &by, now);
+        Ok(())
+    });
+    removed.await??;
+    who.did(admin, Action::RemoveUser, name);
+    Ok(())
 }
 
 /// Who there is.
 pub(super) async fn people(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<People>, Failure> {
-    who.may(&admin, Action::ReadUsers)?;
+    list(&admin, &who).map(Json)
+}
+
+/// People, sessions and programs' tokens.
+pub(crate) fn list(admin: &Admin, who: &Who) -> Result<People, Failure> {
+    who.may(admin, Action::ReadUsers)?;
     let known = admin.access.circle()?.keeper.known();
     let (trust, now) = (&known.trust, host::clock::wall_seconds());
     let person = |(_, user): (&str, &User)| Person { name: user.name.clone(), role: user.role };
@@ -225,7 +257,7 @@ pub(super) async fn people(State(admin): State<Arc<Admin>>, who: Who) -> Result<
         session: token.user.is_some(),
     };
     let tokens = trust.tokens().filter(|(_, token)| token.expires > now).map(token).collect();
-    Ok(Json(People { users: trust.users().map(person).collect(), tokens }))
+    Ok(People { users: trust.users().map(person).collect(), tokens })
 }
 
 /// A token for a program.
@@ -234,13 +266,18 @@ pub(super) async fn issue_token(
     who: Who,
     Body(wanted): Body<IssueToken>,
 ) -> Result<Json<Granted>, Failure> {
-    who.may(&admin, Action::IssueToken)?;
+    issue(&admin, &who, &wanted).await.map(Json)
+}
+
+/// A new token for a program, which is shown once.
+pub(crate) async fn issue(admin: &Admin, who: &Who, wanted: &IssueToken) -> Result<Granted, Failure> {
+    who.may(admin, Action::IssueToken)?;
     if !is_valid_name(&wanted.name) || !(1..=LONGEST_TOKEN).contains(&wanted.seconds) {
         return Err(Failure::Request("a token has a name, and lasts for a second to two years".into()));
     }
-    let granted = grant(&admin, None, &wanted.name, wanted.role, wanted.seconds).await?;
-    who.did(&admin, Action::IssueToken, &format!("{} ({}, {})", granted.id, wanted.name, wanted.role));
-    Ok(Json(granted))
+    let granted = grant(admin, None, &wanted.name, wanted.role, wanted.seconds).await?;
+    who.did(admin, Action::IssueToken, &format!("{} ({}, {})", granted.id, wanted.name, wanted.role));
+    Ok(granted)
 }
 
 /// A token counts no more.
@@ -249,10 +286,16 @@ pub(super) async fn revoke_token(
     who: Who,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    who.may(&admin, Action::RevokeToken)?;
-    if !revoke(&admin, &id).await? {
+    refuse(&admin, &who, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revokes a session, a program's token or a join token, by its public name.
+pub(crate) async fn refuse(admin: &Admin, who: &Who, id: &str) -> Result<(), Failure> {
+    who.may(admin, Action::RevokeToken)?;
+    if !revoke(admin, id).await? {
         return Err(Failure::Missing(format!("there is no token {id}")));
     }
-    who.did(&admin, Action::RevokeToken, &id);
-    Ok(StatusCode::NO_CONTENT)
+    who.did(admin, Action::RevokeToken, id);
+    Ok(())
 }

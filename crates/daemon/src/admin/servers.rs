@@ -17,7 +17,8 @@ use document::Change;
 use model::{
     access::{Action, JoinToken, Role, Secret, SecretText},
     api::access::{
-        Invite, Invited, Join, Joined, MemberStatus, RemoveServer, Removed, Rotate, RotationStatus, Servers,
+        InvitationStatus, Invite, Invited, Join, Joined, MemberStatus, RemoveServer, Removed, Rotate, RotationStatus,
+        Servers,
     },
     id::is_valid_name,
 };
@@ -45,20 +46,25 @@ pub(super) async fn invite(
     who: Who,
     Body(wanted): Body<Invite>,
 ) -> Result<Json<Invited>, Failure> {
-    who.may(&admin, Action::Invite)?;
+    invited(&admin, &who, wanted.seconds).await.map(Json)
+}
+
+/// A new join token, which is shown once.
+pub(crate) async fn invited(admin: &Admin, who: &Who, seconds: u64) -> Result<Invited, Failure> {
+    who.may(admin, Action::Invite)?;
     let circle = admin.access.circle()?;
-    if !(1..=LONGEST_INVITATION).contains(&wanted.seconds) {
+    if !(1..=LONGEST_INVITATION).contains(&seconds) {
         return Err(Failure::Request("a join token lasts for a second to seven days".into()));
     }
     let known = circle.keeper.known();
     let authority = known.trust.authority().ok_or(Failure::NoCluster)?;
     let token = JoinToken::new(&host::entropy::bytes()?, digest(authority.certificate.expose()));
-    let expires = host::clock::wall_seconds() + wanted.seconds;
+    let expires = host::clock::wall_seconds() + seconds;
     let (id, by) = (token.id.clone(), circle.name());
     let invitation = Invitation { digest: digest(token.secret.expose()), expires };
     circle.keeper.edit(move |trust| trust.put(&id, &by, Item::Invitation(invitation))).await??;
-    who.did(&admin, Action::Invite, &format!("token {} for {} s", token.id, wanted.seconds));
-    Ok(Json(Invited { token: SecretText::new(token.to_string()), expires }))
+    who.did(admin, Action::Invite, &format!("token {} for {seconds} s", token.id));
+    Ok(Invited { token: SecretText::new(token.to_string()), expires })
 }
 
 /// A newcomer with a join token becomes a member.
@@ -159,6 +165,24 @@ async fn admit(circle: &Arc<Circle>, join: Join) -> Result<String, Failure> {
 /// Who belongs to the cluster.
 pub(super) async fn servers(State(admin): State<Arc<Admin>>, who: Who) -> Result<Json<Servers>, Failure> {
     who.may(&admin, Action::ReadMembers)?;
+    let invitations = if who.role.may(Action::Invite) { invitations(&admin)? } else { Vec::new() };
+    Ok(Json(Servers { invitations, ..members(&admin)? }))
+}
+
+/// Join tokens that count, by the names by which they are revoked; the one that ends first comes first.
+pub(crate) fn invitations(admin: &Admin) -> Result<Vec<InvitationStatus>, Failure> {
+    let (known, now) = (admin.access.circle()?.keeper.known(), host::clock::wall_seconds());
+    let open = known.trust.entries().filter_map(|(id, entry)| {
+        let expires = known.trust.invitation(id, now)?.expires;
+        Some(InvitationStatus { id: id.to_owned(), expires, made_on: entry.by.clone() })
+    });
+    let mut open: Vec<InvitationStatus> = open.collect();
+    open.sort_by(|a, b| (a.expires, &a.id).cmp(&(b.expires, &b.id)));
+    Ok(open)
+}
+
+/// The members as this server knows them.
+pub(crate) fn members(admin: &Admin) -> Result<Servers, Failure> {
     let circle = admin.access.circle()?;
     let (known, me) = (circle.keeper.known(), circle.me());
     let status = |(id, member): (&str, &Member)| MemberStatus {
@@ -179,7 +203,7 @@ pub(super) async fn servers(State(admin): State<Arc<Admin>>, who: Who) -> Result
     };
     let mut servers: Vec<MemberStatus> = known.trust.members().map(status).collect();
     servers.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Json(Servers { servers, rotating: rotating(circle) }))
+    Ok(Servers { servers, rotating: rotating(circle), invitations: Vec::new() })
 }
 
 /// A server is no member any more, whether or not it can hear that.
@@ -190,17 +214,41 @@ pub(super) async fn remove(
     body: Bytes,
 ) -> Result<Json<Removed>, Failure> {
     who.may(&admin, Action::RemoveServer)?;
-    let circle = admin.access.circle()?;
     let wanted = if body.is_empty() { Ok(RemoveServer::default()) } else { serde_json::from_slice(&body) };
     let RemoveServer { why } = wanted.map_err(|error| Failure::Request(format!("the body: {error}")))?;
-    if name == circle.name() {
-        return Err(Failure::Conflict(format!(
-            "this is {name} itself: `standin leave` here, or `standin server remove {name}` on another server"
-        )));
+    removed(&admin, &who, &name, why).await.map(Json)
+}
+
+/// Whether a server can be removed from here at all.
+///
+/// # Errors
+/// [`Failure::Conflict`] where it is this one.
+pub(crate) fn may_go(admin: &Admin, name: &str) -> Result<(), Failure> {
+    let circle = admin.access.circle()?;
+    if name != circle.name() {
+        return Ok(());
     }
-    let advice = dismiss(&admin, circle, &who, &name, why).await?;
-    who.did(&admin, Action::RemoveServer, &name);
-    Ok(Json(Removed { advice }))
+    if circle.others().is_empty() {
+        return Err(last_of_all());
+    }
+    Err(Failure::Conflict(format!(
+        "this is {name} itself: `standin leave` here, or `standin server remove {name}` on another server"
+    )))
+}
+
+fn last_of_all() -> Failure {
+    Failure::Conflict(
+        "this is the last server of the cluster: stop it, and remove its state directory, to end the cluster".into(),
+    )
+}
+
+/// Removes a server that is not this one.
+pub(crate) async fn removed(admin: &Arc<Admin>, who: &Who, name: &str, why: String) -> Result<Removed, Failure> {
+    who.may(admin, Action::RemoveServer)?;
+    may_go(admin, name)?;
+    let advice = dismiss(admin, admin.access.circle()?, who, name, why).await?;
+    who.did(admin, Action::RemoveServer, name);
+    Ok(Removed { advice })
 }
 
 /// This server is no member any more, and stops.
@@ -208,10 +256,7 @@ pub(super) async fn leave(State(admin): State<Arc<Admin>>, who: Who) -> Result<J
     who.may(&admin, Action::Leave)?;
     let circle = admin.access.circle()?.clone();
     if circle.others().is_empty() {
-        return Err(Failure::Conflict(
-            "this is the last server of the cluster: stop it, and remove its state directory, to end the cluster"
-                .into(),
-        ));
+        return Err(last_of_all());
     }
     let (name, others) = (circle.name(), circle.others());
     let path = format!("/v1/servers/{name}");

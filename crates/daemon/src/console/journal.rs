@@ -10,7 +10,7 @@ use model::access::Action;
 
 use super::{
     cluster::Word,
-    forms::Asked,
+    forms::{Asked, Fields},
     page::{Shell, html},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     journal::Entry,
 };
 
-/// Entries on a page.
+/// Entries on a page, also where more come in while it is open.
 const SHOWN: usize = 300;
 /// From the least.
 pub(super) const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
@@ -66,12 +66,61 @@ impl Change {
 }
 
 /// One line of the log.
-struct Row {
-    time: String,
+pub(super) struct Row {
+    /// By which the page knows it again; empty: it comes once.
+    pub id: String,
+    pub time: String,
     /// Who wrote it.
-    by: String,
-    level: Word,
-    message: String,
+    pub by: String,
+    pub level: Word,
+    pub message: String,
+}
+
+impl Row {
+    /// Of the cluster's log.
+    pub(super) fn of(entry: &chronicle::Entry) -> Self {
+        Self {
+            id: format!("{}.{}", entry.stream, entry.sequence),
+            time: log::time(entry.stamp.wall_ms),
+            by: entry.stream.server.to_string(),
+            level: Word::of(LEVELS[entry.level as usize]),
+            message: entry.message.clone(),
+        }
+    }
+}
+
+/// Which lines are asked for.
+pub(super) struct Wanted {
+    about: String,
+    text: String,
+    /// The place in [`LEVELS`].
+    least: usize,
+    before: Option<chronicle::Position>,
+}
+
+impl Wanted {
+    /// Of a page's query.
+    ///
+    /// # Errors
+    /// Where the place in the log is none.
+    pub(super) fn of(asked: &Fields) -> Result<Self, Failure> {
+        let least = asked.given("level").and_then(|level| LEVELS.iter().position(|one| *one == level)).unwrap_or(1);
+        let before = asked.given("before").map(str::parse).transpose();
+        Ok(Self {
+            about: asked.get("about").trim().to_owned(),
+            text: asked.get("text").trim().to_owned(),
+            least,
+            before: before.map_err(|error: chronicle::NotAPosition| Failure::Request(error.to_string()))?,
+        })
+    }
+
+    /// For the cluster's log.
+    pub(super) fn query(&self) -> Query {
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let level = Some([Level::Debug, Level::Info, Level::Warn, Level::Error][self.least]);
+        let before = self.before.clone();
+        Query { about: given(&self.about), text: given(&self.text), level, before, ..Query::default() }
+    }
 }
 
 #[derive(Template)]
@@ -87,6 +136,8 @@ struct Log {
     older: Option<String>,
     /// All servers' entries, and not this one's last ones alone.
     whole: bool,
+    /// Followed live, from this arrival on.
+    follow: Option<u64>,
 }
 
 /// `GET /console/log`.
@@ -97,30 +148,19 @@ pub(super) async fn log(
     Asked(asked): Asked,
 ) -> Result<Response, Failure> {
     who.may(&admin, Action::ReadEvents)?;
-    let least = asked.given("level").and_then(|level| LEVELS.iter().position(|one| *one == level)).unwrap_or(1);
-    let (about, text) = (asked.get("about").trim().to_owned(), asked.get("text").trim().to_owned());
-    let before = asked.given("before").map(str::parse).transpose();
-    let before = before.map_err(|error: chronicle::NotAPosition| Failure::Request(error.to_string()))?;
+    let wanted = Wanted::of(&asked)?;
     let whole = admin.log.is_some();
+    // Counted before it is searched: what comes in between comes twice, and the page knows it again.
+    let arrivals = admin.log.as_ref().map(|log| log.arrived(u64::MAX).count);
+    let follow = arrivals.filter(|_| asked.get("follow") == "on" && wanted.before.is_none());
     let (rows, older) = if whole {
-        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-        let level = Some([Level::Debug, Level::Info, Level::Warn, Level::Error][least]);
-        let query = Query { about: given(&about), text: given(&text), level, before, ..Query::default() };
-        let found = admin.search(query, Order::Newest, SHOWN).await?;
-        (
-            found.entries.iter().rev().map(|entry| of_the_cluster(entry)).collect(),
-            found.next.map(|next| next.to_string()),
-        )
+        let found = admin.search(wanted.query(), Order::Newest, SHOWN).await?;
+        (found.entries.iter().rev().map(|entry| Row::of(entry)).collect(), found.next.map(|next| next.to_string()))
     } else {
-        (of_this_server(&admin, least, &[&about, &text]), None)
+        (of_this_server(&admin, wanted.least, &[&wanted.about, &wanted.text]), None)
     };
-    html(&Log { shell, rows, about, text, level: LEVELS[least].to_owned(), levels: LEVELS, older, whole })
-}
-
-fn of_the_cluster(entry: &chronicle::Entry) -> Row {
-    let level = LEVELS[entry.level as usize];
-    let by = entry.stream.server.to_string();
-    Row { time: log::time(entry.stamp.wall_ms), by, level: Word::of(level), message: entry.message.clone() }
+    let Wanted { about, text, least, .. } = wanted;
+    html(&Log { shell, rows, about, text, level: LEVELS[least].to_owned(), levels: LEVELS, older, whole, follow })
 }
 
 /// The last entries of this server alone, where the disk has no place for the cluster's log.
@@ -131,6 +171,7 @@ fn of_this_server(admin: &Admin, least: usize, wanted: &[&str]) -> Vec<Row> {
             && wanted.iter().all(|text| message.contains(&text.to_lowercase()))
     };
     let row = |entry: Arc<Entry>| Row {
+        id: String::new(),
         time: entry.time.clone(),
         by: admin.this.to_string(),
         level: Word::of(entry.level),

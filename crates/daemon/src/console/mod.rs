@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `/console` | the cluster, live: who holds what, who lives, monitors, pools (`cluster`, `live`) |
 //! | `/console/do` | standby, monitors, objects: each with its plan, then the deed, then undo (`act`, `edit`) |
+//! | `/console/servers`, `/console/people` | who belongs to the cluster, and who may log in (`servers`, `people`) |
+//! | `/console/monitor` | what a monitor finds on each server, and what the log says of it (`monitor`) |
 //! | `/console/zones` | templates: mistakes by line, what is served, differences, history (`zones`) |
 //! | `/console/dns` | what is asked and answered, and why (`names`) |
 //! | `/console/incidents` | what belongs together, as stories (`incidents`) |
-//! | `/console/log`, `/console/help` | what happened; what the words mean (`journal`) |
+//! | `/console/log`, `/console/help` | what happened, followed live; what the words mean (`journal`, `follow`) |
 //!
 //! Invariants: every answer, failures included, forbids what is not from here (`dress`); every POST is in [`POSTS`] with what it
 //! does, so that a viewer is refused before a handler runs, and carries a token that only this session's pages have (`guard`);
@@ -21,14 +23,18 @@ mod difference;
 mod dress;
 mod edit;
 mod files;
+mod follow;
 mod forms;
 mod guard;
 mod incidents;
 mod journal;
 mod live;
+mod monitor;
 mod names;
 mod page;
+mod people;
 mod plan;
+mod servers;
 mod session;
 mod zones;
 
@@ -69,6 +75,15 @@ pub const POSTS: &[(&str, Does)] = &[
     ("/console/do/force", Does::Act(Action::ForceMonitor)),
     ("/console/do/reset", Does::Act(Action::ResetMonitor)),
     ("/console/do/notify", Does::Act(Action::TestNotification)),
+    ("/console/servers/invite", Does::Act(Action::Invite)),
+    ("/console/servers/withdraw", Does::Act(Action::RevokeToken)),
+    ("/console/servers/remove", Does::Act(Action::RemoveServer)),
+    ("/console/people/add", Does::Act(Action::SetUser)),
+    ("/console/people/role", Does::Act(Action::SetUser)),
+    ("/console/people/password", Does::Act(Action::SetUser)),
+    ("/console/people/remove", Does::Act(Action::RemoveUser)),
+    ("/console/people/issue", Does::Act(Action::IssueToken)),
+    ("/console/people/revoke", Does::Act(Action::RevokeToken)),
     ("/console/zones/add", Does::Act(Action::EditConfiguration)),
     ("/console/zones/remove", Does::Act(Action::EditConfiguration)),
     ("/console/zones/plan", Does::Act(Action::EditConfiguration)),
@@ -113,6 +128,20 @@ pub(crate) fn router(admin: &Arc<Admin>) -> Router {
         .route("/console/do/apply", post(edit::apply))
         .route("/console/do/done", get(edit::done))
         .route("/console/do/confirm", post(edit::confirm))
+        .route("/console/servers", get(servers::show))
+        .route("/console/servers/live", get(live::servers))
+        .route("/console/servers/invite", post(servers::invite))
+        .route("/console/servers/withdraw", post(servers::withdraw))
+        .route("/console/servers/remove", get(servers::plan).post(servers::remove))
+        .route("/console/people", get(people::show))
+        .route("/console/people/person", get(people::person))
+        .route("/console/people/add", post(people::add))
+        .route("/console/people/role", post(people::set_role))
+        .route("/console/people/password", post(people::set_password))
+        .route("/console/people/remove", post(people::remove))
+        .route("/console/people/issue", post(people::issue))
+        .route("/console/people/revoke", post(people::revoke))
+        .route("/console/monitor", get(monitor::show))
         .route("/console/zones", get(zones::list))
         .route("/console/zones/edit", get(zones::edit))
         .route("/console/zones/new", get(zones::whole::form))
@@ -121,6 +150,7 @@ pub(crate) fn router(admin: &Arc<Admin>) -> Router {
         .route("/console/zones/plan", post(zones::plan))
         .route("/console/dns", get(names::show))
         .route("/console/log", get(journal::log))
+        .route("/console/log/live", get(follow::stream))
         .route("/console/incidents", get(incidents::show))
         .route("/console/help", get(journal::help))
         .route("/console/console.css", get(files::style))

@@ -31,6 +31,8 @@ pub(super) struct Shell {
     pub token: String,
     /// Whether forms are shown at all.
     pub acts: bool,
+    /// Whether what only an admin may is shown.
+    pub rules: bool,
     /// Whether there is a session to end.
     pub leaves: bool,
     /// Whether there is a document to edit.
@@ -46,6 +48,9 @@ impl Shell {
         let role = who.map(|who| who.role);
         let here = [
             ("/console/do", "Do"),
+            ("/console/servers", "Servers"),
+            ("/console/people", "People"),
+            ("/console/monitor", "Cluster"),
             ("/console/zones", "Zones"),
             ("/console/dns", "DNS"),
             ("/console/incidents", "Incidents"),
@@ -60,6 +65,7 @@ impl Shell {
             role: role.map_or("", Role::word),
             token: visitor.token.clone(),
             acts: role.is_some_and(|role| role.may(Action::EditConfiguration)),
+            rules: role.is_some_and(|role| role.may(Action::SetUser)) && admin.access.circle.is_some(),
             leaves: who.is_some_and(|who| who.token.is_some() && who.from != SOCKET),
             document: admin.desk.is_some(),
             cluster_file: if who.is_some() { admin.cluster_file.display().to_string() } else { String::new() },

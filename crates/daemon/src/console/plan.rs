@@ -53,6 +53,8 @@ pub(super) struct Page {
     pub fields: Vec<(&'static str, String)>,
     pub button: &'static str,
     pub dangerous: bool,
+    /// Whether it cannot be undone, by itself or otherwise.
+    pub for_good: bool,
     /// Where to turn back.
     pub back: String,
     /// The whole of what would be served.
@@ -114,6 +116,7 @@ impl Page {
             fields: Vec::new(),
             button: "Do it",
             dangerous: false,
+            for_good: false,
             back: "/console/do".into(),
             preview: None,
         }

@@ -203,8 +203,8 @@ fn results_that_come_together_do_not_look_like_a_hang() {
     let (node, effects, applied) = node(Duration::ZERO);
     let metrics = Arc::new(Metrics::new());
     let (queue, messages) = Queue::new(metrics.clone());
-    let monitor = MonitorId::of_host(&model::VirtualHostName::new("v1"), &"tcp-80".into());
-    queue.offer(Message::Probes(vec![(monitor, ProbeResult::Success); RESULTS])).unwrap();
+    let monitor = model::MonitorId::of_host(&model::VirtualHostName::new("v1"), &"tcp-80".into());
+    queue.offer(Message::Probes(vec![(monitor, model::report::ProbeResult::Success, None); RESULTS])).unwrap();
     queue.offer(Message::Stop).unwrap();
     let (beat, beats) = sync_channel(10 * RESULTS);
     let (_, thread) =

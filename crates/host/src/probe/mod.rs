@@ -62,7 +62,7 @@ use std::{
 use model::{
     MonitorId, Subject,
     config::ProbeKind,
-    report::{ProbeOrder, ProbeResult},
+    report::{ProbeOrder, ProbeResult, Probed},
 };
 use tokio::{
     runtime::Handle,
@@ -97,7 +97,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const RESULTS: usize = 256;
 
 /// Where the tasks leave their results.
-type Results = mpsc::Sender<(MonitorId, ProbeResult)>;
+type Results = mpsc::Sender<Probed>;
 
 /// The running probes. They are aborted when it is dropped.
 pub struct Probes {
@@ -219,7 +219,7 @@ impl Drop for Probes {
 }
 
 /// Reports what ended since it last did. Where the sink waits for room, so do all probes.
-async fn report(mut finished: mpsc::Receiver<(MonitorId, ProbeResult)>, sink: Sink) {
+async fn report(mut finished: mpsc::Receiver<Probed>, sink: Sink) {
     let mut results = Vec::new();
     while finished.recv_many(&mut results, RESULTS).await > 0 {
         sink(Report::Probes(std::mem::take(&mut results)));
@@ -280,10 +280,11 @@ async fn probe(
                 attempt(&now, &mut kept).await
             }
         };
+        let took = Some(began.elapsed());
         let elsewhere = matches!(monitor.subject, Subject::Endpoint(..));
         let lost = elsewhere && matches!(result, ProbeResult::Failure(_)) && !route::exists(now.target);
         let result = if lost { ProbeResult::NoRoute } else { result };
-        if results.send((monitor.clone(), result)).await.is_err() {
+        if results.send((monitor.clone(), result, took)).await.is_err() {
             return;
         }
         let waiting = async {

@@ -27,7 +27,7 @@ pub(super) async fn run(
             // Said again after each further limit.
             Err(_) => ProbeResult::Failure(format!("nothing was reported within {within:?}").into()),
         };
-        if results.send((monitor.clone(), result)).await.is_err() {
+        if results.send((monitor.clone(), result, None)).await.is_err() {
             return;
         }
     }

@@ -50,7 +50,10 @@ fn talking() -> ProbeKind {
 fn channel() -> (Sink, mpsc::Receiver<(MonitorId, ProbeResult)>) {
     let (sender, receiver) = mpsc::channel();
     let sink: Sink = Arc::new(move |report| match report {
-        Report::Probes(results) => results.into_iter().for_each(|result| sender.send(result).unwrap_or(())),
+        Report::Probes(results) => results.into_iter().for_each(|(monitor, result, took)| {
+            assert!(took.is_none_or(|took| took < LONG));
+            sender.send((monitor, result)).unwrap_or(());
+        }),
         other => unreachable!("{other:?}"),
     });
     (sink, receiver)

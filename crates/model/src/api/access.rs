@@ -154,12 +154,26 @@ pub struct Joined {
 }
 
 /// `GET /v1/servers`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Servers {
     /// Every member.
     pub servers: Vec<MemberStatus>,
     /// Rotations under way.
     pub rotating: Vec<RotationStatus>,
+    /// Join tokens that count; told to who may make them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invitations: Vec<InvitationStatus>,
+}
+
+/// A join token that nobody has used yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InvitationStatus {
+    /// Its public name, by which it is revoked.
+    pub id: String,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+    /// The server that made it.
+    pub made_on: String,
 }
 
 /// A member.

@@ -55,7 +55,7 @@ impl World<'_> {
             Some(Ill::Hangs) => (timeout, ProbeResult::Failure("timed out".into())),
         };
         if !paused {
-            self.report(machine, after, Input::Probe { monitor: monitor.clone(), result });
+            self.report(machine, after, Input::Probe { monitor: monitor.clone(), result, took: None });
         }
         self.after(interval.max(after), Happening::Probe { machine, run, monitor, generation });
     }
