@@ -257,6 +257,7 @@ fn zone(random: &mut Random, origin: &str) -> Zone {
         owners,
         followers: Vec::new(),
         refers: Default::default(),
+        layout: Default::default(),
     }
 }
 

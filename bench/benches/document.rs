@@ -8,10 +8,11 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use dns::Zones;
+use dns::{Zone, Zones};
 use document::{Change, Document, Incarnation, Key, Ledger, Objects, Session, Transaction, object::split};
 
 const HOSTS: usize = 1000;
@@ -62,10 +63,25 @@ fn life(number: u8) -> Incarnation {
     Incarnation([number; 16])
 }
 
-/// What the daemon does before the driver is told.
-fn compile(ledger: &Ledger) -> usize {
-    let checked = &ledger.in_force().checked;
-    Zones::compile(checked.zones.clone(), &checked.config).len()
+/// A server's document, and what the daemon has compiled of it before the driver is told.
+struct Server {
+    ledger: Ledger,
+    of: Vec<Arc<Zone>>,
+    zones: Zones,
+}
+
+impl Server {
+    fn new(ledger: Ledger) -> Self {
+        let checked = &ledger.in_force().checked;
+        let (of, zones) = (checked.zones.clone(), Zones::compile(checked.zones.clone(), &checked.config));
+        Self { ledger, of, zones }
+    }
+
+    fn compile(&mut self) {
+        let checked = &self.ledger.in_force().checked;
+        self.zones = self.zones.compile_again(&self.of, &checked.zones, &checked.config);
+        self.of.clone_from(&checked.zones);
+    }
 }
 
 fn converse(one: &mut Ledger, here: &mut Session, other: &mut Ledger, there: &mut Session) -> usize {
@@ -121,22 +137,22 @@ fn memory() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
-fn edits(one: &mut Ledger, other: &mut Ledger, what: &str, change: &dyn Fn(usize) -> Change) -> io::Result<()> {
+fn edits(one: &mut Server, other: &mut Server, what: &str, change: &dyn Fn(usize) -> Change) -> io::Result<()> {
     let (mut here, mut there) = (Session::new(), Session::new());
-    converse(one, &mut here, other, &mut there);
+    converse(&mut one.ledger, &mut here, &mut other.ledger, &mut there);
     let (mut near, mut far) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let begin = Instant::now();
         let transaction = Transaction { changes: vec![change(round)], ..Transaction::default() };
-        one.edit(&transaction).expect("an edit that checks");
-        compile(one);
+        one.ledger.edit(&transaction).expect("an edit that checks");
+        one.compile();
         near.push(begin.elapsed());
         let begin = Instant::now();
-        let message = here.speak(one.document()).expect("news");
-        other.hear(&mut there, &message).expect("a message");
-        compile(other);
+        let message = here.speak(one.ledger.document()).expect("news");
+        other.ledger.hear(&mut there, &message).expect("a message");
+        other.compile();
         far.push(begin.elapsed());
-        converse(one, &mut here, other, &mut there);
+        converse(&mut one.ledger, &mut here, &mut other.ledger, &mut there);
     }
     report(&format!("{what}, in force where it is made"), near)?;
     report(&format!("{what}, from there to in force on another server"), far)
@@ -149,22 +165,20 @@ fn main() -> io::Result<()> {
     writeln!(io::stdout(), "{HOSTS} virtual hosts, {RECORDS} records: {} KiB on disk", saved.len() / 1024)?;
     let begin = Instant::now();
     let document = Document::load(life(2), [&saved[..]]).expect("what was saved");
-    let mut one = Ledger::new(document).expect("it checks");
-    let zones = Zones::compile(one.in_force().checked.zones.clone(), &one.in_force().checked.config);
-    writeln!(io::stdout(), "start: {:.0} ms; {} names", ms(begin.elapsed()), zones.len())?;
-    drop(zones);
+    let mut one = Server::new(Ledger::new(document).expect("it checks"));
+    writeln!(io::stdout(), "start: {:.0} ms; {} names", ms(begin.elapsed()), one.zones.len())?;
     let begin = Instant::now();
     let mut fresh = Ledger::empty(life(3));
-    let bytes = converse(&mut one, &mut Session::new(), &mut fresh, &mut Session::new());
-    compile(&fresh);
+    let bytes = converse(&mut one.ledger, &mut Session::new(), &mut fresh, &mut Session::new());
+    let mut fresh = Server::new(fresh);
     writeln!(io::stdout(), "a fresh server has everything: {:.0} ms, {} KiB", ms(begin.elapsed()), bytes / 1024)?;
     edits(&mut one, &mut fresh, "an address", &host)?;
     edits(&mut one, &mut fresh, "a monitor", &monitor)?;
     drop(fresh);
     let (now, most) = memory();
     writeln!(io::stdout(), "memory: {now} MiB with one server's document, at most {most} MiB with two")?;
-    let document = Document::load(life(4), [&one.document().save()[..]]).expect("what was saved");
-    let mut other = Ledger::new(document).expect("it checks");
+    let document = Document::load(life(4), [&one.ledger.document().save()[..]]).expect("what was saved");
+    let mut other = Server::new(Ledger::new(document).expect("it checks"));
     edits(&mut one, &mut other, "a record of 100,000 in one template", &|round| {
         Change::new(key("template/lb.zone"), Some(&template(round)))
     })

@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: pools' addresses, which change ([`crate::view`]); the shape of replies ([`crate::respond()`]).
 
+mod again;
 pub(crate) mod block;
 mod build;
 mod table;
@@ -17,6 +18,7 @@ use std::{
     borrow::Borrow,
     collections::BTreeMap,
     hash::{BuildHasher, Hasher},
+    sync::Arc,
 };
 
 use foldhash::quality::FixedState;
@@ -39,6 +41,25 @@ use crate::{
 /// All zones of a configuration, compiled. Immutable; shared by every [`crate::View`].
 #[derive(Debug)]
 pub struct Zones {
+    names: Arc<Names>,
+    pub(crate) pools: Pools,
+    /// Each pair of a pool and a TTL that some name uses.
+    pub(crate) uses: Vec<Use>,
+    /// Records that follow pools, and at which node and type they stand.
+    pub(crate) followers: Vec<Followed>,
+    /// No UDP reply is larger.
+    pub(crate) max_udp_size: u16,
+    /// Whether we tell our identity (RFC 4892, RFC 5001).
+    pub(crate) tell_identity: bool,
+    /// How many replies a network gets.
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// What DNS cookies are made with; none: no cookies.
+    pub(crate) cookies: Option<CookieSecrets>,
+}
+
+/// What templates alone say: it stays as it is when pools or settings change.
+#[derive(Clone, Debug)]
+struct Names {
     /// Names and blocks.
     arena: Vec<u8>,
     fixes: Vec<Fix>,
@@ -48,23 +69,12 @@ pub struct Zones {
     zones: Vec<ZoneInfo>,
     aliases: Vec<Alias>,
     referrals: Vec<Referral>,
-    pub(crate) pools: Pools,
-    /// Each pair of a pool and a TTL that some name uses.
-    pub(crate) uses: Vec<Use>,
-    /// Records that follow pools, and at which node and type they stand.
-    pub(crate) followers: Vec<Followed>,
     following: BTreeMap<(u32, u16), u32>,
     /// Labels of the deepest node and of the highest apex.
     deepest: usize,
     highest: usize,
-    /// No UDP reply is larger.
-    pub(crate) max_udp_size: u16,
-    /// Whether we tell our identity (RFC 4892, RFC 5001).
-    pub(crate) tell_identity: bool,
-    /// How many replies a network gets.
-    pub(crate) rate_limit: Option<RateLimit>,
-    /// What DNS cookies are made with; none: no cookies.
-    pub(crate) cookies: Option<CookieSecrets>,
+    /// Bytes that were added to those of a whole reading.
+    added: usize,
 }
 
 /// Stands for "there is none" in an index.
@@ -135,7 +145,7 @@ pub(crate) struct Referral {
 }
 
 /// A zone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ZoneInfo {
     name: ZoneName,
     apex: u32,
@@ -157,7 +167,7 @@ pub(crate) struct Use {
 }
 
 /// Records that follow a pool, one a member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Followed {
     pub(crate) pool: usize,
     pub(crate) follower: Follower,
@@ -184,28 +194,24 @@ impl Zones {
         build::build(zones, config)
     }
 
+    /// The same where these zones were made of `were`, and most of what is in them has stayed: what has is not compiled again.
+    pub fn compile_again(&self, were: &[Arc<Zone>], zones: &[Arc<Zone>], config: &ClusterConfig) -> Self {
+        again::build(self, were, zones, config).unwrap_or_else(|| Self::compile(zones.to_vec(), config))
+    }
+
     /// With DNS cookies (RFC 7873), which every server that has these secrets makes and knows.
     pub fn with_cookies(mut self, secrets: impl Into<CookieSecrets>) -> Self {
         self.cookies = Some(secrets.into());
         self
     }
 
-    fn empty(config: &ClusterConfig) -> Self {
+    /// Without any use of a pool.
+    fn of(names: Arc<Names>, config: &ClusterConfig) -> Self {
         Self {
-            arena: Vec::new(),
-            fixes: Vec::new(),
-            nodes: Vec::new(),
-            sets: Vec::new(),
-            table: Table::with_capacity(0),
-            zones: Vec::new(),
-            aliases: Vec::new(),
-            referrals: Vec::new(),
+            names,
             pools: Pools::of(config),
             uses: Vec::new(),
             followers: Vec::new(),
-            following: BTreeMap::new(),
-            deepest: 0,
-            highest: usize::MAX,
             max_udp_size: config.dns.max_udp_size,
             tell_identity: config.dns.identity,
             rate_limit: config.dns.rate_limit.clone(),
@@ -215,42 +221,45 @@ impl Zones {
 
     /// The zones' names.
     pub fn names(&self) -> impl Iterator<Item = &ZoneName> {
-        self.zones.iter().map(|zone| &zone.name)
+        self.names.zones.iter().map(|zone| &zone.name)
     }
 
     /// How many names exist, empty non-terminals included.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.names.nodes.len()
     }
 
     /// Whether there is no name at all.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.names.nodes.is_empty()
     }
 
     /// Walks a name down to where RFC 1034 section 4.3.2 leaves it. DS is asked of the parent's side of a zone cut
     /// (RFC 4035 section 3.1.4.1), all else of the child's.
     pub(crate) fn find(&self, name: &NameBuf, asked: u16) -> Found {
         let all = name.labels();
-        if all < self.highest {
+        if all < self.names.highest {
             return Found::Outside;
         }
-        if all <= self.deepest
-            && let Some(index) = self.get(name.as_bytes())
+        if all <= self.names.deepest
+            && let Some(index) = self.names.get(name.as_bytes())
         {
-            let node = &self.nodes[index as usize];
-            let parent_side = self.zones[usize::from(node.zone)].parent_side;
-            let at_cut = asked == rtype::DS && parent_side != NONE && self.zones[usize::from(node.zone)].apex == index;
+            let node = &self.names.nodes[index as usize];
+            let parent_side = self.names.zones[usize::from(node.zone)].parent_side;
+            let at_cut =
+                asked == rtype::DS && parent_side != NONE && self.names.zones[usize::from(node.zone)].apex == index;
             return match at_cut {
-                true if self.nodes[parent_side as usize].name_length < node.name_length => Found::Below(parent_side),
+                true if self.names.nodes[parent_side as usize].name_length < node.name_length => {
+                    Found::Below(parent_side)
+                }
                 true => Found::Exact(parent_side),
                 false => Found::Exact(index),
             };
         }
-        let mut labels = all.saturating_sub(1).min(self.deepest);
-        while labels >= self.highest {
-            if let Some(index) = self.get(name.suffix(labels)) {
-                let node = &self.nodes[index as usize];
+        let mut labels = all.saturating_sub(1).min(self.names.deepest);
+        while labels >= self.names.highest {
+            if let Some(index) = self.names.get(name.suffix(labels)) {
+                let node = &self.names.nodes[index as usize];
                 return match node.link {
                     Link::Referral(_) | Link::Tree(_) => Found::Below(index),
                     Link::Nowhere | Link::Alias(_) if node.wildcard != NONE => Found::Wildcard(node.wildcard),
@@ -265,19 +274,14 @@ impl Zones {
         Found::Outside
     }
 
-    /// The node of a lower-cased name.
-    fn get(&self, name: &[u8]) -> Option<u32> {
-        self.table.find(hash(name), |index| self.name(&self.nodes[index as usize]) == name)
-    }
-
     /// Where the search for a name with this hash begins.
     pub(crate) fn slot_address(&self, hash: u64) -> *const u8 {
-        self.table.address(hash)
+        self.names.table.address(hash)
     }
 
     /// The node that a name with this hash most likely has.
     pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
-        self.table.find(hash, |_| true)
+        self.names.table.find(hash, |_| true)
     }
 
     pub(crate) fn hash_of(&self, name: &NameBuf) -> u64 {
@@ -291,57 +295,88 @@ impl Zones {
             Sets::One(set) => (set.block.start + set.block.length) as usize,
             Sets::Many(..) => start + usize::from(node.name_length),
         };
-        self.arena.get(start..end).unwrap_or_default()
+        self.names.arena.get(start..end).unwrap_or_default()
     }
 
     /// A node's name, in lower-case wire form.
     pub(crate) fn name(&self, node: &Node) -> &[u8] {
-        &self.arena[node.name as usize..][..usize::from(node.name_length)]
+        self.names.name(node)
     }
 
     pub(crate) fn node(&self, index: u32) -> &Node {
-        &self.nodes[index as usize]
+        &self.names.nodes[index as usize]
     }
 
     pub(crate) fn zone(&self, node: &Node) -> &ZoneInfo {
-        &self.zones[usize::from(node.zone)]
+        &self.names.zones[usize::from(node.zone)]
     }
 
     /// A node's record sets, in the order of their types' numbers.
     pub(crate) fn sets<'a>(&'a self, node: &'a Node) -> &'a [Set] {
         match &node.sets {
             Sets::One(set) => std::slice::from_ref(set),
-            Sets::Many(first, count) => &self.sets[*first as usize..][..usize::from(*count)],
+            Sets::Many(first, count) => &self.names.sets[*first as usize..][..usize::from(*count)],
         }
     }
 
     /// The records of that type at a node that follow a pool; of any type, where ANY is asked for.
     pub(crate) fn follower(&self, node: u32, asked: u16) -> Option<u32> {
         let types = if asked == rtype::ANY { (node, 0)..=(node, u16::MAX) } else { (node, asked)..=(node, asked) };
-        self.following.range(types).next().map(|(_, follower)| *follower)
+        self.names.following.range(types).next().map(|(_, follower)| *follower)
     }
 
     /// A block's bytes.
     pub(crate) fn bytes(&self, block: &Block) -> &[u8] {
-        &self.arena[block.start as usize..][..block.length as usize]
+        &self.names.arena[block.start as usize..][..block.length as usize]
     }
 
     /// A block's pointers.
     pub(crate) fn fixes(&self, block: &Block) -> &[Fix] {
-        &self.fixes[block.first_fix as usize..][..usize::from(block.fixes)]
+        &self.names.fixes[block.first_fix as usize..][..usize::from(block.fixes)]
     }
 
     pub(crate) fn alias(&self, index: u32) -> &Alias {
-        &self.aliases[index as usize]
+        &self.names.aliases[index as usize]
     }
 
     /// An alias's target in wire form, from its first byte on to the end of everything: names end themselves.
     pub(crate) fn target(&self, alias: &Alias) -> &[u8] {
-        &self.arena[alias.target as usize..]
+        &self.names.arena[alias.target as usize..]
     }
 
     pub(crate) fn referral(&self, index: u32) -> &Referral {
-        &self.referrals[index as usize]
+        &self.names.referrals[index as usize]
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            arena: Vec::new(),
+            fixes: Vec::new(),
+            nodes: Vec::new(),
+            sets: Vec::new(),
+            table: Table::with_capacity(0),
+            zones: Vec::new(),
+            aliases: Vec::new(),
+            referrals: Vec::new(),
+            following: BTreeMap::new(),
+            deepest: 0,
+            highest: usize::MAX,
+            added: 0,
+        }
+    }
+}
+
+impl Names {
+    /// The node of a lower-cased name.
+    fn get(&self, name: &[u8]) -> Option<u32> {
+        self.table.find(hash(name), |index| self.name(&self.nodes[index as usize]) == name)
+    }
+
+    /// A node's name, in lower-case wire form.
+    fn name(&self, node: &Node) -> &[u8] {
+        &self.arena[node.name as usize..][..usize::from(node.name_length)]
     }
 }
 

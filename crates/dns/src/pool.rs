@@ -197,6 +197,11 @@ impl Pools {
         self.pools.binary_search_by(|pool| pool.name.cmp(name)).ok()
     }
 
+    /// The pool of that index.
+    pub(crate) fn called(&self, index: usize) -> &PoolName {
+        &self.pools[index].name
+    }
+
     /// Every pool under `health`, in the order of their indices.
     pub(crate) fn evaluate(&self, health: &Health) -> Vec<Evaluated> {
         let hosts: Vec<_> = self.hosts.iter().map(|name| self.host_state(health, name)).collect();

@@ -1,7 +1,8 @@
 //! Objects to a checked configuration and zones, with every mistake at its object, line and column.
 //!
 //! One change must not cost the whole document: a zone is read again only if its settings, its templates, or what these refer
-//! to (pools, addresses of name servers) have changed. The rest is one pass over the cluster file.
+//! to (pools, addresses of name servers) have changed, and of a template that has, only the lines that differ, where that will do.
+//! The rest is one pass over the cluster file, if that has changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use dns::Zone;
+use dns::{Zone, zone::load_again};
 use model::{
     PoolName, ServerName, VirtualHostName, ZoneName,
     config::{ClusterConfig, Pool, Ttl, ZoneSettings, locate, parse_cluster},
@@ -36,9 +37,11 @@ pub struct Checked {
     pub zones: Vec<Arc<Zone>>,
 }
 
-/// Checks objects, and remembers the zones that it has read.
+/// Checks objects, and remembers the cluster file and the zones that it has read.
 #[derive(Debug, Default)]
 pub struct Checker {
+    /// The last one that was right, with what it says.
+    file: Option<(String, ClusterConfig)>,
     zones: BTreeMap<ZoneName, Known>,
 }
 
@@ -96,10 +99,7 @@ impl Checker {
     /// All mistakes, in the order of the objects.
     pub fn check(&mut self, objects: &Objects) -> Result<Checked, Vec<Mistake>> {
         let assembly = Assembly::of(objects);
-        let config = parse_cluster("cluster", &assembly.text).map_err(|mistakes| {
-            let carried = mistakes.into_iter().map(|mistake| assembly.carry(mistake));
-            carried.map(|(key, diagnostic)| Mistake { key, diagnostic }).collect::<Vec<_>>()
-        })?;
+        let config = self.config(&assembly)?;
         let (mut zones, mut mistakes) = (Vec::new(), Vec::new());
         for (name, settings) in &config.zones {
             match self.zone(name, settings, &config, objects) {
@@ -109,6 +109,18 @@ impl Checker {
         }
         self.zones.retain(|name, _| config.zones.contains_key(name));
         if mistakes.is_empty() { Ok(Checked { config, zones }) } else { Err(mistakes) }
+    }
+
+    fn config(&mut self, assembly: &Assembly) -> Result<ClusterConfig, Vec<Mistake>> {
+        if let Some((_, config)) = self.file.as_ref().filter(|(text, _)| *text == assembly.text) {
+            return Ok(config.clone());
+        }
+        let config = parse_cluster("cluster", &assembly.text).map_err(|mistakes| {
+            let carried = mistakes.into_iter().map(|mistake| assembly.carry(mistake));
+            carried.map(|(key, diagnostic)| Mistake { key, diagnostic }).collect::<Vec<_>>()
+        })?;
+        self.file = Some((assembly.text.clone(), config.clone()));
+        Ok(config)
     }
 
     fn zone(
@@ -128,6 +140,16 @@ impl Checker {
         let path = settings.template.to_string_lossy();
         let template = Key::new(Kind::Template, &path).and_then(|key| objects.get_key_value(&key));
         let Some((key, text)) = template else { return Err(vec![missing(name, &path, objects)]) };
+        if let Some(known) = self.zones.get_mut(name)
+            && known.settings == *settings
+            && known.basis == Basis::of(&known.zone, config)
+            && let [(_, before)] = &known.texts[..]
+            && let Some(zone) = load_again(&known.zone, before, text, &settings.variables, config)
+        {
+            known.texts = vec![(key.clone(), text.clone())];
+            known.zone = Arc::new(zone);
+            return Ok(known.zone.clone());
+        }
         let mut texts = vec![(key.clone(), text.clone())];
         let mut files = BTreeMap::new();
         let mut include = |file: &str| {

@@ -125,9 +125,9 @@ impl Ledger {
         let touched = |key: &Key| transaction.changes.iter().any(|change| change.key == *key);
         let before = |key: &Key| if touched(key) { document.get(key).cloned() } else { document.before(key) };
         let wanted = Wanted { values, before: &before };
-        let whole = match self.checker.check(&wanted.objects()) {
+        let objects = wanted.objects();
+        let whole = match self.checker.check(&objects) {
             Ok(checked) => {
-                let objects = wanted.objects();
                 return Ok(considered(Settled { checked, objects, held: Vec::new(), undone: 0 }));
             }
             Err(mistakes) => mistakes,
@@ -227,8 +227,13 @@ impl Ledger {
             if change.text.is_none() && now.is_none() && clash.is_none() {
                 return Err(self.missing(key));
             }
-            let text = match change.text.as_deref().map(|text| canonical(key, text)).transpose() {
-                Ok(text) => text.map(Arc::from),
+            // A template may be large, and stays as it is.
+            let text = match &change.text {
+                Some(text) if key.kind != Kind::Template => canonical(key, text).map(|text| Some(text.into())),
+                as_it_is => Ok(as_it_is.clone()),
+            };
+            let text = match text {
+                Ok(text) => text,
                 Err(diagnostic) => {
                     mistakes.push(Mistake { key: key.clone(), diagnostic });
                     continue;

@@ -233,11 +233,20 @@ impl Desk {
     /// Announces what is in force, if it is anything new.
     fn announce(&mut self) {
         if !Arc::ptr_eq(self.ledger.in_force(), &self.force.borrow().settled) {
-            let force = compile(&self.ledger, self.cookies);
+            let force = self.compile(self.cookies);
             self.force.send_replace(force);
         }
         self.news.send_modify(|count| *count += 1);
         self.summarize();
+    }
+
+    /// What the document puts in force now: what has stayed of it is not compiled again.
+    fn compile(&self, cookies: CookieSecrets) -> Force {
+        let before = self.force.borrow().clone();
+        let settled = self.ledger.in_force().clone();
+        let checked = &settled.checked;
+        let zones = before.zones.compile_again(&before.settled.checked.zones, &checked.zones, &checked.config);
+        Force { zones: Arc::new(zones.with_cookies(cookies)), settled }
     }
 
     fn summarize(&self) {
@@ -290,7 +299,7 @@ impl Desk {
     pub(crate) fn with_cookies(&mut self, cookies: CookieSecrets) -> Force {
         if self.cookies != cookies {
             self.cookies = cookies;
-            let force = compile(&self.ledger, cookies);
+            let force = self.compile(cookies);
             // Whoever asks brings it into force; nobody else need be told.
             self.force.send_if_modified(|old| {
                 *old = force;

@@ -1,12 +1,12 @@
 //! From checked zones to nodes and blocks.
 
-use std::{borrow::Borrow, collections::BTreeMap};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use hickory_proto::rr::RecordType;
 use model::config::{ClusterConfig, Ttl};
 
 use super::{
-    Alias, Followed, Link, NONE, Node, Referral, Set, Sets, Use, ZoneInfo, Zones,
+    Alias, Followed, Link, NONE, Names, Node, Referral, Set, Sets, Use, ZoneInfo, Zones,
     block::{Block, Frame, Writer},
     hash,
     table::Table,
@@ -23,42 +23,54 @@ const DYNAMIC_DENIAL_TTL: u32 = 5;
 const LARGEST_BLOCK: usize = 65_535;
 
 pub(super) fn build<Z: Borrow<Zone>>(zones: Vec<Z>, config: &ClusterConfig) -> Zones {
-    let mut builder = Builder { zones: Zones::empty(config), apexes: BTreeMap::new(), uses: BTreeMap::new() };
+    let mut builder = Builder::new(Names::default(), Zones::of(Arc::default(), config));
     for (index, zone) in (0..).zip(&zones) {
         builder.apexes.insert(lower(&zone.borrow().origin), index);
     }
     let names: usize = zones.iter().map(|zone| zone.borrow().owners.len()).sum();
-    builder.zones.table = Table::with_capacity(names);
-    builder.zones.nodes.reserve(names);
+    builder.names.table = Table::with_capacity(names);
+    builder.names.nodes.reserve(names);
     for zone in &zones {
         builder.apex(zone.borrow());
     }
     for (index, zone) in (0..).zip(zones) {
         builder.zone(zone.borrow(), index);
     }
-    let Zones { arena, nodes, sets, fixes, .. } = &mut builder.zones;
+    let Names { arena, nodes, sets, fixes, .. } = &mut builder.names;
     arena.shrink_to_fit();
     nodes.shrink_to_fit();
     sets.shrink_to_fit();
     fixes.shrink_to_fit();
-    builder.zones
+    builder.finish()
 }
 
-struct Builder {
+/// What is made, in parts: first the names, and what they use.
+pub(super) struct Builder {
+    pub(super) names: Names,
     zones: Zones,
     /// Every apex in wire form, and its zone's number.
-    apexes: BTreeMap<Vec<u8>, u16>,
+    pub(super) apexes: BTreeMap<Vec<u8>, u16>,
     /// Numbers of pool uses.
     uses: BTreeMap<(usize, Ttl), u32>,
 }
 
 impl Builder {
+    /// To add to what there is; without apexes.
+    pub(super) fn new(names: Names, zones: Zones) -> Self {
+        let uses = zones.uses.iter().map(|used| (used.pool, used.ttl)).zip(0..).collect();
+        Self { names, zones, apexes: BTreeMap::new(), uses }
+    }
+
+    pub(super) fn finish(self) -> Zones {
+        Zones { names: Arc::new(self.names), ..self.zones }
+    }
+
     /// The zone itself, with the node of its apex.
     fn apex(&mut self, zone: &Zone) {
         let name = lower(&zone.origin);
-        let index = u16::try_from(self.zones.zones.len()).expect("fewer than 65,536 zones");
+        let index = u16::try_from(self.names.zones.len()).expect("fewer than 65,536 zones");
         let apex = self.insert(&name, index);
-        self.zones.zones.push(ZoneInfo {
+        self.names.zones.push(ZoneInfo {
             name: zone.name.clone(),
             apex,
             apex_length: name.len(),
@@ -66,7 +78,7 @@ impl Builder {
             live_serial: zone.serial_from_cluster,
             parent_side: NONE,
         });
-        self.zones.highest = self.zones.highest.min(ancestors(&name).count());
+        self.names.highest = self.names.highest.min(ancestors(&name).count());
     }
 
     fn zone(&mut self, zone: &Zone, index: u16) {
@@ -95,24 +107,24 @@ impl Builder {
         }
         self.ancestors(name, apex, index);
         let cut = ancestors(name)
-            .filter_map(|above| self.zones.get(above))
-            .any(|above| matches!(self.zones.nodes[above as usize].link, Link::Referral(_) | Link::Tree(_)));
+            .filter_map(|above| self.names.get(above))
+            .any(|above| matches!(self.names.nodes[above as usize].link, Link::Referral(_) | Link::Tree(_)));
         let Some(pool) = self.zones.pools.index(&follower.pool).filter(|_| !cut) else { return };
         let node = self.insert(name, index);
         let number = narrow(self.zones.followers.len());
         self.zones.followers.push(Followed { pool, follower: follower.clone() });
-        self.zones.following.insert((node, follower.rtype.into()), number);
+        self.names.following.insert((node, follower.rtype.into()), number);
     }
 
     /// Whether `name` lies strictly below an apex of ours that is deeper than `apex`.
-    fn belongs_deeper(&self, name: &[u8], apex: &[u8]) -> bool {
+    pub(super) fn belongs_deeper(&self, name: &[u8], apex: &[u8]) -> bool {
         self.apexes.len() > 1
             && ancestors(name).take_while(|above| above.len() > apex.len()).any(|above| self.apexes.contains_key(above))
     }
 
     /// A name of the zone itself; true if it is a cut, below which nothing exists.
-    fn owner(&mut self, zone: &Zone, owner: Owner<'_>, name: &[u8], index: u16) -> bool {
-        let apex_length = self.zones.zones[usize::from(index)].apex_length;
+    pub(super) fn owner(&mut self, zone: &Zone, owner: Owner<'_>, name: &[u8], index: u16) -> bool {
+        let apex_length = self.names.zones[usize::from(index)].apex_length;
         self.ancestors(name, &name[name.len() - apex_length..], index);
         let node = self.insert(name, index);
         let wildcard = is_wildcard(name);
@@ -126,7 +138,7 @@ impl Builder {
         let sets = owner.sets().filter(|set| !cut || set.code() == rtype::DS);
         let sets = self.sets(sets, Frame { owner: name, apex: apex_length, owner_known: !wildcard });
         let pool = owner.pool().filter(|_| !cut).map_or(NONE, |pool| self.pool(pool));
-        let node = &mut self.zones.nodes[node as usize];
+        let node = &mut self.names.nodes[node as usize];
         *node = Node { sets, pool, link, ..*node };
         matches!(link, Link::Referral(_) | Link::Tree(_))
     }
@@ -140,7 +152,7 @@ impl Builder {
         let sets = self.sets(sets, frame);
         let link = owner.filter(|_| !is_cut).map_or(Link::Nowhere, |owner| self.link(owner, name, apex, false));
         let node = Node { sets, link, ..self.blank(name, index) };
-        self.zones.zones[usize::from(child)].parent_side = self.push(node);
+        self.names.zones[usize::from(child)].parent_side = self.push(node);
     }
 
     /// The same for every zone right below this one; below a cut of this one, the cut is what it says.
@@ -149,30 +161,30 @@ impl Builder {
         for (name, child) in children.map(|(name, child)| (name.clone(), *child)).collect::<Vec<_>>() {
             // A zone below this one makes the names between them exist, delegated or not.
             match self.ancestors(&name, apex, index) {
-                Some(cut) => self.zones.zones[usize::from(child)].parent_side = cut,
+                Some(cut) => self.names.zones[usize::from(child)].parent_side = cut,
                 None => self.parent_side(zone.owners.find(&name), &name, apex.len(), index, child),
             }
         }
     }
 
     fn sets<'z>(&mut self, sets: impl Iterator<Item = RecordSet<'z>>, frame: Frame<'_>) -> Sets {
-        let first = self.zones.sets.len();
+        let first = self.names.sets.len();
         for set in sets {
             let rtype = set.code();
             let frame = Frame { owner_known: frame.owner_known && rtype != rtype::CNAME, ..frame };
             let block = self.block(frame, rtype, set.ttl(), set.wire());
-            self.zones.sets.push(Set { rtype, block });
+            self.names.sets.push(Set { rtype, block });
         }
-        let count = u16::try_from(self.zones.sets.len() - first).expect("there are 65,535 types");
+        let count = u16::try_from(self.names.sets.len() - first).expect("there are 65,535 types");
         if count == 1 {
-            Sets::One(self.zones.sets.pop().expect("it was just pushed"))
+            Sets::One(self.names.sets.pop().expect("it was just pushed"))
         } else {
             Sets::Many(narrow(first), count)
         }
     }
 
     fn block<'d>(&mut self, frame: Frame<'_>, rtype: u16, ttl: u32, data: impl Iterator<Item = &'d [u8]>) -> Block {
-        let mut writer = Writer::new(&mut self.zones.arena, &mut self.zones.fixes, frame);
+        let mut writer = Writer::new(&mut self.names.arena, &mut self.names.fixes, frame);
         for data in data {
             if writer.length() > LARGEST_BLOCK {
                 break;
@@ -200,10 +212,10 @@ impl Builder {
     }
 
     fn alias(&mut self, target: &[u8], spelled: usize) -> u32 {
-        let at = narrow(self.zones.arena.len());
-        self.zones.arena.extend_from_slice(target);
-        self.zones.aliases.push(Alias { target: at, spelled });
-        narrow(self.zones.aliases.len() - 1)
+        let at = narrow(self.names.arena.len());
+        self.names.arena.extend_from_slice(target);
+        self.names.aliases.push(Alias { target: at, spelled });
+        narrow(self.names.aliases.len() - 1)
     }
 
     /// NS records and glue: in-domain first, without which nobody gets further, then that of sibling domains and of the
@@ -221,7 +233,7 @@ impl Builder {
                 zone.owners.find(&target).filter(|_| !elsewhere).map(|owner| (in_domain, owner))
             })
             .collect();
-        let mut writer = Writer::new(&mut self.zones.arena, &mut self.zones.fixes, frame);
+        let mut writer = Writer::new(&mut self.names.arena, &mut self.names.fixes, frame);
         let places: Vec<_> = servers.wire().map(|data| writer.record(rtype::NS, servers.ttl(), data)).collect();
         let count = writer.records();
         let mut needed = count;
@@ -237,8 +249,8 @@ impl Builder {
                 needed = writer.records();
             }
         }
-        self.zones.referrals.push(Referral { block: writer.finish(), servers: count, needed });
-        Link::Referral(narrow(self.zones.referrals.len() - 1))
+        self.names.referrals.push(Referral { block: writer.finish(), servers: count, needed });
+        Link::Referral(narrow(self.names.referrals.len() - 1))
     }
 
     /// The SOA as denials carry it: its TTL is the smaller of its own and its last field (RFC 2308 section 5).
@@ -250,7 +262,7 @@ impl Builder {
         let ttl = ttl.min(minimum).min(if dynamic { DYNAMIC_DENIAL_TTL } else { u32::MAX });
         let frame = Frame { owner: apex, apex: apex.len(), owner_known: true };
         let block = self.block(frame, rtype::SOA, ttl, [soa].into_iter());
-        self.zones.zones[usize::from(index)].denial = Some(block);
+        self.names.zones[usize::from(index)].denial = Some(block);
     }
 
     fn pool(&mut self, pool: &PoolUse) -> u32 {
@@ -265,9 +277,9 @@ impl Builder {
     fn ancestors(&mut self, name: &[u8], apex: &[u8], zone: u16) -> Option<u32> {
         // All names above one that exists do so too, and nothing below a cut does.
         let within = || ancestors(name).take_while(|above| above.len() >= apex.len());
-        let missing = within().take_while(|above| self.zones.get(above).is_none()).count();
-        let lowest = within().nth(missing).and_then(|above| self.zones.get(above));
-        let is_cut = |node: u32| matches!(self.zones.nodes[node as usize].link, Link::Referral(_) | Link::Tree(_));
+        let missing = within().take_while(|above| self.names.get(above).is_none()).count();
+        let lowest = within().nth(missing).and_then(|above| self.names.get(above));
+        let is_cut = |node: u32| matches!(self.names.nodes[node as usize].link, Link::Referral(_) | Link::Tree(_));
         if let Some(cut) = lowest.filter(|node| is_cut(*node)) {
             return Some(cut);
         }
@@ -281,34 +293,34 @@ impl Builder {
 
     /// The node of `name`, made where there is none.
     fn insert(&mut self, name: &[u8], zone: u16) -> u32 {
-        if let Some(index) = self.zones.get(name) {
+        if let Some(index) = self.names.get(name) {
             return index;
         }
         let node = self.blank(name, zone);
         let index = self.push(node);
-        let Zones { table, nodes, arena, .. } = &mut self.zones;
+        let Names { table, nodes, arena, .. } = &mut self.names;
         let hash_of = |index: u32| {
             let node = &nodes[index as usize];
             hash(&arena[node.name as usize..][..usize::from(node.name_length)])
         };
         table.insert(hash(name), index, hash_of);
-        self.zones.deepest = self.zones.deepest.max(ancestors(name).count());
-        if let Some(above) = name.strip_prefix(b"\x01*").and_then(|above| self.zones.get(above)) {
-            self.zones.nodes[above as usize].wildcard = index;
+        self.names.deepest = self.names.deepest.max(ancestors(name).count());
+        if let Some(above) = name.strip_prefix(b"\x01*").and_then(|above| self.names.get(above)) {
+            self.names.nodes[above as usize].wildcard = index;
         }
         index
     }
 
     fn blank(&mut self, name: &[u8], zone: u16) -> Node {
-        let at = narrow(self.zones.arena.len());
-        self.zones.arena.extend_from_slice(name);
+        let at = narrow(self.names.arena.len());
+        self.names.arena.extend_from_slice(name);
         let name_length = u8::try_from(name.len()).expect("a name of at most 255 bytes");
         Node { name: at, name_length, zone, sets: Sets::Many(0, 0), wildcard: NONE, pool: NONE, link: Link::Nowhere }
     }
 
     fn push(&mut self, node: Node) -> u32 {
-        self.zones.nodes.push(node);
-        narrow(self.zones.nodes.len() - 1)
+        self.names.nodes.push(node);
+        narrow(self.names.nodes.len() - 1)
     }
 }
 

@@ -22,7 +22,7 @@ struct Slot {
 const FREE: Slot = Slot { tag: 0, node: NONE };
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table {
     slots: Vec<Slot>,
     taken: usize,

@@ -36,7 +36,17 @@ pub(super) struct Index<'t> {
 
 /// The owners of a template that passes every check; records what does not pass.
 pub(super) fn check(apex: &[u8], template: Template, sources: &mut Sources<'_>) -> Owners {
-    let index = Index::new(apex, template.records.sort(apex.len()), &template.failed);
+    check_sorted(apex, template.records.sort(apex.len()), &template.failed, sources)
+}
+
+/// The same of records that are in order already.
+pub(super) fn check_sorted(
+    apex: &[u8],
+    sorted: Sorted,
+    failed: &BTreeSet<Vec<u8>>,
+    sources: &mut Sources<'_>,
+) -> Owners {
+    let index = Index::new(apex, sorted, failed);
     index.check_apex(sources);
     for owner in 0..index.sorted.len() {
         index.check_alone(owner, sources);

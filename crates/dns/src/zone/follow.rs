@@ -44,6 +44,17 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// The same where the text behind `end` has moved from there to `to`.
+    pub(super) fn moved(&self, end: usize, to: usize) -> Self {
+        let place = if self.place.source == 0 { self.place.moved(end, to) } else { self.place };
+        Self { place, ..self.clone() }
+    }
+
+    /// Whether it is answered alike, wherever it stands in its text.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        *self == Self { place: self.place, ..other.clone() }
+    }
+
     /// A member's data in wire form.
     pub(crate) fn data(&self, member: usize, priority: u16, weight: u16) -> Vec<u8> {
         let mut data = priority.to_be_bytes().to_vec();

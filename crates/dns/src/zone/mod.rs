@@ -8,6 +8,7 @@
 //! Deliberately not here: which addresses of a pool are answered (`View`), wire format of answers, reading files (the
 //! caller brings the text and a way to get included ones).
 
+mod again;
 mod check;
 mod follow;
 mod generate;
@@ -45,6 +46,7 @@ use self::{
 use crate::name;
 
 pub use self::{
+    again::{Layout, load_again},
     follow::Follower,
     owners::{Owner, Owners, RecordSet},
 };
@@ -69,6 +71,8 @@ pub struct Zone {
     pub followers: Vec<Follower>,
     /// What of the cluster's configuration it was made of.
     pub refers: Refers,
+    /// How its template is cut.
+    pub layout: Layout,
 }
 
 /// What of the cluster's configuration a template refers to: a zone need not be read again when something else changes.
@@ -119,14 +123,10 @@ pub fn load(
         return Err(sources.into_errors());
     }
     apex.make_ascii_lowercase();
-    let mut all = BTreeMap::from([
-        ("cluster".to_owned(), config.name.to_string()),
-        ("zone".to_owned(), origin.as_str().to_owned()),
-    ]);
-    all.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let all = all_variables(origin, variables, config);
     let mut reader = Reader::new(&apex, config, &all, include, &mut sources);
     reader.file(file, Text::Borrowed(text));
-    let (mut template, refers) = (reader.out, reader.refers);
+    let (mut template, refers, layout) = (reader.out, reader.refers, reader.layout);
     let followers = std::mem::take(&mut template.followers);
     // They exist, though nothing else need stand there.
     template.failed.extend(followers.iter().map(|one| one.owner.clone()).filter(|owner| *owner != apex));
@@ -137,7 +137,21 @@ pub fn load(
     }
     let serial_from_cluster = settle_soa(&apex, &mut owners, !followers.is_empty());
     let labels = Name::from_labels(name::labels(&apex)).expect("a name that was just read");
-    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners, followers, refers })
+    Ok(Zone { name: origin.clone(), origin: labels, serial_from_cluster, owners, followers, refers, layout })
+}
+
+/// The zone's own variables, and those that every zone has.
+fn all_variables(
+    origin: &ZoneName,
+    variables: &BTreeMap<String, String>,
+    config: &ClusterConfig,
+) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([
+        ("cluster".to_owned(), config.name.to_string()),
+        ("zone".to_owned(), origin.as_str().to_owned()),
+    ]);
+    all.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
 }
 
 /// Lowers the negative TTL where the zone uses pools; says whether the serial is the cluster's.

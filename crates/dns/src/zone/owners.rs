@@ -41,13 +41,13 @@ pub(super) struct Set {
 /// all names below it. Empty non-terminals own nothing and are not listed.
 #[derive(Clone, Debug, Default)]
 pub struct Owners {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// One more than there are, as are the sets.
-    entries: Vec<Entry>,
-    sets: Vec<Set>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) sets: Vec<Set>,
     /// Where each record's data begins.
-    records: Vec<u32>,
-    pools: Vec<PoolUse>,
+    pub(super) records: Vec<u32>,
+    pub(super) pools: Vec<PoolUse>,
 }
 
 /// What one name owns.
@@ -116,9 +116,18 @@ impl Owners {
 
     /// The same for a name in lower-case wire form.
     pub(crate) fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
-        let entries = &self.entries[..self.len()];
+        self.position(name).ok().map(|index| self.owner(index))
+    }
+
+    /// The number of a name in lower-case wire form, or else that of the one before which it would stand.
+    pub(super) fn position(&self, name: &[u8]) -> Result<usize, usize> {
         let order = |entry: &Entry| name::compare(name::first(&self.bytes[entry.name as usize..]), name);
-        entries.binary_search_by(order).ok().map(|index| Owner { owners: self, index })
+        self.entries[..self.len()].binary_search_by(order)
+    }
+
+    /// The owner of that number.
+    pub(super) fn owner(&self, index: usize) -> Owner<'_> {
+        Owner { owners: self, index }
     }
 
     /// Whether any name's addresses are a pool's.
@@ -143,6 +152,16 @@ impl PartialEq for Owners {
 }
 
 impl<'z> Owner<'z> {
+    /// All owners of its zone.
+    pub(super) fn owners(self) -> &'z Owners {
+        self.owners
+    }
+
+    /// Its number among them.
+    pub(super) fn index(self) -> usize {
+        self.index
+    }
+
     /// The name in lower-case wire form.
     pub(crate) fn wire_name(self) -> &'z [u8] {
         name::first(&self.owners.bytes[self.owners.entries[self.index].name as usize..])

@@ -50,6 +50,11 @@ fn narrow(number: usize) -> u32 {
 }
 
 impl Records {
+    /// What is in order already.
+    pub(super) fn in_order(bytes: Vec<u8>, list: Vec<Record>, pools: Vec<PoolUse>) -> Self {
+        Self { bytes, list, pools, last_owner: None }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
@@ -77,6 +82,17 @@ impl Records {
         self.bytes.extend_from_slice(&length.to_be_bytes());
         self.bytes.extend_from_slice(data);
         self.list.push(Record { owner, rtype, ttl, data: start, place, target });
+    }
+
+    /// No name's addresses are a pool's.
+    pub(super) fn uses_no_pool(&self) -> bool {
+        self.pools.is_empty()
+    }
+
+    /// Each record: its owner, type, TTL and data, in the order of the template.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u16, u32, &[u8])> {
+        let owner = |record: &Record| name::first(&self.bytes[record.owner as usize..]);
+        self.list.iter().map(move |record| (owner(record), record.rtype, record.ttl, data_at(&self.bytes, record.data)))
     }
 
     /// Adds the use of a pool.
@@ -131,7 +147,7 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    fn of(records: Records) -> Self {
+    pub(super) fn of(records: Records) -> Self {
         let Records { bytes, list, pools, .. } = records;
         let mut this = Self { bytes, list, pools, owners: Vec::new(), sets: Vec::new() };
         for index in 0..this.list.len() {

@@ -25,6 +25,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The same where the text behind `end` has moved from there to `to`.
+    pub(super) fn moved(self, end: usize, to: usize) -> Self {
+        let moved = |at: u32| u32::try_from(at as usize - end + to).unwrap_or(u32::MAX);
+        if (self.start as usize) < end {
+            return self;
+        }
+        Self { start: moved(self.start), end: moved(self.end), ..self }
+    }
+
     /// From here to the end of `other`, where both are in one text.
     pub(super) fn to(self, other: Self) -> Self {
         if self.source == other.source { Self { end: other.end.max(self.end), ..self } } else { self }

@@ -9,6 +9,7 @@ use model::{config::ClusterConfig, nearest};
 
 use super::{
     Refers,
+    again::{Layout, Mark},
     follow::{Follower, following},
     rdata,
     records::Records,
@@ -20,13 +21,13 @@ use super::{
 use crate::name;
 
 /// A zone of more records is refused.
-const MOST_RECORDS: usize = 10_000_000;
+pub(super) const MOST_RECORDS: usize = 10_000_000;
 /// Files within files.
 const DEEPEST_INCLUDE: usize = 16;
 /// Files of one zone.
 const MOST_FILES: usize = 1_000;
 /// Bytes of one file.
-const LARGEST_FILE: usize = 1024 * 1024 * 1024;
+pub(super) const LARGEST_FILE: usize = 1024 * 1024 * 1024;
 
 /// A mistake and its place.
 pub(super) type Wrong = (Place, Complaint);
@@ -78,8 +79,10 @@ pub(super) struct Reader<'a, 't> {
     pub(super) refers: Refers,
     /// The first `NAMESERVERS`.
     pub(super) nameservers: Option<Place>,
+    /// How the first text is cut, for who reads it again.
+    pub(super) layout: Layout,
     owner: LastOwner,
-    default_ttl: Option<u32>,
+    pub(super) default_ttl: Option<u32>,
     last_ttl: Option<u32>,
     open_files: Vec<String>,
     stopped: bool,
@@ -115,6 +118,7 @@ impl<'a, 't> Reader<'a, 't> {
             largest_file: LARGEST_FILE,
             refers: Refers::default(),
             nameservers: None,
+            layout: Layout::default(),
             owner: LastOwner::None,
             default_ttl: None,
             last_ttl: None,
@@ -138,6 +142,9 @@ impl<'a, 't> Reader<'a, 't> {
         while !self.stopped && tokenizer.next(&mut entry, self.sources) {
             self.entry(&entry);
         }
+        if self.open_files.len() == 1 {
+            self.layout.folded = tokenizer.folded;
+        }
         self.open_files.pop();
     }
 
@@ -155,6 +162,10 @@ impl<'a, 't> Reader<'a, 't> {
         if is_directive(first) {
             if let Err(wrong) = self.directive(first, &entry.tokens[1..]) {
                 self.fail(wrong);
+            }
+            if self.open_files.len() == 1 {
+                let (at, origin, ttl) = (first.place.start as usize, self.origin.clone(), self.default_ttl);
+                self.layout.marks.push(Mark { at, origin, ttl });
             }
         } else if let Err((place, complaint)) = self.record(entry.indented, &entry.tokens) {
             self.sources.error(place, complaint);
@@ -221,6 +232,7 @@ impl<'a, 't> Reader<'a, 't> {
             self.stopped = true;
             return Err(here(format!("more than {MOST_FILES} files in one zone")));
         }
+        self.layout.includes = true;
         let content = (self.include)(&name).map_err(|reason| here(format!("cannot read `{name}`: {reason}")))?;
         let before = (std::mem::replace(&mut self.origin, origin), std::mem::replace(&mut self.owner, LastOwner::None));
         // The file may go on with our owner, as RFC 1035 section 5.1 leaves open and BIND does.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: every call makes progress, and each mistake costs one entry, not the file.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use model::nearest;
 
@@ -50,6 +50,8 @@ pub(super) struct Tokenizer<'t> {
     source: u32,
     at: usize,
     variables: &'t BTreeMap<String, String>,
+    /// Where entries stand that take several lines: nobody may begin to read within them.
+    pub(super) folded: Vec<Range<usize>>,
 }
 
 /// One entry in the making.
@@ -59,12 +61,14 @@ struct Draft<'t> {
     open: Vec<usize>,
     size: usize,
     broken: bool,
+    /// There is a line's end within parentheses.
+    folded: bool,
 }
 
 impl<'t> Tokenizer<'t> {
     /// A tokenizer of `text`, which is numbered `source`.
     pub(super) fn new(text: &'t str, source: u32, variables: &'t BTreeMap<String, String>) -> Self {
-        Self { text, source, at: 0, variables }
+        Self { text, source, at: 0, variables, folded: Vec::new() }
     }
 
     /// The next entry, in the place of the one before; false at the end.
@@ -73,9 +77,13 @@ impl<'t> Tokenizer<'t> {
         while self.at < self.text.len() && !sources.full() {
             let indented = matches!(self.peek(), Some(b' ' | b'\t'));
             draft.tokens.clear();
-            (draft.size, draft.broken) = (0, false);
+            (draft.size, draft.broken, draft.folded) = (0, false, false);
             draft.open.clear();
+            let start = self.at;
             self.entry(&mut draft, sources);
+            if draft.folded {
+                self.folded.push(start..self.at);
+            }
             if draft.broken || !draft.tokens.is_empty() {
                 *entry = Entry { broken: draft.broken, indented, tokens: draft.tokens };
                 return true;
@@ -110,6 +118,7 @@ impl<'t> Tokenizer<'t> {
                     if draft.open.is_empty() {
                         return;
                     }
+                    draft.folded = true;
                 }
                 b' ' | b'\t' | b'\r' => self.at += 1,
                 b';' => self.skip_line(),

@@ -1,6 +1,7 @@
 //! The DNS engine from outside: zones in, queries in, replies out.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
+mod again;
 mod agree;
 mod corpus;
 mod following;

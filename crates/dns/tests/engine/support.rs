@@ -148,6 +148,7 @@ pub(crate) fn zone(origin: &str, lines: &str) -> Zone {
         owners,
         followers: Vec::new(),
         refers: Default::default(),
+        layout: Default::default(),
     }
 }
 
