@@ -148,6 +148,9 @@ pub(crate) fn run(config: &Path, loaded: Loaded, ward: Option<Ward>) -> Result<E
     if let Err(error) = host::descriptors::raise() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+    if let Err(error) = host::memory::return_large() {
+        tracing::debug!(%error, "large pieces of memory stay with the daemon");
+    }
     let running = start(config.to_owned(), loaded, ward)?;
     let runtime = running.runtime.handle().clone();
     let mut running = running;

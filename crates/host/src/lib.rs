@@ -23,6 +23,7 @@ pub mod guardian;
 pub mod hook;
 pub mod lab;
 pub mod listeners;
+pub mod memory;
 mod packet_info;
 pub mod peer;
 pub mod probe;

@@ -43,6 +43,8 @@ pub(crate) use self::edit::EditError;
 const DEPTH: usize = 64;
 /// The thread looks at its deadlines at least so often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After so long without a request there is time to write the log anew.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What the document puts in force, compiled.
 #[derive(Clone, Debug)]
@@ -219,13 +221,26 @@ impl Desk {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
             let now = host::clock::now();
-            let wait = self.pending_due().map_or(LONGEST_WAIT, |due| due.since(now)).min(LONGEST_WAIT);
+            let due = self.pending_due().map_or(LONGEST_WAIT, |due| due.since(now));
+            let wait = due.min(if self.store.has_grown() { QUIET } else { LONGEST_WAIT });
             match jobs.recv_timeout(wait) {
-                Ok(job) => job(&mut self),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(job) => {
+                    job(&mut self);
+                    if self.store.needs_whole() || self.store.has_outgrown() {
+                        self.compact();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.rest(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.undo_overdue(host::clock::now());
+        }
+    }
+
+    /// Nobody asks for anything. To write the log anew takes long where its texts are: whoever waits for an edit does not wait
+    /// for that.
+    fn rest(&mut self) {
+        if self.store.has_grown() || self.store.needs_whole() {
             self.compact();
         }
     }
@@ -286,11 +301,9 @@ impl Desk {
         kept
     }
 
-    /// Between requests: the log has grown long, or must be written anew after a failure.
+    /// Writes the log anew: it has grown long, or must be after a failure.
     fn compact(&mut self) {
-        if (self.store.has_grown() || self.store.needs_whole())
-            && let Err(error) = self.store.replace(&self.ledger.document().save())
-        {
+        if let Err(error) = self.store.replace(&self.ledger.document().save()) {
             tracing::error!(%error, "the document's log cannot be written anew: edits are refused until it can");
         }
     }

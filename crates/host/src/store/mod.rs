@@ -27,8 +27,10 @@ const LOG: &str = "document.log";
 const DRAFT: &str = "document.new";
 /// What a start has cut from the log, for whoever wants to look.
 const CUT: &str = "document.cut";
-/// A log is written anew when it has grown by its snapshot's length, and by so much at least.
-const LEAST_GROWTH: u64 = 1 << 20;
+/// A log had better be written anew when it has grown by its snapshot's length, and by so much at least.
+const LEAST_GROWTH: u64 = 8 << 20;
+/// And must be when it has grown by its snapshot's length and by so much.
+const MOST_GROWTH: u64 = 64 << 20;
 
 /// The files of one directory, as a store needs them. Nothing is sure to be on the disk before it is synced.
 pub trait Disk {
@@ -103,6 +105,11 @@ impl<D: Disk> Store<D> {
     /// Whether the log has grown so long that the whole had better be written anew.
     pub fn has_grown(&self) -> bool {
         self.length - self.snapshot > self.snapshot.max(LEAST_GROWTH)
+    }
+
+    /// Whether that cannot wait until there is time for it.
+    pub fn has_outgrown(&self) -> bool {
+        self.length - self.snapshot > self.snapshot.max(MOST_GROWTH)
     }
 
     /// Keeps a chunk: when it returns, the chunk is on the disk.
