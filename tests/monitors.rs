@@ -287,12 +287,9 @@ impl Rows {
             let slow =
                 fault.starts_with("a byte each").then(|| reason.split(';').next().unwrap_or_default().to_owned());
             let reason = slow.unwrap_or(reason);
-            let reason = match reason.split_once("% free") {
-                Some((_, rest)) if word == "disk" => format!("N% free{rest}"),
-                _ => reason,
-            };
-            let reason = match reason.split_once(" s ago") {
-                Some((_, rest)) if fault == "old" => format!("written N s ago{rest}"),
+            let reason = match (reason.split_once("% free"), reason.split_once(" s ago")) {
+                (Some((_, rest)), _) if word == "disk" => format!("N% free{rest}"),
+                (_, Some((_, rest))) if fault == "old" => format!("written N s ago{rest}"),
                 _ => reason,
             };
             (index, format!("{word:<10} {fault:<34} {verdict:<9} {reason}").trim_end().to_owned() + "\n")
@@ -376,7 +373,8 @@ async fn too_slow(rows: &mut Rows) {
     for kind in KINDS {
         let (word, plain) = (kind.word, settings(kind, ""));
         rows.add(word, "silent", plain.clone(), start(Fault::Silent).await, SHORT);
-        rows.add(word, "a byte each 100 ms", plain, start(Fault::Drips(kind.right)).await, SHORT);
+        let drips = if word == "http" { Fault::DripsAnswers } else { Fault::Drips };
+        rows.add(word, "a byte each 100 ms", plain, start(drips(kind.right)).await, SHORT);
     }
 }
 

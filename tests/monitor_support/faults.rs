@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Answers(&'static [u8]),
     /// Says this, a byte each 100 ms.
     Drips(&'static [u8]),
+    /// The same once it was asked.
+    DripsAnswers(&'static [u8]),
     /// Says this at once, then ends its side and hears on.
     HalfClosed(&'static [u8]),
     /// The same once it was asked.
@@ -58,7 +60,10 @@ async fn serve(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
                 stream.write_all(text).await?;
             }
         }
-        Fault::Drips(text) => {
+        Fault::Drips(text) | Fault::DripsAnswers(text) => {
+            if matches!(fault, Fault::DripsAnswers(_)) {
+                let _asked = stream.read(&mut heard).await?;
+            }
             for byte in text.iter().cycle() {
                 stream.write_all(&[*byte]).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
