@@ -121,8 +121,8 @@ impl Monitors {
             .collect()
     }
 
-    /// Takes a probe's result, and how long it took. Returns whether it can change a decision, a deadline or an order. A late result of a monitor that is
-    /// gone is ignored. `on_duty`: this server serves, and what has failed may be recovered.
+    /// Takes a probe's result, and how long it took. Returns whether it can change a decision, a deadline or an order. A late
+    /// result of a monitor that is gone is ignored. `on_duty`: this server serves, and what has failed may be recovered.
     pub(crate) fn take(
         &mut self,
         now: Instant,

@@ -93,21 +93,22 @@ fn an_edit_is_on_the_disk_before_it_is_told() {
     assert_eq!(ttl(&desk), 7);
 }
 
-#[test]
-fn a_log_that_has_grown_is_written_anew_when_nobody_waits() {
+#[tokio::test]
+async fn a_log_that_has_grown_is_written_anew_when_nobody_waits() {
     let directory = founded();
-    let mut desk = open("web1", &directory);
+    let (desk, thread) = open("web1", &directory).start(Arc::new(|_| {})).unwrap();
     let long = |number: usize| format!("; {number} {}\n", "x".repeat(1 << 20));
     let template = key("template/long.zone");
     for number in 1..=10 {
         let change = Change::new(template.clone(), Some(&long(number)));
-        desk.edit(&request(Wanted::Changes(vec![change]))).unwrap();
+        desk.ask(move |desk| desk.edit(&request(Wanted::Changes(vec![change]))).map(drop)).await.unwrap().unwrap();
     }
     let length = || std::fs::metadata(directory.path().join("document.log")).unwrap().len();
-    assert!(length() > 9 << 20 && desk.store.has_grown() && !desk.store.has_outgrown());
-    desk.rest();
-    assert!(length() < 1 << 20 && !desk.store.has_grown(), "{}", length());
+    assert!(desk.ask(|desk| desk.store.has_grown()).await.unwrap() && length() > 9 << 20, "{}", length());
+    desk.ask(Desk::rest).await.unwrap();
+    assert!(!desk.ask(|desk| desk.store.has_grown()).await.unwrap() && length() < 1 << 20, "{}", length());
     drop(desk);
+    thread.join().unwrap();
     let objects = open("web1", &directory).ledger.document().objects();
     assert_eq!(objects.get(&template).map(|text| &**text), Some(&*long(10)));
 }

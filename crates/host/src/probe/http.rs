@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: compression; redirections to other services, which other monitors watch.
 
+use std::net::SocketAddr;
+
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Method, Request, StatusCode, Uri,
@@ -140,7 +142,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn request(probe: &HttpProbe, path: &str, target: std::net::SocketAddr) -> Result<Request<Empty<Bytes>>, Failed> {
+fn request(probe: &HttpProbe, path: &str, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Failed> {
     // RFC 9110 sections 4.2.1, 4.2.2: the default port goes without saying.
     let usual = if probe.tls.is_some() { 443 } else { 80 };
     let own = target.to_string();

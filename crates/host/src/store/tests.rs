@@ -283,3 +283,20 @@ fn a_directory_keeps_what_a_disk_keeps_and_has_one_owner() {
     let (_, recovered) = Store::open(Directory::open(&path).unwrap()).unwrap();
     assert_eq!(recovered.chunks, [b"one".to_vec(), b"three".to_vec()]);
 }
+
+#[test]
+fn a_log_grows_to_its_bounds_and_its_snapshot_counts() {
+    const MIB: usize = 1 << 20;
+    let grown = |store: &Store<Faulty>| (store.has_grown(), store.has_outgrown());
+    for (snapshot, least, most, until) in [(0, 8, 64, 64), (10 * MIB, 10, 64, 11)] {
+        let (mut store, _nothing) = Store::open(Faulty::default()).unwrap();
+        store.replace(&vec![0; snapshot]).unwrap();
+        for number in 1..=until {
+            store.append(&vec![0; MIB]).unwrap();
+            // Frames are a little longer than what is in them.
+            assert_eq!(grown(&store), (number >= least, number >= most), "{number} MiB");
+        }
+        store.replace(&vec![0; snapshot]).unwrap();
+        assert_eq!(grown(&store), (false, false));
+    }
+}

@@ -838,6 +838,16 @@ fn names_are_checked() {
 }
 
 #[test]
+fn what_is_in_doubt_is_probed_ten_times_as_often_and_never_less_often() {
+    for (interval, recheck) in [("20ms", 20), ("30ms", 30), ("200ms", 50), ("1s", 100), ("1m", 6000)] {
+        let monitor = format!("[[virtual-host.v.monitor]]\ntype = \"tcp\"\nport = 1\ninterval = \"{interval}\"\n");
+        let text = two_and(&format!("[virtual-host.v]\nservers = \"all\"\naddresses = [\"10.0.0.9\"]\n{monitor}"));
+        let found = &cluster(&text).virtual_hosts[&VirtualHostName::new("v")].monitors[0];
+        assert_eq!(found.recheck, Duration::from_millis(recheck), "{interval}");
+    }
+}
+
+#[test]
 fn monitors_are_checked() {
     let monitors = [
         "port = 80",
