@@ -7,9 +7,9 @@ const PIECES: usize = 64;
 
 /// Resident memory in MiB.
 fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    let status = fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has it");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") / 1024
 }
 
 /// Makes large pieces with small ones between them, drops the large ones, and says what is still resident of them in MiB.
