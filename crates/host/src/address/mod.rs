@@ -16,11 +16,14 @@
 //! Connections through an address that is gone are ended (`leftover`), after its absence was reported; connections through
 //! what stays are never touched.
 //!
+//! Whoever takes an address has its neighbours asked for anew that were asked for in vain (`neighbours`).
+//!
 //! Deliberately not here: who should hold an address; announcing it (`wire`).
 
 mod filter;
 mod leftover;
 mod message;
+mod neighbours;
 mod netlink;
 mod renew;
 mod rhythm;

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
+use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage, neighbour::NeighbourMessage};
 use rtnetlink::Handle;
 
 /// `NLM_F_DUMP_INTR`: the table changed during the dump, which may lack something.
@@ -47,6 +47,14 @@ impl Netlink {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO)) => {
                 Ok(())
             }
+            result => result,
+        }
+    }
+
+    /// Forgets a neighbour; fine where it is known no longer.
+    pub(super) async fn forget(&self, message: NeighbourMessage) -> io::Result<()> {
+        match self.change(RouteNetlinkMessage::DelNeighbour(message), 0).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }

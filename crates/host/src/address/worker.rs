@@ -17,7 +17,7 @@ use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
 use super::{
     Shared,
     leftover::Leftovers,
-    message,
+    message, neighbours,
     netlink::{Netlink, words},
     renew::{Place, Renewals},
     rhythm::{Round, SOON, TOO_OLD},
@@ -311,6 +311,7 @@ impl Worker {
             self.leftovers.released(released);
         }
         self.postponed = false;
+        let mut taken = BTreeSet::new();
         for (&address, &interface) in desired {
             // Held as wished, or its removal from another interface failed and comes first; or lost.
             if held(&self.held, address) || self.ended.contains(&address) {
@@ -325,10 +326,12 @@ impl Worker {
                 Ok(()) => {
                     self.held.insert((address, interface), Lease::begun(asked));
                     self.report(address, AddressOutcome::Present);
+                    taken.insert(interface);
                 }
                 Err(error) => self.failed(address, &error),
             }
         }
+        neighbours::ask_anew(&self.netlink, &taken).await;
         self.failing.retain(|address, _| desired.contains_key(address) || held(&self.held, *address));
         for address in mem::take(&mut self.owed) {
             // Whose wish changed to and fro before we looked: the kernel has long been as wished.
