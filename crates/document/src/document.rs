@@ -1,4 +1,5 @@
-//! The replicated map, over Automerge in its flat form: one map from `kind/name` to the object's whole text.
+//! The replicated map, over Automerge in its flat form: one map from `kind/name` to the object's whole text, a long one in
+//! pieces ([`crate::pieces`]).
 //!
 //! An object that is removed keeps its key, with a tombstone (null) as its value, so that every clash, also of an edit with
 //! a removal, is two values of one key. Of several values the winner is one that exists rather than a tombstone (the safe
@@ -18,7 +19,7 @@ use automerge::{
 };
 use model::digest::digest64;
 
-use crate::{Author, Change, Key, Objects, Transaction};
+use crate::{Author, Change, Key, Objects, Transaction, pieces};
 
 /// One life of one writer: never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,7 +210,7 @@ impl Document {
                         map.put(ROOT, change.key.to_string(), between)?;
                     }
                     let value = match &change.text {
-                        Some(text) => ScalarValue::Str((&**text).into()),
+                        Some(text) => pieces::put(map, text)?,
                         None => ScalarValue::Null,
                     };
                     map.put(ROOT, change.key.to_string(), value)?;
@@ -297,11 +298,8 @@ impl Document {
     fn sorted(&self, values: Vec<(Value<'_>, automerge::ObjId)>) -> Vec<Version> {
         let version = |(value, id): (Value<'_>, automerge::ObjId)| {
             let text = match value {
-                Value::Scalar(scalar) => match scalar.as_ref() {
-                    ScalarValue::Str(text) => Some(Arc::from(text.as_str())),
-                    ScalarValue::Null => None,
-                    _ => return None,
-                },
+                Value::Scalar(scalar) if scalar.is_null() => None,
+                Value::Scalar(scalar) => Some(pieces::text(&self.automerge, &scalar)?),
                 Value::Object(_) => return None,
             };
             let automerge::ObjId::Id(counter, actor, _) = &id else { return None };

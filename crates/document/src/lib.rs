@@ -23,6 +23,7 @@ mod history;
 mod key;
 mod ledger;
 pub mod object;
+mod pieces;
 mod session;
 pub mod settle;
 

@@ -46,13 +46,33 @@ fn first_objects() -> Objects {
 /// An edit that somebody may want: few names and addresses, so that edits contradict each other.
 #[derive(Clone, Debug)]
 enum Wish {
-    Host { host: u8, address: u8, server: bool },
-    RemoveHost { host: u8 },
-    Pool { pool: u8, host: u8 },
-    RemovePool { pool: u8 },
-    Template { pool: u8, ttl: u8 },
-    Server { address: u8 },
-    Rename { name: u8 },
+    Host {
+        host: u8,
+        address: u8,
+        server: bool,
+    },
+    RemoveHost {
+        host: u8,
+    },
+    Pool {
+        pool: u8,
+        host: u8,
+    },
+    RemovePool {
+        pool: u8,
+    },
+    /// Long ones are kept in pieces.
+    Template {
+        pool: u8,
+        ttl: u8,
+        long: bool,
+    },
+    Server {
+        address: u8,
+    },
+    Rename {
+        name: u8,
+    },
 }
 
 impl Wish {
@@ -71,10 +91,12 @@ impl Wish {
                 (format!("pool/p{pool}"), Some(format!("[pool.p{pool}]\nmembers = [\"v{host}\"]\n")))
             }
             Self::RemovePool { pool } => (format!("pool/p{pool}"), None),
-            Self::Template { pool, ttl } => (
-                "template/lb.zone".to_owned(),
-                Some(TEMPLATE.replace("60", &ttl.to_string()).replace("p0", &format!("p{pool}"))),
-            ),
+            Self::Template { pool, ttl, long } => {
+                let template = TEMPLATE.replace("60", &ttl.to_string()).replace("p0", &format!("p{pool}"));
+                let comments: String =
+                    (0..if *long { 500 } else { 0 }).map(|n| format!("; a comment, line {n}\n")).collect();
+                ("template/lb.zone".to_owned(), Some(template + &comments))
+            }
             Self::Server { address } => {
                 ("server/web2".to_owned(), Some(format!("[server.web2]\naddress = \"10.0.0.{}\"\n", 100 + address)))
             }
@@ -90,7 +112,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => (0..3u8).prop_map(|host| Wish::RemoveHost { host }),
         2 => (0..2u8, 0..3u8).prop_map(|(pool, host)| Wish::Pool { pool, host }),
         1 => (0..2u8).prop_map(|pool| Wish::RemovePool { pool }),
-        2 => (0..2u8, 1..4u8).prop_map(|(pool, ttl)| Wish::Template { pool, ttl }),
+        2 => (0..2u8, 1..4u8, any::<bool>()).prop_map(|(pool, ttl, long)| Wish::Template { pool, ttl, long }),
         1 => (0..4u8).prop_map(|address| Wish::Server { address }),
         1 => (0..2u8).prop_map(|name| Wish::Rename { name }),
     ]
