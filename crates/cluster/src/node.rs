@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: the rules about one virtual host (`election`), who is alive (`membership`).
 
+mod agenda;
 mod command;
 mod decide;
 mod speak;
@@ -31,6 +32,7 @@ use model::{
     report::{AddressOutcome, ProbeOrder},
 };
 
+use self::agenda::Agenda;
 pub use self::status::ClusterStatus;
 use crate::{
     Effect, Effects, Input, Keys, Membership,
@@ -46,9 +48,6 @@ use crate::{
     shared::SharedFault,
     statement::Statement,
 };
-
-/// Everything is decided anew at least so often, whether or not there is a reason.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a node needs to begin.
 #[derive(Debug)]
@@ -123,21 +122,6 @@ struct Rounds {
     sent: Instant,
     /// When peers were last given time because this process had run late.
     pardoned: Instant,
-}
-
-/// A decision looks at every virtual host. While outcomes pour in, as when hundreds move, the next one waits for so long
-/// for each of them, and takes them all in.
-const PACE: Duration = Duration::from_micros(5);
-
-/// What the last decision left to be decided later.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Agenda {
-    /// When that was.
-    decided: Instant,
-    /// The earliest deadline that decisions have set.
-    next: Option<(Instant, DeadlineName)>,
-    /// Nothing is under way anywhere: only news or that deadline can change a decision.
-    at_rest: bool,
 }
 
 /// What was last told to whom, so that only news is told.
@@ -242,46 +226,6 @@ impl Node {
         self.rounds.sent + self.heartbeat().interval
     }
 
-    fn agenda(&self, now: Instant) -> Agenda {
-        let heartbeat = self.heartbeat();
-        let mut earliest = Earliest::default();
-        earliest.consider(Some(now + AGAIN), || DeadlineName::Again);
-        earliest.consider(self.duty.listening, || DeadlineName::Listening);
-        earliest.consider(self.duty.young, || DeadlineName::Listening);
-        earliest.consider(self.duty.settling, || DeadlineName::Settle);
-        earliest.consider(self.duty.resigning.map(|since| since + self.resign_bound()), || DeadlineName::Resign);
-        earliest.consider(self.calm.next_deadline(), || DeadlineName::Calm);
-        earliest.consider(self.partition.next_deadline(), || DeadlineName::Witness);
-        earliest.consider(self.aliases.next_deadline(), || DeadlineName::Kernel);
-        earliest.consider(self.monitors.next_deadline(), || DeadlineName::Monitor);
-        earliest.consider(self.shared.next_deadline(), || DeadlineName::SharedFault);
-        for election in self.elections.values() {
-            election.deadlines(heartbeat, &mut earliest);
-        }
-        let Duty { standby: _, resigning, listening, young, settling, gone: _ } = self.duty;
-        let at_rest = resigning.or(listening).or(young).or(settling).is_none()
-            && self.standing == Standing::Sound
-            && self.membership.peers().all(|(_, peer)| peer.state() != ServerState::Suspect)
-            && self.elections.values().all(Election::is_at_rest);
-        Agenda { decided: now, next: earliest.into_inner(), at_rest }
-    }
-
-    /// The kernel or the wire has answered. Returns whether that is to be considered at once, and not with what follows it.
-    fn considers(&mut self, now: Instant) -> bool {
-        let hosts = u32::try_from(self.elections.len()).unwrap_or(u32::MAX);
-        let next = self.agenda.decided + PACE * hosts;
-        if now >= next {
-            return true;
-        }
-        let mut earliest = Earliest::default();
-        earliest.consider(Some(next), || DeadlineName::Again);
-        if let Some((at, name)) = self.agenda.next.take() {
-            earliest.consider(Some(at), || name);
-        }
-        self.agenda.next = earliest.into_inner();
-        false
-    }
-
     /// What DNS and status should say.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
@@ -367,7 +311,7 @@ impl Node {
                 if news {
                     self.membership.answer(now, &server);
                 }
-                return news || self.elections.values().any(Election::awaits_echoes);
+                return (news || self.elections.values().any(Election::awaits_echoes)) && self.considers(now);
             }
             Input::Refused { to } => {
                 let suspected = self.membership.refused(now, to, effects);
@@ -391,11 +335,13 @@ impl Node {
             }
             Input::Duplicate { address, check } => {
                 self.elections.values_mut().for_each(|election| election.duplicate(now, address, check, effects));
+                return self.considers(now);
             }
             Input::Rival { address, mac } => {
                 for election in self.elections.values_mut() {
                     election.rival_on_the_wire(now, address, mac, &mut self.counters, effects);
                 }
+                return self.considers(now);
             }
             Input::Holder { address, answer } => {
                 for election in self.elections.values_mut() {

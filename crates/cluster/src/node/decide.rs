@@ -146,9 +146,9 @@ impl Node {
             let living = self.membership.peers().filter(|(_, peer)| peer.state().is_alive());
             let said = living.filter_map(|(server, peer)| Some((server, &peer.statement()?.account.verdicts)));
             let outlook = Outlook::of(&keys, &self.me, &self.config, &self.said.held_by_peers, said);
-            let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
             let verdict = |id: &MonitorId, _| self.monitors.bare_verdict(id);
-            let works = criteria.iter().all(|line| line.verdict(verdict) != Verdict::Down);
+            let works =
+                self.criteria.get(name).into_iter().flatten().all(|line| line.verdict(verdict) != Verdict::Down);
             election.note_outlook(now, outlook, works, effects);
         }
     }
@@ -207,7 +207,7 @@ impl Node {
                 election.hold_down(now, effects);
             }
             election.look(&moment, listed, effects);
-            election.grow_steady(now, &self.myself(name, election.stance()));
+            election.grow_steady(now, &self.myself(self.criteria_of(name), election.stance()));
             let view = self.view(name, election.spec(), election.stance());
             election.evaluate(&moment, &view, &mut counters, effects);
         }
@@ -217,15 +217,18 @@ impl Node {
 
     /// Everybody's newest word about one virtual host.
     pub(super) fn view(&self, name: &VirtualHostName, spec: &VirtualHost, stance: Stance) -> View<'_> {
-        let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
+        let (criteria, key) = (self.criteria_of(name), name.key());
         let mut members: Vec<Member<'_>> =
-            self.membership.peers().map(|(server, peer)| self.peer(server, peer, name, criteria)).collect();
-        members.push(self.myself(name, stance));
+            self.membership.peers().map(|(server, peer)| self.peer(server, peer, key, criteria)).collect();
+        members.push(self.myself(criteria, stance));
         View::new(members, &spec.servers, &self.me, self.shared.stays())
     }
 
-    fn myself(&self, name: &VirtualHostName, stance: Stance) -> Member<'_> {
-        let criteria = self.criteria.get(name).map(Vec::as_slice).unwrap_or_default();
+    fn criteria_of(&self, name: &VirtualHostName) -> &[Criterion] {
+        self.criteria.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn myself(&self, criteria: &[Criterion], stance: Stance) -> Member<'_> {
         let verdict = |id: &MonitorId, _| self.monitors.judgement(id).verdict();
         Member {
             name: &self.me,
@@ -243,7 +246,7 @@ impl Node {
         &self,
         server: &'a ServerName,
         peer: &'a Peer,
-        name: &VirtualHostName,
+        virtual_host: u64,
         criteria: &[Criterion],
     ) -> Member<'a> {
         let statement = peer.statement();
@@ -255,7 +258,7 @@ impl Node {
             standby: statement.is_some_and(|said| said.standby || said.resigning),
             listening: statement.is_some_and(|said| said.listening),
             configuration: statement.map_or(0, |said| said.configuration),
-            stance: statement.and_then(|said| said.account.stances.get(&name.key()).copied()).unwrap_or_default(),
+            stance: statement.and_then(|said| said.account.stances.get(&virtual_host).copied()).unwrap_or_default(),
             health: criteria.iter().map(|line| line.verdict(verdict)).collect(),
             deaf: self.is_deaf(peer),
         }

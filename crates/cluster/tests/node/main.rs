@@ -5,6 +5,7 @@
 mod calm;
 mod chaos;
 mod conflict;
+mod crowd;
 mod endpoints;
 mod failure;
 mod handover;

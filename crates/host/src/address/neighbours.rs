@@ -3,26 +3,43 @@
 //! RFC 4861 section 10, `retrans_time_ms`), and what is to be sent waits until then: for that long a returned server would have
 //! the address and answer nobody. So whoever takes an address forgets such questions, and the next packet asks at once.
 //!
-//! Invariants: nothing waits for this; what is known of neighbours is never touched, nor a question that may still be answered.
+//! Invariants: nothing waits for this, and where hundreds are taken one after the other it is done now and then; what is known of
+//! neighbours is never touched, nor a question that may still be answered.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use model::net::InterfaceIndex;
+use model::{Instant, net::InterfaceIndex};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState},
 };
 
 use super::netlink::Netlink;
+use crate::clock;
 
 /// A question that has been open for so long is lost, in the kernel's unit, hundredths of a second.
 const LOST: u32 = 5;
 
-/// Forgets questions about neighbours on these interfaces that were lost.
-pub(super) async fn ask_anew(netlink: &Netlink, interfaces: &BTreeSet<InterfaceIndex>) {
-    if interfaces.is_empty() {
-        return;
+/// What was asked in vain before the link came up was forgotten at the first take after it.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// When it was last done.
+#[derive(Default, Debug)]
+pub(super) struct Neighbours(Option<Instant>);
+
+impl Neighbours {
+    /// Addresses were taken on these interfaces: forgets questions about neighbours there that were lost.
+    pub(super) async fn ask_anew(&mut self, netlink: &Netlink, interfaces: &BTreeSet<InterfaceIndex>) {
+        let now = clock::now();
+        if interfaces.is_empty() || self.0.is_some_and(|last| now.since(last) < PAUSE) {
+            return;
+        }
+        self.0 = Some(now);
+        forget(netlink, interfaces).await;
     }
+}
+
+async fn forget(netlink: &Netlink, interfaces: &BTreeSet<InterfaceIndex>) {
     let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
     let rows = match netlink.dump(request).await {
         Ok(rows) => rows,

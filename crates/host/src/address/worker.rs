@@ -17,7 +17,8 @@ use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
 use super::{
     Shared,
     leftover::Leftovers,
-    message, neighbours,
+    message,
+    neighbours::Neighbours,
     netlink::{Netlink, words},
     renew::{Place, Renewals},
     rhythm::{Round, SOON, TOO_OLD},
@@ -53,6 +54,7 @@ struct Worker {
     netlink: Netlink,
     renewals: Renewals,
     leftovers: Leftovers,
+    neighbours: Neighbours,
     /// What the kernel has of ours.
     held: BTreeMap<Place, Lease>,
     /// Wished for, but lost: not added again before the wish is made anew.
@@ -91,6 +93,7 @@ async fn begin(shared: Arc<Shared>, sink: Sink) -> io::Result<Worker> {
         netlink: Netlink::connect()?,
         renewals: Renewals::open()?,
         leftovers: Leftovers::start()?,
+        neighbours: Neighbours::default(),
         held: BTreeMap::new(),
         ended: BTreeSet::new(),
         postponed: false,
@@ -331,7 +334,7 @@ impl Worker {
                 Err(error) => self.failed(address, &error),
             }
         }
-        neighbours::ask_anew(&self.netlink, &taken).await;
+        self.neighbours.ask_anew(&self.netlink, &taken).await;
         self.failing.retain(|address, _| desired.contains_key(address) || held(&self.held, *address));
         for address in mem::take(&mut self.owed) {
             // Whose wish changed to and fro before we looked: the kernel has long been as wished.

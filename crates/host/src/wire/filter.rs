@@ -5,8 +5,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// The kernel takes no longer programs.
-const LONGEST: usize = libc::BPF_MAXINSNS as usize;
+/// Instructions, of eight bytes: longer programs find no room in what a socket may use besides its queues, 20 KiB on kernels before
+/// 6.7 (net.core.optmem_max), and BPF_MAXINSNS is twice as many.
+const LONGEST: usize = 2048;
 
 /// ARP, and neighbour advertisements (ICMPv6 type 136 right behind the IPv6 header).
 pub(super) const NEIGHBOURS: [libc::sock_filter; 9] = [
