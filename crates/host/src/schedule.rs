@@ -9,19 +9,15 @@ use std::io;
 
 /// The lowest real-time priority: it comes before every ordinary thread and behind every other real-time one, the
 /// kernel's own interrupt threads among them.
-const PREFERRED: libc::c_int = 1;
-/// Before those: who decides, or watches who does, never waits for a thread that carries decisions out. To renew the leases of a
-/// thousand IPv6 addresses keeps one in the kernel for a tenth of a second, and with one priority for all the driver had to wait
-/// for it, hung, and was killed.
-const FIRST: libc::c_int = 2;
+const PRIORITY: libc::c_int = 1;
 
-/// The first real-time scheduling of the program for the calling thread, and all of the program's memory locked, present and future.
+/// Real-time scheduling for the calling thread, and all of the program's memory locked, present and future.
 ///
 /// # Errors
 ///
 /// Whatever was refused, in one error whose text names each; the rest is done all the same.
 pub fn realtime() -> io::Result<()> {
-    let refused: Vec<(&str, io::Error)> = [("SCHED_FIFO", fifo(FIRST)), ("mlockall", lock_memory())]
+    let refused: Vec<(&str, io::Error)> = [("SCHED_FIFO", prefer_this_thread()), ("mlockall", lock_memory())]
         .into_iter()
         .filter_map(|(what, result)| result.err().map(|error| (what, error)))
         .collect();
@@ -31,13 +27,9 @@ pub fn realtime() -> io::Result<()> {
     Err(io::Error::new(kind, texts.join("; ")))
 }
 
-/// SCHED_FIFO for the calling thread, behind who decides. Threads that it starts are ordinary again.
+/// SCHED_FIFO for the calling thread. Threads that it starts are ordinary again.
 pub(crate) fn prefer_this_thread() -> io::Result<()> {
-    fifo(PREFERRED)
-}
-
-fn fifo(priority: libc::c_int) -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: priority };
+    let parameters = libc::sched_param { sched_priority: PRIORITY };
     // SAFETY: pid 0 is the calling thread; `parameters` is valid for reading and outlives the call.
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters) } {
         0 => Ok(()),
