@@ -97,7 +97,10 @@ fn an_edit_is_on_the_disk_before_it_is_told() {
 async fn a_log_that_has_grown_is_written_anew_when_nobody_waits() {
     let directory = founded();
     let (desk, thread) = open("web1", &directory).start(Arc::new(|_| {})).unwrap();
-    let long = |number: usize| format!("; {number} {}\n", "x".repeat(1 << 20));
+    // A mebibyte of which no piece is in another version.
+    let long = |number: usize| -> String {
+        (0..2_600).map(|line| format!("; {number} {line} {}\n", "x".repeat(400))).collect()
+    };
     let template = key("template/long.zone");
     for number in 1..=10 {
         let change = Change::new(template.clone(), Some(&long(number)));
