@@ -146,6 +146,30 @@ fn a_silent_holder_is_asked_for_and_a_rival_is_heard_unasked() {
     });
 }
 
+/// Four hundred IPv6 addresses make a filter that the kernel would take, and finds no room for.
+#[test]
+fn a_rival_is_heard_among_any_number_of_addresses() {
+    in_lab("a_rival_is_heard_among_any_number_of_addresses", |mut lab| {
+        let (server, client) = two_hosts(&mut lab);
+        let (eth0, _) = interface(&server, "eth0");
+        let (its_eth0, its_mac) = interface(&client, "eth0");
+        let (wire, reports) = start(&server);
+        let (rival, _its_reports) = start(&client);
+        for count in [200, 400, 1_000] {
+            let address = |number: usize| ip(&format!("fd00:77::{count}:{number:x}"));
+            wire.watch((0..count).map(|number| (address(number), eth0)).collect());
+            // The mailbox is read in order: once this is answered, the watch is on.
+            assert_eq!(check(&wire, &reports, ip("10.77.0.77"), eth0), DuplicateCheck::Free);
+            rival.announce(BTreeMap::from([(address(count - 1), its_eth0)]));
+            let found = reports.until("a rival", |report| match report {
+                Report::Rival { address, mac } => Some((*address, *mac)),
+                _ => None,
+            });
+            assert_eq!(found, (address(count - 1), its_mac));
+        }
+    });
+}
+
 #[test]
 fn a_probe_leaves_no_trace_in_the_owners_tables() {
     in_lab("a_probe_leaves_no_trace_in_the_owners_tables", |mut lab| {

@@ -3,8 +3,8 @@
 //! RFC 4861 section 10, `retrans_time_ms`), and what is to be sent waits until then: for that long a returned server would have
 //! the address and answer nobody. So whoever takes an address forgets such questions, and the next packet asks at once.
 //!
-//! Invariants: nothing waits for this, and where hundreds are taken one after the other it is done now and then; what is known of
-//! neighbours is never touched, nor a question that may still be answered.
+//! Invariants: no take, release or renewal waits for this, which is a task beside the worker's; where hundreds are taken one after the
+//! other it is done now and then. What is known of neighbours is never touched, nor a question that may still be answered.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,6 +13,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState},
 };
+use tokio::task::JoinHandle;
 
 use super::netlink::Netlink;
 use crate::clock;
@@ -23,23 +24,23 @@ const LOST: u32 = 5;
 /// What was asked in vain before the link came up was forgotten at the first take after it.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// When it was last done.
+/// When it was last begun, and the task.
 #[derive(Default, Debug)]
-pub(super) struct Neighbours(Option<Instant>);
+pub(super) struct Neighbours(Option<(Instant, JoinHandle<()>)>);
 
 impl Neighbours {
     /// Addresses were taken on these interfaces: forgets questions about neighbours there that were lost.
-    pub(super) async fn ask_anew(&mut self, netlink: &Netlink, interfaces: &BTreeSet<InterfaceIndex>) {
+    pub(super) fn ask_anew(&mut self, netlink: &Netlink, interfaces: BTreeSet<InterfaceIndex>) {
         let now = clock::now();
-        if interfaces.is_empty() || self.0.is_some_and(|last| now.since(last) < PAUSE) {
+        let lately = |(begun, task): &(Instant, JoinHandle<()>)| now.since(*begun) < PAUSE || !task.is_finished();
+        if interfaces.is_empty() || self.0.as_ref().is_some_and(lately) {
             return;
         }
-        self.0 = Some(now);
-        forget(netlink, interfaces).await;
+        self.0 = Some((now, tokio::spawn(forget(netlink.clone(), interfaces))));
     }
 }
 
-async fn forget(netlink: &Netlink, interfaces: &BTreeSet<InterfaceIndex>) {
+async fn forget(netlink: Netlink, interfaces: BTreeSet<InterfaceIndex>) {
     let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
     let rows = match netlink.dump(request).await {
         Ok(rows) => rows,

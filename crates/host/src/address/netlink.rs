@@ -22,7 +22,7 @@ const INTERRUPTED: u16 = 0x10;
 const DUMPS: u32 = 8;
 
 /// The connection. Ends with the runtime that it was made in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Netlink(Handle);
 
 impl Netlink {

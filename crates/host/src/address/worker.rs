@@ -334,7 +334,7 @@ impl Worker {
                 Err(error) => self.failed(address, &error),
             }
         }
-        self.neighbours.ask_anew(&self.netlink, &taken).await;
+        self.neighbours.ask_anew(&self.netlink, taken);
         self.failing.retain(|address, _| desired.contains_key(address) || held(&self.held, *address));
         for address in mem::take(&mut self.owed) {
             // Whose wish changed to and fro before we looked: the kernel has long been as wished.
