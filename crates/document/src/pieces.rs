@@ -11,7 +11,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use automerge::{
-    Automerge, AutomergeError, ROOT, ReadDoc, ScalarValue,
+    Automerge, AutomergeError, ROOT, ReadDoc, ScalarValue, Value,
     transaction::{Transactable, Transaction},
 };
 use fastcdc::v2020::FastCDC;
@@ -25,6 +25,8 @@ const WANTED: usize = 8 << 10;
 const MOST: usize = 32 << 10;
 /// Bytes of a digest, SHA-256.
 const DIGEST: usize = 32;
+/// Bytes of the longest text that a list may stand for: no longer edit is taken in, and a list may name one piece again and again.
+const LONGEST: usize = 256 << 20;
 
 /// The value that stands for `text`; pieces that the document lacks are written first.
 pub(crate) fn put(map: &mut Transaction<'_>, text: &str) -> Result<ScalarValue, AutomergeError> {
@@ -50,11 +52,13 @@ pub(crate) fn text(map: &Automerge, value: &ScalarValue) -> Option<Arc<str>> {
         ScalarValue::Str(text) => Some(Arc::from(text.as_str())),
         ScalarValue::Bytes(list) => {
             let (digests, []) = list.as_chunks::<DIGEST>() else { return None };
-            let mut text = Vec::with_capacity(digests.len() * WANTED);
-            for digest in digests {
-                let (piece, _) = map.get(ROOT, key(digest)).ok()??;
-                text.extend_from_slice(piece.as_bytes()?);
+            let piece = |digest: &[u8; DIGEST]| Some(map.get(ROOT, key(digest)).ok()??.0);
+            let pieces: Vec<Value<'_>> = digests.iter().map(piece).collect::<Option<_>>()?;
+            let bytes: Vec<&[u8]> = pieces.iter().map(Value::as_bytes).collect::<Option<_>>()?;
+            if bytes.iter().map(|piece| piece.len()).sum::<usize>() > LONGEST {
+                return None;
             }
+            let text = bytes.concat();
             Some(Arc::from(String::from_utf8(text).ok()?))
         }
         _ => None,
@@ -67,4 +71,27 @@ fn key(digest: &[u8]) -> String {
         let _grown = write!(key, "{byte:02x}");
         key
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document with one piece of `length` bytes, and its digest.
+    fn document(length: usize) -> (Automerge, Vec<u8>) {
+        let (mut map, piece) = (Automerge::new(), vec![b'x'; length]);
+        let digest = Sha256::digest(&piece).to_vec();
+        map.transact(|map| map.put(ROOT, key(&digest), ScalarValue::Bytes(piece))).unwrap();
+        (map, digest)
+    }
+
+    #[test]
+    fn a_list_that_makes_no_text_is_none() {
+        let (map, digest) = document(MOST);
+        let read = |list: Vec<u8>| text(&map, &ScalarValue::Bytes(list));
+        assert_eq!(read(digest.repeat(2)).map(|text| text.len()), Some(2 * MOST));
+        assert_eq!(read(digest[1..].to_vec()), None, "no list of digests");
+        assert_eq!(read([&digest[..], &[7; DIGEST]].concat()), None, "a piece that is not there");
+        assert_eq!(read(digest.repeat(LONGEST / MOST + 1)), None, "too long");
+    }
 }
