@@ -1,8 +1,8 @@
 //! A thousand virtual hosts: what pours in is taken in together, or everybody would decide without end.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::stage::{Stage, config, host, ip, ms};
+use crate::stage::{Stage, config, host, ip, ms, name};
 
 const HOSTS: usize = 1_000;
 
@@ -36,4 +36,22 @@ fn a_thousand_answers_are_a_handful_of_decisions() {
     assert!((0..HOSTS).all(|number| stage.holders(&format!("v{number}")) == "a"));
     let rounds = rounds(&stage, "a", before, span);
     assert!(rounds <= 40, "{rounds} decisions");
+}
+
+#[test]
+fn a_hundred_words_of_a_peer_are_a_handful_of_decisions() {
+    let mut stage = crowd();
+    stage.start("a");
+    stage.start("b");
+    stage.run(ms(2_000));
+    stage.log.clear();
+    // Each of them moves a thousand targets to and fro, as the other server sees it.
+    for word in 0..100 {
+        let command = if word % 2 == 0 { cluster::Command::Standby } else { cluster::Command::Resume };
+        stage.command("a", command(name("a")));
+        stage.run(ms(1));
+    }
+    let other = stage.log.iter().filter(|(_, server, _)| server.as_str() == "b");
+    let instants: BTreeSet<_> = other.map(|(at, ..)| *at).collect();
+    assert!((2..=12).contains(&instants.len()), "{} decisions", instants.len());
 }
