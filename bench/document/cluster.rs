@@ -2,7 +2,8 @@
 //! template. How soon an edit is answered, and how soon the DNS of every server says what was edited: a pool, a virtual host's
 //! address, a record of the 100,000. Then how soon a fresh server has everything, and what each daemon takes of memory.
 //!
-//! `cargo bench --bench large-document -- [EDITS]`
+//! `cargo bench --bench large-document -- [EDITS] [ipv4]`: the virtual addresses are IPv6 ones otherwise, of which a thousand keep the kernel
+//! busy (see `host::address`), and all daemons here share one.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "its figures are for people")]
 
@@ -17,7 +18,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{Read, Write},
-    net::UdpSocket,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     os::unix::net::UnixStream,
     process::Stdio,
     thread,
@@ -43,17 +44,46 @@ fn pool(number: usize, other: usize) -> String {
     format!("[pool.p{number}]\nmembers = [\"v{number}\", \"v{other}\"]\n")
 }
 
-/// Primaries take turns. Nothing is probed: a thousand probes of nothing are not what is measured.
-fn host(number: usize, address: usize) -> String {
-    format!("[virtual-host.v{number}]\naddresses = [\"fd00:77::1:{address:x}\"]\nservers = \"all\"\n")
+/// Of which family virtual addresses are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Four,
+    Six,
 }
 
-fn cluster() -> String {
+impl Family {
+    fn address(self, number: usize) -> IpAddr {
+        let number = u16::try_from(number).unwrap();
+        match self {
+            Self::Four => Ipv4Addr::from_bits(0x0a4e_0000 + u32::from(number)).into(),
+            Self::Six => Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 1, number).into(),
+        }
+    }
+
+    fn rtype(self) -> u16 {
+        if self == Self::Four { TYPE_A } else { TYPE_AAAA }
+    }
+}
+
+/// As records have it.
+fn bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(four) => four.octets().to_vec(),
+        IpAddr::V6(six) => six.octets().to_vec(),
+    }
+}
+
+/// Primaries take turns. Nothing is probed: a thousand probes of nothing are not what is measured.
+fn host(number: usize, address: IpAddr) -> String {
+    format!("[virtual-host.v{number}]\naddresses = [\"{address}\"]\nservers = \"all\"\n")
+}
+
+fn cluster(family: Family) -> String {
     let mut text = "[cluster]\nname = \"large\"\n[dns]\nrate-limit = { enabled = false }\n".to_owned();
     for (name, v4, v6) in SERVERS {
         writeln!(text, "[server.{name}]\naddress = \"{v4}\"\nalso = [\"{v6}\"]").unwrap();
     }
-    (0..HOSTS).for_each(|n| text += &host(n, n + 1));
+    (0..HOSTS).for_each(|n| text += &host(n, family.address(n + 1)));
     (0..100).for_each(|n| text += &pool(n, n + 100));
     text + "[zone.\"lb.example.test\"]\ntemplate = \"lb.zone\"\n"
 }
@@ -104,11 +134,14 @@ fn in_force(stage: &Stage, server: &str, (name, rtype, bytes): (&str, u16, &[u8]
     stage.client.run(wait).unwrap()
 }
 
-/// What the admin API says to an edit, which must be well.
-fn edit(stage: &Stage, key: &str, text: &str) {
+/// The request of an edit.
+fn request(key: &str, text: &str) -> String {
     let change = Change::new(Key::parse(key).unwrap(), Some(text));
-    let body =
-        json!({ "wanted": { "changes": [change] }, "who": "bench", "why": "to see how long it takes" }).to_string();
+    json!({ "wanted": { "changes": [change] }, "who": "bench", "why": "to see how long it takes" }).to_string()
+}
+
+/// What the admin API says to an edit, which must be well.
+fn edit(stage: &Stage, body: &str) {
     let mut stream = UnixStream::connect(stage.socket("web1")).unwrap();
     let head = "POST /v1/config/edit HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n";
     write!(stream, "{head}content-length: {}\r\n\r\n", body.len()).unwrap();
@@ -139,6 +172,7 @@ fn edits(stage: &Stage, servers: &[&str], what: &str, count: usize, of: &dyn Fn(
     let (mut answered, mut here, mut everywhere) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..count {
         let edit_of = of(number);
+        let body = request(&edit_of.key, &edit_of.text);
         let wanted = (edit_of.name, edit_of.rtype, &*edit_of.bytes);
         let (begun, done, seen) = thread::scope(|scope| {
             let seen: Vec<_> =
@@ -146,7 +180,7 @@ fn edits(stage: &Stage, servers: &[&str], what: &str, count: usize, of: &dyn Fn(
             // They are asking when it begins.
             thread::sleep(Duration::from_millis(100));
             let begun = Instant::now();
-            edit(stage, &edit_of.key, &edit_of.text);
+            edit(stage, &body);
             let done = Instant::now();
             (begun, done, seen.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>())
         });
@@ -160,24 +194,16 @@ fn edits(stage: &Stage, servers: &[&str], what: &str, count: usize, of: &dyn Fn(
     told(&format!("{what}: in force on all {} servers", servers.len()), everywhere);
 }
 
-fn all_edits(stage: &Stage, servers: &[&str], count: usize) {
+fn all_edits(stage: &Stage, servers: &[&str], family: Family, count: usize) {
+    let rtype = family.rtype();
     edits(stage, servers, "a pool", count, &|number| {
         let other = 200 + number;
-        let bytes =
-            [&[0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &u16::try_from(other + 1).unwrap().to_be_bytes()];
-        Edit { key: "pool/p3".into(), text: pool(3, other), name: "www3", rtype: TYPE_AAAA, bytes: bytes.concat() }
+        let bytes = bytes(family.address(other + 1));
+        Edit { key: "pool/p3".into(), text: pool(3, other), name: "www3", rtype, bytes }
     });
     edits(stage, servers, "a virtual host's address", count, &|number| {
-        let address = 0x2000 + number;
-        let bytes =
-            [&[0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &u16::try_from(address).unwrap().to_be_bytes()];
-        Edit {
-            key: "virtual-host/v7".into(),
-            text: host(7, address),
-            name: "www7",
-            rtype: TYPE_AAAA,
-            bytes: bytes.concat(),
-        }
+        let address = family.address(0x2000 + number);
+        Edit { key: "virtual-host/v7".into(), text: host(7, address), name: "www7", rtype, bytes: bytes(address) }
     });
     edits(stage, servers, "a record of 100,000 in one template", count, &|number| {
         let bytes = [&[11, 0][..], &u16::try_from(number + 1).unwrap().to_be_bytes()].concat();
@@ -241,8 +267,14 @@ fn memory(stage: &Stage, server: &str) {
 fn main() {
     on_stage("large-document", || {
         let count = std::env::args().skip(1).find_map(|text| text.parse::<usize>().ok()).unwrap_or(30).clamp(1, 700);
+        let family = if std::env::args().any(|argument| argument == "ipv4") { Family::Four } else { Family::Six };
         let directory = tempfile::tempdir().unwrap();
-        let mut stage = set_with(directory.path(), &cluster(), &template(0), &SERVERS);
+        let mut stage = set_with(directory.path(), &cluster(family), &template(0), &SERVERS);
+        for (number, (server, ..)) in (11..).zip(SERVERS) {
+            let address = format!("10.78.255.{number}/16");
+            let mut ip = stage.host(server).unwrap().command("ip");
+            assert!(ip.args(["address", "add", &address, "dev", "eth0"]).status().unwrap().success());
+        }
         run(&stage, "web1", &["init"], "");
         stage.start("web1").unwrap();
         await_up(&stage, "web1");
@@ -250,7 +282,7 @@ fn main() {
         await_held(&stage, "web1");
         await_held(&stage, "web2");
         println!("two servers, every address held");
-        all_edits(&stage, &["web1", "web2"], count);
+        all_edits(&stage, &["web1", "web2"], family, count);
         let last = u16::try_from(count).unwrap().to_be_bytes();
         join(&mut stage, "web3", &[&[11, 0][..], &last].concat());
         await_held(&stage, "web3");

@@ -37,6 +37,10 @@ use args::{
 };
 use print::Style;
 
+/// An edit of a large zone makes and drops pieces of megabytes.
+#[global_allocator]
+static ALLOCATOR: host::memory::Allocator = host::memory::Allocator;
+
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Run { config, log_format, guarded, while_stdin } => {

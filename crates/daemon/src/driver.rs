@@ -214,6 +214,8 @@ pub(crate) trait Execute: Send + 'static {
     /// Does one thing, without waiting for it. An outcome that is known at once goes to `outcomes`: the driver cannot
     /// wait for room in its own queue.
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>);
+    /// All effects of one input have been executed: what can be told of them at once is.
+    fn told(&mut self);
     /// A configuration comes into force right after this.
     fn configure(&mut self, config: &ClusterConfig, zones: Arc<Zones>);
     /// The health after a configuration, whether or not the core thought it worth an effect.
@@ -386,6 +388,7 @@ impl<E: Execute> Driver<E> {
         for effect in self.effects.drain() {
             self.execute.execute(effect, &mut self.outcomes);
         }
+        self.execute.told();
     }
 
     fn sample(&self, now: Instant) -> Sample {

@@ -60,6 +60,8 @@ pub(crate) struct Hands {
     pub holds: Holds,
     /// The log.
     pub journal: Journal,
+    /// For the log, with everything else that one input leads to: hundreds of addresses move at a time.
+    pub events: Vec<Event>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Heartbeats are written down here.
@@ -151,12 +153,18 @@ impl Execute for Hands {
                 if let Event::PeerAlive { server, boot } = &event {
                     self.recorder.know_run(boot, server);
                 }
-                self.journal.record(event);
-                self.publisher.generation.next();
+                self.events.push(event);
             }
             Effect::Goodbye => {
                 self.goodbye.send_replace(true);
             }
+        }
+    }
+
+    fn told(&mut self) {
+        if !self.events.is_empty() {
+            self.journal.record_all(std::mem::take(&mut self.events));
+            self.publisher.generation.next();
         }
     }
 

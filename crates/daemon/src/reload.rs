@@ -81,7 +81,7 @@ async fn newest(running: &Running, mut loaded: Loaded, zones: Arc<Zones>) -> Res
     let Some(desk) = &running.admin.desk else { return Ok((loaded, zones)) };
     let cookies = loaded.cookie_secrets();
     let force = desk.ask(move |desk| desk.with_cookies(cookies)).await?;
-    loaded.cluster = Arc::new(force.settled.checked.config.clone());
+    loaded.cluster = force.settled.checked.config.clone();
     Ok((loaded, force.zones))
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn adopt(running: &mut Running, force: Force) {
     let accepted = if config.servers.contains_key(&old.node.name) {
         let loaded = Loaded {
             node: old.node.clone(),
-            cluster: Arc::new(config.clone()),
+            cluster: config.clone(),
             mode: Mode::Document,
             zones: Vec::new(),
             keys: old.keys.clone(),

@@ -199,6 +199,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         publisher: publisher.0.clone(),
         holds: holds.0.clone(),
         journal,
+        events: Vec::new(),
         metrics: metrics.clone(),
         recorder: kept.recorder.clone(),
         late: Duration::ZERO,

@@ -32,7 +32,7 @@ pub struct Mistake {
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// The configuration. Its digest is that of the texts.
-    pub config: ClusterConfig,
+    pub config: Arc<ClusterConfig>,
     /// Its zones, in the order of their names.
     pub zones: Vec<Arc<Zone>>,
 }
@@ -41,7 +41,7 @@ pub struct Checked {
 #[derive(Debug, Default)]
 pub struct Checker {
     /// The last one that was right, with what it says.
-    file: Option<(String, ClusterConfig)>,
+    file: Option<(String, Arc<ClusterConfig>)>,
     zones: BTreeMap<ZoneName, Known>,
 }
 
@@ -98,8 +98,7 @@ impl Checker {
     /// # Errors
     /// All mistakes, in the order of the objects.
     pub fn check(&mut self, objects: &Objects) -> Result<Checked, Vec<Mistake>> {
-        let assembly = Assembly::of(objects);
-        let config = self.config(&assembly)?;
+        let config = self.config(Assembly::of(objects))?;
         let (mut zones, mut mistakes) = (Vec::new(), Vec::new());
         for (name, settings) in &config.zones {
             match self.zone(name, settings, &config, objects) {
@@ -111,7 +110,7 @@ impl Checker {
         if mistakes.is_empty() { Ok(Checked { config, zones }) } else { Err(mistakes) }
     }
 
-    fn config(&mut self, assembly: &Assembly) -> Result<ClusterConfig, Vec<Mistake>> {
+    fn config(&mut self, assembly: Assembly) -> Result<Arc<ClusterConfig>, Vec<Mistake>> {
         if let Some((_, config)) = self.file.as_ref().filter(|(text, _)| *text == assembly.text) {
             return Ok(config.clone());
         }
@@ -119,7 +118,8 @@ impl Checker {
             let carried = mistakes.into_iter().map(|mistake| assembly.carry(mistake));
             carried.map(|(key, diagnostic)| Mistake { key, diagnostic }).collect::<Vec<_>>()
         })?;
-        self.file = Some((assembly.text.clone(), config.clone()));
+        let config = Arc::new(config);
+        self.file = Some((assembly.text, config.clone()));
         Ok(config)
     }
 

@@ -218,8 +218,24 @@ impl Document {
                 Ok::<(), AutomergeError>(())
             },
         );
-        transaction.changes.iter().for_each(|change| self.read(&change.key));
-        written.ok().and_then(|written| written.hash)
+        let hash = written.ok().and_then(|written| written.hash);
+        transaction.changes.iter().for_each(|change| self.wrote(change, hash));
+        hash
+    }
+
+    /// What was written is what is there, and alone: a long text need not be put together of its pieces.
+    fn wrote(&mut self, change: &Change, hash: Option<ChangeHash>) {
+        let values = self.automerge.get_all(ROOT, change.key.to_string()).unwrap_or_default();
+        match (&values[..], hash) {
+            ([(_, id @ automerge::ObjId::Id(counter, actor, _))], Some(hash))
+                if self.automerge.hash_for_opid(id) == Some(hash) =>
+            {
+                let stamp = Stamp::new(*counter, actor.to_bytes());
+                let version = Version { text: change.text.clone(), stamp, change: hash };
+                self.values.insert(change.key.clone(), vec![version]);
+            }
+            _ => self.read(&change.key),
+        }
     }
 
     /// Goes back to `heads`, because what came after could not be kept.

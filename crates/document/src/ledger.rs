@@ -86,7 +86,7 @@ impl Ledger {
 
     /// The ledger of a server that has no document yet: nothing is in force until it hears one.
     pub fn empty(incarnation: Incarnation) -> Self {
-        let nothing = Checked { config: ClusterConfig::empty(), zones: Vec::new() };
+        let nothing = Checked { config: ClusterConfig::empty().into(), zones: Vec::new() };
         let force = Settled { checked: nothing, objects: Objects::new(), held: Vec::new(), undone: 0 };
         Self { document: Document::new(incarnation), checker: Checker::default(), force: Arc::new(force) }
     }
@@ -201,7 +201,7 @@ impl Ledger {
 
     /// Servers compare their documents by the configuration's digest.
     fn with_digest(document: &Document, mut settled: Settled) -> Arc<Settled> {
-        settled.checked.config.digest = document.digest();
+        Arc::make_mut(&mut settled.checked.config).digest = document.digest();
         Arc::new(settled)
     }
 

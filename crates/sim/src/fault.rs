@@ -418,7 +418,7 @@ impl World<'_> {
         host.config = config.clone();
         self.watch.differ(self.now);
         if let Some(process) = &mut host.process {
-            process.zones = zones;
+            process.serve(zones);
         }
         self.watch.disturbed(machine, self.now);
         self.feed(machine, Some(Input::Configure(config.clone())));

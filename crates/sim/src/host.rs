@@ -4,6 +4,7 @@
 //! the power.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use cluster::{Effects, Input, Key, Keys, Node, Settings};
-use dns::Zones;
+use dns::{View, Zones};
 use model::{
     BootId, Health, Instant, MonitorId, ServerName,
     config::ClusterConfig,
@@ -21,6 +22,7 @@ use model::{
 };
 
 use crate::{
+    invariant::truth::Answered,
     plan::own_address,
     world::guard::{Guardian, State},
 };
@@ -117,7 +119,9 @@ pub(crate) struct Process {
     pub(crate) at_work: bool,
     pub(crate) probes: BTreeMap<MonitorId, Probe>,
     pub(crate) health: Arc<Health>,
-    pub(crate) zones: Arc<Zones>,
+    zones: Arc<Zones>,
+    /// What its DNS answers, once somebody has asked since either of them changed.
+    answered: OnceCell<Answered>,
     /// For when the next awakening is scheduled, and which one it is.
     pub(crate) wake: (Instant, u32),
     /// An operator has put it on standby.
@@ -238,6 +242,7 @@ impl Machine {
             probes: BTreeMap::new(),
             health: Arc::default(),
             zones,
+            answered: OnceCell::new(),
             wake: (Instant::BOOT, 0),
             standby: false,
             resigning: false,
@@ -318,6 +323,23 @@ impl Machine {
 }
 
 impl Process {
+    /// What DNS believes from now on.
+    pub(crate) fn publish(&mut self, health: Arc<Health>) {
+        self.health = health;
+        self.answered.take();
+    }
+
+    /// What DNS serves from now on.
+    pub(crate) fn serve(&mut self, zones: Arc<Zones>) {
+        self.zones = zones;
+        self.answered.take();
+    }
+
+    /// What DNS answers.
+    pub(crate) fn answered(&self, name: &str) -> &Answered {
+        self.answered.get_or_init(|| Answered::of(&View::build(&self.zones, &self.health, name)))
+    }
+
     /// Keeps what arrives while it is stopped.
     pub(crate) fn keep(&mut self, input: Input) {
         // Each path has a socket of its own.

@@ -5,7 +5,7 @@
 mod cover;
 mod look;
 mod served;
-mod truth;
+pub(crate) mod truth;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -406,7 +406,7 @@ impl Watch {
         let alive = health.servers.iter().filter(|(_, said)| said.state.is_alive());
         let since = |name: &ServerName| earlier.get(name).copied().unwrap_or(now);
         self.says_alive[machine.number] = alive.map(|(name, _)| (name.clone(), since(name))).collect();
-        process.health = health;
+        process.publish(health);
         None
     }
 

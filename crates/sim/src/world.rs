@@ -84,7 +84,8 @@ pub(crate) struct World<'a> {
     pub(crate) recorded: VecDeque<(usize, usize, Vec<u8>)>,
     /// Counts the times that everything was repaired: troubles from before are over.
     pub(crate) era: u32,
-    queue: BTreeMap<(Instant, u64), Happening>,
+    /// Boxed, because it moves often and is large.
+    queue: BTreeMap<(Instant, u64), Box<Happening>>,
     queued: u64,
     zones: BTreeMap<u64, Arc<Zones>>,
     broken: Option<Broken>,
@@ -128,7 +129,7 @@ impl<'a> World<'a> {
 
     fn after(&mut self, span: Duration, happening: Happening) {
         self.queued += 1;
-        self.queue.insert((self.now + span, self.queued), happening);
+        self.queue.insert((self.now + span, self.queued), Box::new(happening));
     }
 
     /// Lets time pass.
@@ -137,7 +138,7 @@ impl<'a> World<'a> {
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) {
             let ((at, _), happening) = entry.remove_entry();
             self.now = at;
-            self.happen(happening);
+            self.happen(*happening);
             if let Some(broken) = self.broken.take() {
                 return Err(broken);
             }

@@ -43,6 +43,10 @@ pub(crate) use self::edit::EditError;
 const DEPTH: usize = 64;
 /// The thread looks at its deadlines at least so often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// What is new is compiled when nobody has asked for anything for so long, or after so many requests: peers ask what is new, and
+/// have as much to do with it as this server has.
+const GRACE: Duration = Duration::from_micros(500);
+const AT_MOST: usize = 16;
 /// After so long without a request there is time to write the log anew.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -226,6 +230,8 @@ impl Desk {
             match jobs.recv_timeout(wait) {
                 Ok(job) => {
                     job(&mut self);
+                    self.serve_first(jobs);
+                    self.bring_into_force();
                     if self.store.needs_whole() || self.store.has_outgrown() {
                         self.compact();
                     }
@@ -234,6 +240,16 @@ impl Desk {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.undo_overdue(host::clock::now());
+            self.bring_into_force();
+        }
+    }
+
+    /// Whoever asks while there is something to compile is served before that.
+    fn serve_first(&mut self, jobs: &Receiver<Job>) {
+        for _ in 0..AT_MOST {
+            let next = if self.is_in_force() { None } else { jobs.recv_timeout(GRACE).ok() };
+            let Some(job) = next else { return };
+            job(self);
         }
     }
 
@@ -245,14 +261,20 @@ impl Desk {
         }
     }
 
-    /// Announces what is in force, if it is anything new.
+    /// Tells that something was edited or heard. What it puts in force is compiled after that.
     fn announce(&mut self) {
-        if !Arc::ptr_eq(self.ledger.in_force(), &self.force.borrow().settled) {
-            let force = self.compile(self.cookies);
-            self.force.send_replace(force);
-        }
         self.news.send_modify(|count| *count += 1);
         self.summarize();
+    }
+
+    fn is_in_force(&self) -> bool {
+        Arc::ptr_eq(self.ledger.in_force(), &self.force.borrow().settled)
+    }
+
+    fn bring_into_force(&self) {
+        if !self.is_in_force() {
+            self.force.send_replace(self.compile(self.cookies));
+        }
     }
 
     /// What the document puts in force now: what has stayed of it is not compiled again.

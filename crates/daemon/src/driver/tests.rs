@@ -63,6 +63,8 @@ impl Execute for Obliging {
 
     fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
 
+    fn told(&mut self) {}
+
     fn published(&mut self, _: Arc<Health>) {}
 }
 
@@ -150,6 +152,8 @@ impl Execute for Talkative {
 
     fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
 
+    fn told(&mut self) {}
+
     fn published(&mut self, _: Arc<Health>) {}
 }
 
@@ -180,6 +184,8 @@ impl Execute for Beating {
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
 
     fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
+
+    fn told(&mut self) {}
 
     fn published(&mut self, _: Arc<Health>) {}
 }

@@ -15,7 +15,8 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -41,8 +42,8 @@ use crate::{
 
 /// Entries kept for the admin API.
 pub(crate) const HISTORY: usize = 1000;
-/// Events that may wait for the log.
-const DEPTH: usize = 1024;
+/// Events that may wait for the log: a thousand virtual hosts may move at a time, with some events each.
+const DEPTH: usize = 8192;
 
 /// One line of the history.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -79,10 +80,15 @@ impl History {
     }
 }
 
+/// Events of one instant, and which, as the wall clock says.
+type Batch = (u64, Vec<Event>);
+
 /// Where events go. Never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
-    queue: SyncSender<(u64, Event)>,
+    queue: SyncSender<Batch>,
+    /// Events that wait.
+    waiting: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -97,20 +103,31 @@ impl Journal {
         log: Option<Log>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (queue, events) = sync_channel(DEPTH);
-        let counters = metrics.clone();
+        let (counters, waiting) = (metrics.clone(), Arc::default());
+        let left = Arc::clone(&waiting);
         let thread = thread::Builder::new().name("standin-journal".into()).spawn(move || {
             let (causes, durations) = (BTreeMap::new(), Durations::default());
-            Writer { counters, history, log, sequence: 0, causes, durations }.run(&events)
+            Writer { counters, history, log, sequence: 0, causes, durations }.run(&events, &left)
         })?;
-        Ok((Self { queue, metrics }, thread))
+        Ok((Self { queue, waiting, metrics }, thread))
     }
 
     /// Writes one event, or counts it as dropped.
     pub(crate) fn record(&self, event: Event) {
+        self.record_all(vec![event]);
+    }
+
+    /// Writes the events of one instant; the journal's thread is woken once. What there is no room for is counted as dropped.
+    pub(crate) fn record_all(&self, mut events: Vec<Event>) {
+        let all = events.len();
+        let waiting = self.waiting.fetch_add(all, Ordering::Relaxed);
+        events.truncate(DEPTH.saturating_sub(waiting));
+        let kept = events.len();
         // Now, and not when the queue comes to it: incidents are measured by it.
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send((wall_ms(), event)) {
-            self.metrics.journal_dropped.inc();
-        }
+        let full = kept > 0 && self.queue.try_send((wall_ms(), events)).is_err();
+        let dropped = if full { all } else { all - kept };
+        self.waiting.fetch_sub(dropped, Ordering::Relaxed);
+        self.metrics.journal_dropped.inc_by(dropped as u64);
     }
 }
 
@@ -126,9 +143,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, events: &Receiver<(u64, Event)>) {
-        for (wall_ms, event) in events {
-            self.write(wall_ms, &event);
+    fn run(mut self, batches: &Receiver<Batch>, waiting: &AtomicUsize) {
+        for (wall_ms, events) in batches {
+            for event in &events {
+                self.write(wall_ms, event);
+                waiting.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 

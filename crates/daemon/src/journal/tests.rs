@@ -10,10 +10,7 @@ fn host() -> VirtualHostName {
 fn written(events: &[Event]) -> (Arc<Metrics>, Vec<Arc<Entry>>) {
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
     let (journal, thread) = Journal::start(metrics.clone(), history.clone(), None).unwrap();
-    for event in events {
-        // The test may be faster than the writer; the driver would drop here.
-        journal.queue.send((1, event.clone())).unwrap();
-    }
+    journal.record_all(events.to_vec());
     drop(journal);
     thread.join().unwrap();
     (metrics, history.entries())
@@ -57,13 +54,19 @@ fn history_keeps_the_newest() {
 #[test]
 fn a_full_queue_drops_and_counts_instead_of_waiting() {
     let metrics = Arc::new(Metrics::new());
-    let (queue, events) = sync_channel(1);
-    let journal = Journal { queue, metrics: metrics.clone() };
-    for _ in 0..3 {
-        journal.record(Event::Isolated);
-    }
+    let (queue, batches) = sync_channel(DEPTH);
+    let journal = Journal { queue, waiting: Arc::default(), metrics: metrics.clone() };
+    journal.record_all(vec![Event::Isolated; DEPTH - 1]);
+    assert_eq!(metrics.journal_dropped.get(), 0);
+    journal.record_all(vec![Event::Isolated; 3]);
     assert_eq!(metrics.journal_dropped.get(), 2);
-    drop(events);
+    journal.record(Event::Isolated);
+    assert_eq!(metrics.journal_dropped.get(), 3);
+    assert_eq!(batches.try_iter().map(|(_, events)| events.len()).sum::<usize>(), DEPTH);
+    // Nobody writes any more.
+    drop(batches);
+    journal.record_all(vec![Event::Isolated; 2]);
+    assert_eq!((metrics.journal_dropped.get(), journal.waiting.load(Ordering::Relaxed)), (5, DEPTH));
 }
 
 #[test]

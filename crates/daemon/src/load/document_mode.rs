@@ -46,7 +46,7 @@ impl Loader {
             .ok()?;
         let settled = self.with_draft(settled)?;
         let mut cluster = settled.checked.config;
-        cluster.digest = digest;
+        Arc::make_mut(&mut cluster).digest = digest;
         let assembly = Assembly::of(&settled.objects);
         let text = Text { name: "the document".into(), text: assembly.text.clone() };
         self.check_node(&node, node_text, &cluster, &text);
@@ -54,7 +54,7 @@ impl Loader {
         self.warnings.extend(found.warnings);
         self.refused_hooks = carried(&assembly, found.mistakes);
         let (warnings, refused_hooks) = (std::mem::take(&mut self.warnings), self.refused_hooks.clone());
-        let (cluster, zones) = (Arc::new(cluster), settled.checked.zones);
+        let zones = settled.checked.zones;
         let (keys, member) = keys?;
         Some(Loaded { node, cluster, mode: Mode::Document, zones, keys, member, warnings, refused_hooks })
     }

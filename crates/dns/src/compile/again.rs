@@ -75,7 +75,11 @@ fn is_alike(was: &Zone, now: &Zone) -> bool {
 fn difference<'z>(was: &Zone, now: &'z Zone) -> Option<Vec<Owner<'z>>> {
     let mut changed = Vec::new();
     let mut old = was.owners.iter().peekable();
+    let grown = now.owners.are_more_of(&was.owners);
     for owner in now.owners.iter() {
+        if grown && old.next_if(|old| owner.stands_as(*old)).is_some() {
+            continue;
+        }
         let before = old.next_if(|old| old.wire_name() == owner.wire_name());
         if before != Some(owner) {
             let is_cut = |owner: &Owner<'_>| owner.sets().any(|set| matches!(set.code(), rtype::NS | rtype::DNAME));

@@ -1,20 +1,21 @@
 //! A template read again of which little has changed: only the lines that differ are parsed, the records of the rest are those of
-//! the zone as it was. Every check of the zone as a whole is made again, by the same code.
+//! the zone as it was. Every check of the zone as a whole is made again, by the same code; where what has changed can be wrong by
+//! itself alone, of what has changed.
 //!
 //! Invariant: what this gives is what [`load`](super::load) gives. Where that is not certain, because the difference has directives
 //! or pseudo-records in it, or has a mistake, it gives nothing, and the whole is read.
 
-use std::{cmp::Ordering, collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range};
 
 use model::config::ClusterConfig;
 
 use super::{
     Refers, Zone, all_variables,
-    check::check_sorted,
-    owners::{Owner, Owners},
-    records::{POOL, Record, Records, Sorted},
+    check::{check_some, check_sorted},
+    exchange::{Exchanged, Exchanges},
+    records::{Records, Sorted},
     settle_soa,
-    source::{Place, Sources, Text},
+    source::{Sources, Text},
     template::{LARGEST_FILE, MOST_RECORDS, Reader},
 };
 use crate::name;
@@ -63,32 +64,6 @@ struct Difference {
     now: Range<usize>,
 }
 
-/// The records of an owner and type that a difference takes away, and those that it puts in their place.
-#[derive(Default)]
-struct Exchange {
-    away: Vec<Vec<u8>>,
-    new: Vec<(u32, Vec<u8>)>,
-}
-
-/// By owner, in canonical order, and type.
-type Exchanges = BTreeMap<Canonical, BTreeMap<u16, Exchange>>;
-
-/// A name in the canonical order.
-#[derive(PartialEq, Eq)]
-struct Canonical(Vec<u8>);
-
-impl Ord for Canonical {
-    fn cmp(&self, other: &Self) -> Ordering {
-        name::compare(&self.0, &other.0)
-    }
-}
-
-impl PartialOrd for Canonical {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// What [`load`](super::load) makes of the text `now`, where `zone` is what it made of `before` with the same variables and of what
 /// of the configuration the zone [`Refers`] to; none where that takes reading the whole.
 pub fn load_again(
@@ -117,20 +92,27 @@ pub fn load_again(
     let apex = name::lower(&zone.origin);
     let (old, _) = lines(&before[away.clone()], state, &apex, &all, config)?;
     let (fresh, folded) = lines(&now[new.clone()], state, &apex, &all, config)?;
-    let exchanges = exchanges(&old, &fresh);
-    if exchanges.keys().any(|owner| owner.0 == apex) {
+    let exchanges = Exchanges::of(&old, &fresh);
+    if exchanges.touch(&apex) {
         return None;
     }
-    let (records, waste) = exchange(&zone.owners, &exchanges)?;
+    let Exchanged { owners, touched, waste, local } = exchanges.make(&zone.owners)?;
     let waste = layout.waste + waste;
-    if records.len() > MOST_RECORDS || waste * LARGEST_PART > zone.owners.bytes.len() + STRIDE {
+    if owners.records.len() + owners.pools.len() > MOST_RECORDS
+        || waste * LARGEST_PART > zone.owners.bytes.len() + STRIDE
+    {
         return None;
     }
     let mut sources = Sources::default();
     sources.add("", Text::Borrowed(now));
     let followers: Vec<_> = zone.followers.iter().map(|one| one.moved(away.end, new.end)).collect();
     let followed = followers.iter().map(|one| one.owner.clone()).filter(|owner| *owner != apex).collect();
-    let mut owners = check_sorted(&apex, Sorted::of(records), &followed, &mut sources);
+    let mut owners = if local {
+        check_some(&apex, Sorted::of(owners.part(&touched)), &followed, &mut sources);
+        owners
+    } else {
+        check_sorted(&apex, Sorted::from(owners), &followed, &mut sources)
+    };
     super::follow::check(&followers, &owners, &mut sources);
     if sources.errors() > 0 {
         return None;
@@ -207,113 +189,4 @@ fn lines(
     let (template, layout) = (reader.out, reader.layout);
     let alone = template.followers.is_empty() && template.records.uses_no_pool() && template.failed.is_empty();
     (plain && alone && sources.errors() == 0).then_some((template.records, layout.folded))
-}
-
-fn exchanges(old: &Records, fresh: &Records) -> Exchanges {
-    let mut all = Exchanges::new();
-    for (owner, rtype, _, data) in old.iter() {
-        let sets = all.entry(Canonical(owner.to_vec())).or_default();
-        sets.entry(rtype).or_default().away.push(data.to_vec());
-    }
-    for (owner, rtype, ttl, data) in fresh.iter() {
-        let sets = all.entry(Canonical(owner.to_vec())).or_default();
-        sets.entry(rtype).or_default().new.push((ttl, data.to_vec()));
-    }
-    all
-}
-
-/// The records with those exchanged, in canonical order, and how many bytes are not used any more.
-fn exchange(owners: &Owners, exchanges: &Exchanges) -> Option<(Records, usize)> {
-    let mut bytes = Vec::with_capacity(owners.bytes.len() + STRIDE);
-    bytes.extend_from_slice(&owners.bytes);
-    let mut list = Vec::with_capacity(owners.records.len() + owners.pools.len() + STRIDE);
-    let (mut next, mut waste) = (0, 0);
-    for (name, sets) in exchanges {
-        let place = owners.position(&name.0);
-        let (Ok(end) | Err(end)) = place;
-        (next..end).for_each(|index| whole(owners, index, &mut list));
-        next = end + usize::from(place.is_ok());
-        let owner = place.ok().map(|index| owners.owner(index));
-        waste += one(&name.0, owner, sets, &mut bytes, &mut list)?;
-    }
-    (next..owners.len()).for_each(|index| whole(owners, index, &mut list));
-    Some((Records::in_order(bytes, list, owners.pools.clone()), waste))
-}
-
-/// A record that nothing is wrong with: nobody will ask where it stands.
-const fn record(owner: u32, rtype: u16, ttl: u32, data: u32) -> Record {
-    let place = Place { source: 0, start: 0, end: 0 };
-    Record { owner, rtype, ttl, data, place, target: place }
-}
-
-/// An owner as it was.
-fn whole(owners: &Owners, index: usize, list: &mut Vec<Record>) {
-    let [entry, after] = [index, index + 1].map(|index| owners.entries[index]);
-    if let Some(pool) = owners.pools.get(entry.pool as usize) {
-        list.push(record(entry.name, POOL, pool.ttl.max, entry.pool));
-    }
-    for set in entry.first_set as usize..after.first_set as usize {
-        let [set, after] = [set, set + 1].map(|set| owners.sets[set]);
-        let data = &owners.records[set.first as usize..after.first as usize];
-        list.extend(data.iter().map(|data| record(entry.name, set.rtype, set.ttl, *data)));
-    }
-}
-
-/// An owner with some of its sets exchanged.
-fn one(
-    name: &[u8],
-    owner: Option<Owner<'_>>,
-    exchanges: &BTreeMap<u16, Exchange>,
-    bytes: &mut Vec<u8>,
-    list: &mut Vec<Record>,
-) -> Option<usize> {
-    let begin = list.len();
-    let narrow = |number: usize| u32::try_from(number).ok();
-    let (mut waste, mut known) = (0, Vec::new());
-    let at = match owner {
-        Some(owner) => {
-            whole(owner.owners(), owner.index(), &mut known);
-            owner.owners().entries[owner.index()].name
-        }
-        None => {
-            let at = narrow(bytes.len())?;
-            bytes.extend_from_slice(name);
-            at
-        }
-    };
-    let types: std::collections::BTreeSet<u16> =
-        known.iter().map(|record| record.rtype).chain(exchanges.keys().copied()).collect();
-    for rtype in types {
-        let there = known.iter().filter(|record| record.rtype == rtype).copied();
-        let Some(exchange) = exchanges.get(&rtype).filter(|_| rtype != POOL) else {
-            list.extend(there);
-            continue;
-        };
-        let there: Vec<Record> = there.collect();
-        let data = |record: &Record| super::records::data_at(bytes, record.data);
-        // The lines stood together, and so do the records of a set that they made.
-        let run = match &exchange.away[..] {
-            [] if there.is_empty() => 0..0,
-            [] => return None,
-            away => {
-                let first = there.iter().position(|record| data(record) == away[0])?;
-                let run = first..first + away.len();
-                let same = there.get(run.clone())?.iter().zip(away).all(|(record, away)| data(record) == away);
-                same.then_some(run)?
-            }
-        };
-        waste += there[run.clone()].iter().map(|record| 2 + data(record).len()).sum::<usize>();
-        list.extend_from_slice(&there[..run.start]);
-        for (ttl, data) in &exchange.new {
-            let start = narrow(bytes.len())?;
-            bytes.extend_from_slice(&u16::try_from(data.len()).ok()?.to_be_bytes());
-            bytes.extend_from_slice(data);
-            list.push(record(at, rtype, *ttl, start));
-        }
-        list.extend_from_slice(&there[run.end..]);
-    }
-    if list.len() == begin {
-        waste += name.len();
-    }
-    Some(waste)
 }

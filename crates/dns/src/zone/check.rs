@@ -58,6 +58,17 @@ pub(super) fn check_sorted(
     index.sorted.into_owners()
 }
 
+/// Of owners that are no cuts, below none, and that nobody points to in another way than before: what can be wrong with each
+/// by itself.
+pub(super) fn check_some(apex: &[u8], sorted: Sorted, failed: &BTreeSet<Vec<u8>>, sources: &mut Sources<'_>) {
+    let index = Index::new(apex, sorted, failed);
+    for owner in 0..index.sorted.len() {
+        index.check_alone(owner, sources);
+        index.check_sets(owner, sources);
+        index.check_pools(owner, sources);
+    }
+}
+
 impl<'t> Index<'t> {
     fn new(apex: &'t [u8], sorted: Sorted, failed: &'t BTreeSet<Vec<u8>>) -> Self {
         // In canonical order a name stands right before everything below it.

@@ -10,6 +10,7 @@
 
 mod again;
 mod check;
+mod exchange;
 mod follow;
 mod generate;
 mod location;

@@ -130,9 +130,34 @@ impl Owners {
         Owner { owners: self, index }
     }
 
+    /// The TTL and the records of the set of that number.
+    pub(super) fn records_of(&self, set: usize) -> (u32, &[u32]) {
+        let [this, next] = [set, set + 1].map(|set| self.sets[set]);
+        (this.ttl, &self.records[this.first as usize..next.first as usize])
+    }
+
+    /// The owners of these numbers, which grow, with all their records.
+    pub(super) fn part(&self, numbers: &[usize]) -> Records {
+        let (mut part, place) = (Records::default(), Place::default());
+        for owner in numbers.iter().map(|number| self.owner(*number)) {
+            if let Some(pool) = owner.pool() {
+                part.push_pool(owner.wire_name(), pool.clone(), place);
+            }
+            for set in owner.sets() {
+                set.wire().for_each(|data| part.push(owner.wire_name(), set.code(), set.ttl(), data, place, place));
+            }
+        }
+        part
+    }
+
     /// Whether any name's addresses are a pool's.
     pub(crate) fn use_pools(&self) -> bool {
         !self.pools.is_empty()
+    }
+
+    /// Whether these were made of `other` by adding to it: what stands in the same place is the same.
+    pub(crate) fn are_more_of(&self, other: &Self) -> bool {
+        self.pools == other.pools && self.bytes.starts_with(&other.bytes)
     }
 
     /// The last four bytes of the first SOA there is, at the apex: its negative TTL.
@@ -152,11 +177,6 @@ impl PartialEq for Owners {
 }
 
 impl<'z> Owner<'z> {
-    /// All owners of its zone.
-    pub(super) fn owners(self) -> &'z Owners {
-        self.owners
-    }
-
     /// Its number among them.
     pub(super) fn index(self) -> usize {
         self.index
@@ -185,6 +205,13 @@ impl<'z> Owner<'z> {
         self.sets().find(|set| set.code() == u16::from(rtype))
     }
 
+    /// Whether it is `other` because it stands where that does, of whose owners these are made by adding.
+    pub(crate) fn stands_as(self, other: Self) -> bool {
+        let [this, that] = [self, other].map(|owner| owner.owners.entries[owner.index]);
+        let sets = |owner: Self| owner.sets().map(RecordSet::stand);
+        (this.name, this.pool) == (that.name, that.pool) && sets(self).eq(sets(other))
+    }
+
     /// Its A and AAAA records are those of a pool.
     pub fn pool(self) -> Option<&'z PoolUse> {
         self.owners.pools.get(self.owners.entries[self.index].pool as usize)
@@ -211,6 +238,11 @@ impl<'z> RecordSet<'z> {
     /// Seconds that caches may keep it (RFC 2181 section 5.2: one TTL for the whole set).
     pub fn ttl(self) -> u32 {
         self.owners.sets[self.index].ttl
+    }
+
+    /// Its type, its TTL, and where its records stand.
+    fn stand(self) -> (u16, (u32, &'z [u32])) {
+        (self.code(), self.owners.records_of(self.index))
     }
 
     /// The records' data in wire form, uncompressed, in the order of the template; all different.

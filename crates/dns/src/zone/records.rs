@@ -50,11 +50,6 @@ fn narrow(number: usize) -> u32 {
 }
 
 impl Records {
-    /// What is in order already.
-    pub(super) fn in_order(bytes: Vec<u8>, list: Vec<Record>, pools: Vec<PoolUse>) -> Self {
-        Self { bytes, list, pools, last_owner: None }
-    }
-
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
@@ -233,6 +228,25 @@ impl Sorted {
             }
         }
         Owners::of(bytes, owners, kept, records, pools)
+    }
+}
+
+/// Records that nothing is wrong with: nobody will ask where they stand.
+impl From<Owners> for Sorted {
+    fn from(owners: Owners) -> Self {
+        let place = Place::default();
+        let mut list = Vec::with_capacity(owners.records.len() + owners.pools.len());
+        for (index, owner) in owners.iter().enumerate() {
+            let entry = owners.entries[index];
+            let record = |rtype, ttl, data| Record { owner: entry.name, rtype, ttl, data, place, target: place };
+            list.extend(owner.pool().map(|pool| record(POOL, pool.ttl.max, entry.pool)));
+            let after = owners.entries[index + 1];
+            for set in entry.first_set as usize..after.first_set as usize {
+                let (ttl, records) = owners.records_of(set);
+                list.extend(records.iter().map(|data| record(owners.sets[set].rtype, ttl, *data)));
+            }
+        }
+        Self::of(Records { bytes: owners.bytes, list, pools: owners.pools, last_owner: None })
     }
 }
 

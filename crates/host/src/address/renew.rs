@@ -1,4 +1,4 @@
-//! Renews many leases at once: one system call for up to [`BATCH`] of them.
+//! Renews many leases at once: one system call for up to [`BATCH`] of them, or [`FEW`] where each takes the kernel long.
 //!
 //! The kernel carries requests out while they are sent, in their order. It answers those that fail; the last one asks
 //! for an answer in any case, which proves that it has dealt with all of them.
@@ -6,7 +6,7 @@
 //! Invariant: a renewal is told only after that proof. Whether it comes in time is its caller's business: the kernel
 //! brings back an address that has run out (it ignores a missing `NLM_F_CREATE`).
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, thread};
 
 use model::net::InterfaceIndex;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -17,6 +17,9 @@ use super::message;
 
 /// Renewals in one call: some ten thousand bytes, well below the default limit of a socket's buffer.
 const BATCH: usize = 128;
+
+/// The same of IPv6 addresses, of a thousand of which each takes the kernel up to a third of a millisecond.
+const FEW: usize = 16;
 
 /// An address on an interface.
 pub(super) type Place = (IpAddr, InterfaceIndex);
@@ -43,9 +46,12 @@ impl Renewals {
     /// The kernel has not dealt with all of them. This connection is of no more use: answers may be under way.
     pub(super) fn renew(&self, leases: &[Place]) -> io::Result<Vec<Place>> {
         let mut refused = Vec::new();
-        for batch in leases.chunks(BATCH) {
+        let most = if leases.iter().any(|(address, _)| address.is_ipv6()) { FEW } else { BATCH };
+        for batch in leases.chunks(most) {
             self.send(batch)?;
             self.hear(batch, &mut refused)?;
+            // The kernel takes the processor from no real-time thread for its equals: the driver, which must not look hung.
+            thread::yield_now();
         }
         Ok(refused)
     }

@@ -38,7 +38,7 @@ impl World<'_> {
                 return broken(format!("says that {active} holds {name}, which it has not had for {bound:?}"));
             }
         }
-        let view = View::build(&process.zones, &process.health, machine.name.as_str());
+        let answered = process.answered(machine.name.as_str());
         let said_held = |address: &IpAddr| {
             let of_this =
                 |name| watch.first.virtual_hosts.get(name).is_some_and(|host| host.addresses.contains(address));
@@ -48,13 +48,13 @@ impl World<'_> {
             let mut said = watch.says_held[machine.number].iter();
             said.any(|(name, (active, since))| of_this(name) && over(*since) && !at_odds(active))
         };
-        for address in answers(&view, "www").into_iter().filter(said_held) {
-            if self.watch.absent.get(&address).is_some_and(|since| over(*since)) {
+        for address in answered.www.iter().filter(|address| said_held(address)) {
+            if self.watch.absent.get(address).is_some_and(|since| over(*since)) {
                 return broken(format!("answers {address}, which nobody has had for {bound:?}"));
             }
         }
-        for address in answers(&view, "all") {
-            let other = self.machines.iter().find(|other| machine.config.servers[&other.name].address == address)?;
+        for address in &answered.all {
+            let other = self.machines.iter().find(|other| machine.config.servers[&other.name].address == *address)?;
             if other.number != machine.number
                 && said_alive(&other.name)
                 && self.silent(machine.number, other.number, over)
@@ -62,16 +62,15 @@ impl World<'_> {
                 return broken(format!("answers {address} of {}, not heard for {bound:?}", other.name));
             }
         }
-        self.endpoint_answered(&view).and_then(broken)
+        self.endpoint_answered(&answered.far).and_then(broken)
     }
 
     /// An endpoint that has been dead for so long that all who probe it must know, and all others have heard of it.
-    fn endpoint_answered(&self, view: &View) -> Option<String> {
+    fn endpoint_answered(&self, answered: &[IpAddr]) -> Option<String> {
         let bound = self.watch.bounds.endpoint;
         // A server that has just come, or come back, has its verdicts from before.
         let starts = self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.started));
         let quiet = self.watch.disturbed.iter().copied().chain(starts).max()?;
-        let answered = answers(view, "far");
         let dead = self.endpoints.iter().filter(|(_, (dead, _))| dead.is_some());
         dead.filter(|(_, (_, since))| self.now.since(quiet.max(*since)) > bound).find_map(|(name, _)| {
             let address = self.plan.config.endpoints[name].addresses[0];
@@ -87,6 +86,19 @@ impl World<'_> {
     /// Whether a machine has not heard another for so long that it must know it.
     fn silent(&self, at: usize, other: usize, over: impl Fn(Instant) -> bool) -> bool {
         over(self.watch.word[at][other])
+    }
+}
+
+/// The addresses that a server gives for the names of the zone.
+pub(crate) struct Answered {
+    www: Vec<IpAddr>,
+    all: Vec<IpAddr>,
+    far: Vec<IpAddr>,
+}
+
+impl Answered {
+    pub(crate) fn of(view: &View) -> Self {
+        Self { www: answers(view, "www"), all: answers(view, "all"), far: answers(view, "far") }
     }
 }
 
