@@ -186,6 +186,30 @@ fn plain_edits_are_read_in_part() {
     }
 }
 
+/// An edit that is right where it stands, and makes something wrong elsewhere.
+#[test]
+fn what_reaches_far_is_not_read_in_part_for_its_own_sake() {
+    let config = config();
+    let zones = [
+        ("m MX 10 h7\n", "h7 A 10.7.0.7\n", "h7 TXT \"no address\"\n"),
+        ("m CNAME h7\n", "h7 A 10.7.0.7\n", "h77 A 10.7.0.7\n"),
+        ("m MX 10 x.h7\n*.h7 A 10.7.0.1\n", "h8 A 10.7.0.8\n", "h8 A 10.7.0.8\nx.h7 TXT \"hides the wildcard\"\n"),
+        ("", "h7 A 10.7.0.7\n", "h7 A 10.7.0.7\nx NS ns1.x\n"),
+        ("sub NS ns1\n", "h7 A 10.7.0.7\n", "h7 A 10.7.0.7\nx.sub A 10.7.0.7\n"),
+        ("d DNAME www.z.test.\n", "h7 A 10.7.0.7\n", "h7 A 10.7.0.7\nx.d A 10.7.0.7\n"),
+        ("", "h7 A 10.7.0.7\n", "h7 A 10.7.0.7\nh7 A 10.7.0.7\n"),
+        ("", "h7 A 10.7.0.7\n", "h7 A 10.7.0.7\nh7 A 10.7.1.7\nh7 A 10.7.1.7\n"),
+        ("h7 A 10.7.2.7\n", "h7 A 10.7.0.7\n", "h7 30 A 10.7.0.7\n"),
+        ("", "h7 A 10.7.0.7\n", "h7 POOL www\n"),
+    ];
+    for (more, away, new) in zones {
+        let text = format!("{HEAD}{}{more}", filler());
+        let zone = read(&text, &config).unwrap_or_else(|| panic!("{more} is right"));
+        let next = text.replacen(away, new, 1);
+        assert!(again(&zone, &text, &next, &config).is_none(), "{more:?}: {away:?} became {new:?}");
+    }
+}
+
 /// What pools have changed alone is not compiled again, and answers as it should.
 #[test]
 fn pools_that_come_and_go_leave_the_names_alone() {
