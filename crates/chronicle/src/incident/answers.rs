@@ -49,6 +49,15 @@ impl PoolAnswers {
         self.changes.insert(place, change);
     }
 
+    /// Others tell of the change number `index`, too; whoever was first gives it its time, and says what was answered until then.
+    fn join(&mut self, index: usize, others: AnswersChange, before: Answers) {
+        self.changes[index].servers += others.servers;
+        if others.at_ms < self.changes[index].at_ms {
+            let known = self.changes.remove(index);
+            self.insert(AnswersChange { servers: known.servers, ..others }, before);
+        }
+    }
+
     /// For how many milliseconds, until `end_ms` at the latest, fewer addresses were answered than before.
     pub fn fewer_ms(&self, end_ms: u64) -> u64 {
         let ends = self.changes.iter().skip(1).map(|change| change.at_ms).chain([end_ms]);
@@ -75,22 +84,16 @@ pub(super) fn note(all: &mut Vec<PoolAnswers>, entry: &Entry) -> bool {
             all.last_mut().expect("just pushed")
         }
     };
-    let together = |change: &&mut AnswersChange| {
-        change.answers == after && at_ms.abs_diff(change.at_ms) <= TOGETHER_MS && !change.is_by(entry)
-    };
-    if let Some(change) = pool.changes.iter_mut().rev().find(together) {
-        change.servers += 1;
-        if at_ms < change.at_ms {
-            change.at_ms = at_ms;
-            change.server = entry.stream.server.to_string();
-        }
+    let change = AnswersChange { at_ms, server: entry.stream.server.to_string(), servers: 1, answers: after };
+    let known = pool.changes.iter().rposition(|known| known.is_together_with(&change) && known.server != change.server);
+    if let Some(known) = known {
+        pool.join(known, change, answers("before"));
         return false;
     }
     if pool.changes.len() == MOST_CHANGES {
         pool.more += 1;
         return false;
     }
-    let change = AnswersChange { at_ms, server: entry.stream.server.to_string(), servers: 1, answers: after };
     pool.insert(change, answers("before"));
     true
 }
@@ -103,11 +106,8 @@ pub(super) fn merge(all: &mut Vec<PoolAnswers>, others: Vec<PoolAnswers>) {
             continue;
         };
         for change in other.changes {
-            let same = |known: &&mut AnswersChange| {
-                known.answers == change.answers && known.at_ms.abs_diff(change.at_ms) <= TOGETHER_MS
-            };
-            match pool.changes.iter_mut().find(same) {
-                Some(known) => known.servers += change.servers,
+            match pool.changes.iter().position(|known| known.is_together_with(&change)) {
+                Some(known) => pool.join(known, change, other.before.clone()),
                 None => pool.insert(change, other.before.clone()),
             }
         }
@@ -117,7 +117,7 @@ pub(super) fn merge(all: &mut Vec<PoolAnswers>, others: Vec<PoolAnswers>) {
 }
 
 impl AnswersChange {
-    fn is_by(&self, entry: &Entry) -> bool {
-        self.server == entry.stream.server.as_str()
+    fn is_together_with(&self, other: &Self) -> bool {
+        self.answers == other.answers && self.at_ms.abs_diff(other.at_ms) <= TOGETHER_MS
     }
 }

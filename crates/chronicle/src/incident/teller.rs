@@ -158,7 +158,11 @@ impl Teller {
             ("answers-changed", _) => {
                 let at_ms = sign.stamp.wall_ms.saturating_sub(sign.number("ago_ms").unwrap_or(0));
                 let lately = now <= sign.stamp.wall_ms + ANSWERS_MS;
-                began.is_possible_by(at_ms) && (lately || members(sign).iter().any(|name| names.contains(name)))
+                // Who has lost its link lets go, and answers less, a moment before it knows that it is cut off.
+                let its_own = trouble == Trouble::CutOff
+                    && names.first().is_some_and(|name| *name == sign.stream.server.as_str());
+                let because = lately || members(sign).iter().any(|name| names.contains(name));
+                lately && its_own || began.is_possible_by(at_ms) && because
             }
             (_, Subject::Server(name)) => sign.text("server") == name,
             (_, Subject::Service { virtual_host, .. } | Subject::Path(virtual_host)) => {

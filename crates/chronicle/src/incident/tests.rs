@@ -348,3 +348,45 @@ fn who_is_not_heard_and_does_not_hear_is_cut_off_also_where_both_sides_go_on() {
         assert!(story.ended_ms.is_some(), "{story:#?}");
     }
 }
+
+/// Who has lost its link lets go at once, and answers less before the others know: that is when clients were answered less.
+#[test]
+fn what_was_answered_before_is_what_whoever_changed_first_says() {
+    let answers = |count: Option<usize>| json!({"count": count, "listed": []});
+    let changed = |at: u64, by, before, after| {
+        let (before, after) = (answers(before), answers(after));
+        (
+            at,
+            by,
+            json!({"event": "answers-changed", "pool": "lb", "before": before, "after": after, "members": ["v1"], "ago_ms": 0}),
+        )
+    };
+    let dead = |at, by, of: &str| (at, by, json!({"event": "peer-dead", "server": of, "silent_ms": 162}));
+    let alive = |at, by, of: &str| (at, by, json!({"event": "peer-alive", "server": of, "boot": "x"}));
+    let stories = told(&[
+        changed(10_118, "web1", Some(6), Some(4)),
+        (10_124, "web1", json!({"event": "isolated"})),
+        changed(10_128, "web1", Some(4), None),
+        dead(10_162, "web1", "web2"),
+        dead(10_162, "web1", "web3"),
+        dead(10_163, "web2", "web1"),
+        dead(10_163, "web3", "web1"),
+        changed(10_168, "web3", Some(6), Some(4)),
+        changed(10_171, "web2", Some(6), Some(4)),
+        (10_875, "web1", json!({"event": "rejoined"})),
+        alive(10_876, "web1", "web2"),
+        alive(10_876, "web1", "web3"),
+        alive(10_877, "web2", "web1"),
+        alive(10_878, "web3", "web1"),
+        changed(10_879, "web2", Some(4), Some(6)),
+        changed(10_881, "web3", Some(4), Some(6)),
+        changed(11_028, "web1", None, Some(6)),
+    ]);
+    let [story] = &stories[..] else { panic!("{stories:#?}") };
+    let [pool] = &story.answers[..] else { panic!("{story:#?}") };
+    let changes: Vec<_> =
+        pool.changes.iter().map(|one| (one.at_ms, one.server.as_str(), one.servers, one.answers.count)).collect();
+    assert_eq!(pool.before.count, Some(6), "{pool:#?}");
+    let expected = [(10_118, "web1", 3, Some(4)), (10_128, "web1", 1, None), (10_879, "web2", 3, Some(6))];
+    assert_eq!(changes, expected);
+}

@@ -117,6 +117,27 @@ async fn a_log_that_has_grown_is_written_anew_when_nobody_waits() {
 }
 
 #[tokio::test]
+async fn who_asks_at_once_is_served_before_the_edit_is_compiled() {
+    let directory = founded();
+    let (desk, thread) = open("web1", &directory).start(Arc::new(|_| {})).unwrap();
+    let (tell, compiled) = oneshot::channel();
+    let asks = desk.clone();
+    let edit = move |desk: &mut Desk| {
+        // It is waiting when the edit has been made.
+        asks.tell(move |desk| drop(tell.send(desk.is_in_force())));
+        desk.edit(&pool(7)).map(drop)
+    };
+    let mut force = desk.force.clone();
+    desk.ask(edit).await.unwrap().unwrap();
+    assert_eq!(compiled.await, Ok(false));
+    force.changed().await.unwrap();
+    let in_force = force.borrow().settled.checked.config.clone();
+    assert_eq!(in_force.pools.values().next().unwrap().ttl.max, 7);
+    drop(desk);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
 async fn an_edit_made_while_the_other_is_down_reaches_it_when_it_returns() {
     let first = founded();
     let second = copy_of(&first);
