@@ -27,7 +27,7 @@ use model::{
 use tokio::sync::watch;
 
 use crate::{
-    driver::Execute, holds::Holds, journal::Journal, metrics::Metrics, publish::Publisher, recorder::Recorder,
+    driver::Execute, holds::Holds, journal::Gathered, metrics::Metrics, publish::Publisher, recorder::Recorder,
 };
 
 /// The machine's modules, as the driver uses them.
@@ -59,9 +59,7 @@ pub(crate) struct Hands {
     /// What of monitors' holds outlives this daemon.
     pub holds: Holds,
     /// The log.
-    pub journal: Journal,
-    /// For the log, with everything else that one input leads to: hundreds of addresses move at a time.
-    pub events: Vec<Event>,
+    pub journal: Gathered,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Heartbeats are written down here.
@@ -153,7 +151,7 @@ impl Execute for Hands {
                 if let Event::PeerAlive { server, boot } = &event {
                     self.recorder.know_run(boot, server);
                 }
-                self.events.push(event);
+                self.journal.add(event);
             }
             Effect::Goodbye => {
                 self.goodbye.send_replace(true);
@@ -162,8 +160,7 @@ impl Execute for Hands {
     }
 
     fn told(&mut self) {
-        if !self.events.is_empty() {
-            self.journal.record_all(std::mem::take(&mut self.events));
+        if self.journal.record() {
             self.publisher.generation.next();
         }
     }

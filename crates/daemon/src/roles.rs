@@ -5,7 +5,7 @@
 //! | `standin-driver` | `driver` | `sync_channel`, 1,024 | datagrams dropped and counted; other reports wait | `Message::Stop` |
 //! | `standin-publish` | `publish` | a cell, 1 | the newest health wins | `Publisher::close` |
 //! | `standin-holds` | `holds` | a cell, 1 | the newest holds win | `Holds::close` |
-//! | `standin-journal` | `journal` | `sync_channel`, 1,024 | events dropped and counted | its last sender goes |
+//! | `standin-journal` | `journal` | 8,192 events | events dropped and counted | its last sender goes |
 //! | `standin-log` | `cluster_log` | a channel, 1,024 | events dropped and counted; peers wait | its last handle goes |
 //! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
@@ -198,8 +198,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         listeners: listeners(&queue),
         publisher: publisher.0.clone(),
         holds: holds.0.clone(),
-        journal,
-        events: Vec::new(),
+        journal: journal.into(),
         metrics: metrics.clone(),
         recorder: kept.recorder.clone(),
         late: Duration::ZERO,

@@ -124,7 +124,9 @@ async fn who_asks_at_once_is_served_before_the_edit_is_compiled() {
     let asks = desk.clone();
     let edit = move |desk: &mut Desk| {
         // It is waiting when the edit has been made.
-        asks.tell(move |desk| drop(tell.send(desk.is_in_force())));
+        asks.tell(move |desk| {
+            let _told = tell.send(desk.is_in_force());
+        });
         desk.edit(&pool(7)).map(drop)
     };
     let mut force = desk.force.clone();

@@ -131,6 +131,35 @@ impl Journal {
     }
 }
 
+/// Events that go to the journal together, with everything that one input leads to: hundreds of addresses may move at a time.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    journal: Journal,
+    events: Vec<Event>,
+}
+
+impl From<Journal> for Gathered {
+    fn from(journal: Journal) -> Self {
+        Self { journal, events: Vec::new() }
+    }
+}
+
+impl Gathered {
+    /// One more, for the next [`Gathered::record`].
+    pub(crate) fn add(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Writes what has been gathered. Whether that was anything.
+    pub(crate) fn record(&mut self) -> bool {
+        let any = !self.events.is_empty();
+        if any {
+            self.journal.record_all(std::mem::take(&mut self.events));
+        }
+        any
+    }
+}
+
 struct Writer {
     counters: Arc<Metrics>,
     history: History,
