@@ -149,11 +149,12 @@ fn read(reply: &[u8], start: usize) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-    use dns::Zones;
+    use dns::{Zone, Zones};
     use model::{
-        Health, VirtualHostName, ZoneName,
+        BootId, Health, VirtualHostName, ZoneName,
+        config::ClusterConfig,
         health::{ServerHealth, ServerState, Verdict, VirtualHostHealth},
     };
 
@@ -163,14 +164,11 @@ mod tests {
         random::Random,
     };
 
-    /// The reader is worth nothing if it reads nothing.
-    #[test]
-    fn real_answers_are_read() {
-        let config = Plan::draw(&mut Random::new(3)).config;
+    /// Zones of a plan, and a belief in which everybody holds what is its own.
+    fn all_well(config: &ClusterConfig) -> (Arc<Zones>, Arc<Health>) {
         let mut nothing = |file: &str| Err(file.to_owned());
-        let zone = dns::zone::load(&ZoneName::new(ZONE), "lb.zone", TEMPLATE, &BTreeMap::new(), &config, &mut nothing)
-            .unwrap();
-        let zones = Arc::new(Zones::compile(vec![zone], &config));
+        let zone =
+            dns::zone::load(&ZoneName::new(ZONE), "lb.zone", TEMPLATE, &BTreeMap::new(), config, &mut nothing).unwrap();
         let alive = ServerHealth { state: ServerState::Alive, standby: false };
         let held = |name: &VirtualHostName| {
             let active = config.virtual_hosts[name].servers.first().cloned();
@@ -182,6 +180,30 @@ mod tests {
             virtual_hosts: config.virtual_hosts.keys().map(held).collect(),
             ..Health::default()
         };
+        (Arc::new(Zones::compile(vec![zone], config)), Arc::new(health))
+    }
+
+    /// What is remembered of the answers is what is answered.
+    #[test]
+    fn what_is_published_or_served_anew_is_asked_anew() {
+        let config = Plan::draw(&mut Random::new(3)).config;
+        let (zones, health) = all_well(&config);
+        let name = config.servers.keys().next().unwrap().clone();
+        let mut machine = Machine::new(0, name, Duration::ZERO, false, config.clone());
+        machine.start(Instant::from_nanos(1_000_000_000), BootId([1; 16]), zones);
+        let process = machine.process.as_mut().unwrap();
+        assert!(process.answered("s1").www.is_empty());
+        process.publish(health);
+        assert!(!process.answered("s1").www.is_empty());
+        process.serve(Arc::new(Zones::compile(Vec::<Arc<Zone>>::new(), &config)));
+        assert!(process.answered("s1").www.is_empty());
+    }
+
+    /// The reader is worth nothing if it reads nothing.
+    #[test]
+    fn real_answers_are_read() {
+        let config = Plan::draw(&mut Random::new(3)).config;
+        let (zones, health) = all_well(&config);
         let view = View::build(&zones, &health, "s1");
         let sorted = |mut addresses: Vec<IpAddr>| {
             addresses.sort();
