@@ -123,6 +123,8 @@ impl Broken {
 pub(crate) struct Bounds {
     /// Silence after which a peer is dead.
     pub(crate) detection: Duration,
+    /// Silence of everybody, shorter than that, after which the gateway policy forbids to hold anything (design R6).
+    cut_off: Duration,
     /// *one-owner*: hearing may begin with a run that is new to the other: proving takes a heartbeat each way, each of
     /// which may be lost until just before the detection time (2 ×); one more for the words that settle who keeps it.
     pub(crate) rivals: Duration,
@@ -167,6 +169,8 @@ impl Bounds {
         let heartbeat = plan.config.heartbeat;
         // The last heartbeat that may be missed is due at the detection time, and may come a little late.
         let (interval, detection) = (heartbeat.interval, heartbeat.detection() + heartbeat.interval / 4);
+        // A peer is suspected after 1.5 intervals; one interval before its death all heartbeats but one that may be lost are.
+        let cut_off = detection.saturating_sub(interval).max(interval * 3 / 2);
         // What a step takes: a datagram's longest way, a late awakening.
         let step = plan.manners.longest + plan.latency + Duration::from_millis(1);
         let slowest = |monitor: &Monitor| {
@@ -189,6 +193,7 @@ impl Bounds {
             shared: served + SHARED,
             seen: served + verdict * 3 + SEEN,
             detection,
+            cut_off,
             rivals: detection * 3 + step * 4,
             release: detection * 3 + interval * 2 + step * 4,
             cover,
@@ -227,6 +232,8 @@ pub(crate) struct Watch {
     word: Vec<Vec<Instant>>,
     /// The last change to each machine's life other than on the wire.
     disturbed: Vec<Instant>,
+    /// When each machine last heard somebody after it had heard nobody for so long that the gateway policy made it let go.
+    cut_off: Vec<Instant>,
     /// The last refusal of its kernel.
     refused: Vec<Option<Instant>>,
     /// When a daemon last died and left addresses behind.
@@ -276,6 +283,7 @@ impl Watch {
             heard: vec![vec![None; machines]; machines],
             word: vec![vec![now; machines]; machines],
             disturbed: vec![now; machines],
+            cut_off: vec![now; machines],
             refused: vec![None; machines],
             left_behind: None,
             lapsed: None,
@@ -333,6 +341,10 @@ impl Watch {
     /// A machine has heard another.
     pub(crate) fn heard(&mut self, at: usize, speaker: usize, now: Instant) {
         let detection = self.bounds.detection;
+        let last = self.heard[at].iter().flatten().map(|hearing| hearing.last).max();
+        if last.is_some_and(|last| now.since(last) >= self.bounds.cut_off) {
+            self.cut_off[at] = now;
+        }
         let hearing = self.heard[at][speaker].get_or_insert(Hearing { since: now, last: now });
         if now.since(hearing.last) >= detection {
             hearing.since = now;

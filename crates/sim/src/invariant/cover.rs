@@ -67,7 +67,7 @@ impl World<'_> {
     pub(super) fn unchanged_since(&self, group: &[usize]) -> Option<Instant> {
         let mut since = Instant::BOOT;
         for &one in group {
-            since = since.max(self.watch.disturbed[one]);
+            since = since.max(self.watch.disturbed[one]).max(self.watch.cut_off[one]);
             for other in 0..self.machines.len() {
                 let change = match self.watch.heard[one][other] {
                     Some(_) if group.contains(&other) => self.watch.hears(one, other, self.now)?,
