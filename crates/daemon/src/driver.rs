@@ -1,7 +1,7 @@
-//! The loop: one thread, one bounded queue, one machine.
+//! The loop: one thread, one bounded queue, the heartbeat sockets, one machine.
 //!
-//! `now = clock.now()`; overdue deadlines first, then one message; the effects of each are executed, in order, before
-//! the next. Nothing here waits for anything but the queue.
+//! `now = clock.now()`; overdue deadlines first, then one message, then one datagram; the effects of each are executed, in
+//! order, before the next. Nothing here waits for anything but all of them together ([`Execute::wait`]).
 //!
 //! Invariants: after a pause of the process (a frozen virtual machine, SIGSTOP) overdue deadlines are handled before
 //! packets that queued up meanwhile; the core's effects are executed by this thread alone.
@@ -13,8 +13,8 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -22,7 +22,7 @@ use std::{
 
 use cluster::{Command, Effect, Effects, Input, Keys, Node};
 use dns::Zones;
-use host::{Report, Sink};
+use host::{Report, Sink, bell::Bell};
 use model::{Health, Instant, config::ClusterConfig, event::Event, report::Probed};
 use tokio::sync::oneshot;
 
@@ -96,16 +96,15 @@ pub(crate) struct Sample {
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     sender: SyncSender<Message>,
-    /// Set when the driver begins.
-    reading: Arc<AtomicBool>,
-    metrics: Arc<Metrics>,
+    /// Rung with each message.
+    bell: Bell,
 }
 
 /// The other end of a [`Queue`].
 #[derive(Debug)]
 pub(crate) struct Inbox {
     messages: Receiver<Message>,
-    reading: Arc<AtomicBool>,
+    bell: Bell,
 }
 
 /// The driver did not take a message: its queue is full, or it has ended.
@@ -121,10 +120,12 @@ pub(crate) enum Refused {
 
 impl Queue {
     /// A queue of [`DEPTH`], and its end for [`Driver::start`].
-    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, Inbox) {
-        let (sender, messages) = sync_channel(DEPTH);
-        let reading = Arc::new(AtomicBool::new(false));
-        (Self { sender, reading: reading.clone(), metrics }, Inbox { messages, reading })
+    ///
+    /// # Errors
+    /// When there is no descriptor for its bell.
+    pub(crate) fn new() -> io::Result<(Self, Inbox)> {
+        let ((sender, messages), bell) = (sync_channel(DEPTH), Bell::new()?);
+        Ok((Self { sender, bell: bell.clone() }, Inbox { messages, bell }))
     }
 
     /// Tells the driver something, without waiting.
@@ -135,7 +136,9 @@ impl Queue {
         self.sender.try_send(message).map_err(|error| match error {
             TrySendError::Full(_) => Refused::Full,
             TrySendError::Disconnected(_) => Refused::Ended,
-        })
+        })?;
+        self.bell.ring();
+        Ok(())
     }
 
     /// Tells the driver something and waits for room. Not for async tasks, not for the driver itself.
@@ -143,31 +146,15 @@ impl Queue {
     /// # Errors
     /// [`Refused::Ended`].
     pub(crate) fn send(&self, message: Message) -> Result<(), Refused> {
-        self.sender.send(message).map_err(|_| Refused::Ended)
+        self.sender.send(message).map_err(|_| Refused::Ended)?;
+        self.bell.ring();
+        Ok(())
     }
 
-    /// Where the machine's modules report to. Datagrams are dropped and counted when the queue is full, refusals are
-    /// dropped: the next heartbeat says it all again. Everything else is said once, so its thread waits for room.
-    ///
-    /// Before the driver reads, datagrams are dropped: peers of a large cluster would fill the queue while this server starts,
-    /// and whatever the start itself waits for would wait behind them, for ever.
+    /// Where the machine's modules report to. What they say is said once, so their threads wait for room.
     pub(crate) fn sink(&self) -> Sink {
         let queue = self.clone();
         Arc::new(move |report| match report {
-            Report::Datagram { from, bytes } => {
-                if !queue.reading.load(Ordering::Acquire) {
-                    return;
-                }
-                let message = Message::Input(Input::Datagram { from, bytes });
-                if queue.offer(message) == Err(Refused::Full) {
-                    queue.metrics.driver_dropped.inc();
-                }
-            }
-            // A hint, and said again with the next heartbeat.
-            Report::Refused { to } if queue.reading.load(Ordering::Acquire) => {
-                let _full = queue.offer(Message::Input(Input::Refused { to }));
-            }
-            Report::Refused { .. } => {}
             Report::Interfaces(interfaces) => queue.wait(Input::Interfaces(interfaces)),
             Report::Gateways(gateways) => queue.wait(Input::Gateways(gateways)),
             Report::Address { address, outcome } => queue.wait(Input::Address { address, outcome }),
@@ -220,6 +207,20 @@ pub(crate) trait Execute: Send + 'static {
     fn configure(&mut self, config: &ClusterConfig, zones: Arc<Zones>);
     /// The health after a configuration, whether or not the core thought it worth an effect.
     fn published(&mut self, health: Arc<Health>);
+    /// The loop begins: what was heard before is not how things are.
+    fn begin(&mut self, _: &Bell) {}
+    /// Something that the last wait has found on the wire. Never waits. Who has no ears hears nothing.
+    fn hear(&mut self) -> Option<Input> {
+        None
+    }
+    /// Waits for the bell, and for what can be heard, for `patience` at most.
+    fn wait(&mut self, bell: &Bell, patience: Duration) {
+        bell.wait(patience);
+    }
+    /// Datagrams that the machine has dropped unheard, since this was last asked.
+    fn dropped(&mut self) -> u64 {
+        0
+    }
 }
 
 /// The loop's state.
@@ -227,6 +228,7 @@ pub(crate) struct Driver<E> {
     /// Declared first, so dropped first, also when the loop panics: a module that waits for room in the queue would
     /// otherwise wait for ever while `execute` waits for the module to end.
     messages: Receiver<Message>,
+    bell: Bell,
     node: Node,
     execute: E,
     effects: Effects,
@@ -260,7 +262,7 @@ impl<E: Execute> Driver<E> {
         let (pulse, started) = (Pulse::default(), host::clock::now());
         pulse.beat(started);
         let outcomes = VecDeque::new();
-        let Inbox { messages, reading } = inbox;
+        let Inbox { messages, bell } = inbox;
         let late = Duration::ZERO;
         let driver = Self {
             node,
@@ -268,6 +270,7 @@ impl<E: Execute> Driver<E> {
             effects,
             outcomes,
             messages,
+            bell,
             metrics,
             pulse: pulse.clone(),
             applied,
@@ -280,7 +283,6 @@ impl<E: Execute> Driver<E> {
                 Ok(()) => tracing::info!("the driver has real-time priority and locked memory"),
                 Err(error) => tracing::warn!(%error, "no real-time priority or locked memory: on a busy machine heartbeats may wait"),
             }
-            reading.store(true, Ordering::Release);
             driver.run();
         })?;
         Ok((pulse, thread))
@@ -288,24 +290,40 @@ impl<E: Execute> Driver<E> {
 
     fn run(mut self) {
         self.execute_all();
+        self.execute.begin(&self.bell);
         loop {
-            let now = self.overdue();
-            let beat = self.execute.beat().min(BEAT);
-            let mut wait = self.node.next_deadline().map_or(beat, |(due, _)| due.since(now)).min(beat);
+            let mut now = self.overdue();
             if let Some(outcome) = self.outcomes.pop_front() {
                 self.handle(now, outcome);
-                wait = Duration::ZERO;
+                now = self.overdue();
             }
-            match self.messages.recv_timeout(wait) {
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(message) => self.message(message),
-                Err(RecvTimeoutError::Timeout) => {}
+            let queued = match self.messages.try_recv() {
+                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return,
+                Ok(message) => {
+                    self.message(now, message);
+                    // However much is in the queue, the wire is looked at between any two of it.
+                    self.execute.wait(&self.bell, Duration::ZERO);
+                    now = self.overdue();
+                    true
+                }
+                Err(TryRecvError::Empty) => false,
+            };
+            if let Some(heard) = self.execute.hear() {
+                self.message(now, Message::Input(heard));
+            } else if !queued && self.outcomes.is_empty() {
+                self.execute.wait(&self.bell, self.patience(now));
             }
         }
     }
 
-    /// Handles what is overdue, and returns the time. Boundedly: deadlines must not keep messages from being read, even
-    /// if handling one takes longer than the next one's distance.
+    /// How long there is nothing to do, unless somebody says something.
+    fn patience(&self, now: Instant) -> Duration {
+        let beat = self.execute.beat().min(BEAT);
+        self.node.next_deadline().map_or(beat, |(due, _)| due.since(now)).min(beat)
+    }
+
+    /// Handles what is overdue, and returns the time: a wait may have been long, or this process may not have run. Boundedly:
+    /// deadlines must not keep messages from being read, even if handling one takes longer than the next one's distance.
     fn overdue(&mut self) -> Instant {
         for _ in 0..DEADLINES {
             let now = host::clock::now();
@@ -324,9 +342,7 @@ impl<E: Execute> Driver<E> {
         host::clock::now()
     }
 
-    fn message(&mut self, message: Message) {
-        // The wait may have been long, or this process may not have run: time first, then what it brought.
-        let now = self.overdue();
+    fn message(&mut self, now: Instant, message: Message) {
         match message {
             Message::Input(Input::Datagram { from, bytes }) => {
                 let (seen, before) = (Seen::of(from.path(), &bytes), self.heard());
@@ -391,7 +407,8 @@ impl<E: Execute> Driver<E> {
         self.execute.told();
     }
 
-    fn sample(&self, now: Instant) -> Sample {
+    fn sample(&mut self, now: Instant) -> Sample {
+        self.metrics.heartbeats_dropped.inc_by(self.execute.dropped());
         Sample {
             cluster: self.node.status(now),
             counters: self.node.counters().clone(),

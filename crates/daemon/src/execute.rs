@@ -1,5 +1,5 @@
-//! Effects become calls, one to one. Nothing here waits: sending is a non-blocking `sendto`, the others hand a wish or
-//! an order to a thread that carries it out and reports the outcome.
+//! Effects become calls, one to one. Nothing here waits, but for the driver where it says so: sending is a non-blocking `sendto`, the
+//! others hand a wish or an order to a thread that carries it out and reports the outcome.
 //!
 //! Deliberately not here: any decision, and any knowledge of what an effect is for.
 
@@ -13,8 +13,16 @@ use std::{
 use cluster::{Effect, Input};
 use dns::Zones;
 use host::{
-    address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
-    probe::Probes, wire::Wire,
+    address::Addresses,
+    bell::Bell,
+    echo::Echo,
+    ether::Ether,
+    guardian::Ward,
+    heartbeat::{Heard, Heartbeats},
+    hook::Hooks,
+    listeners::Listeners,
+    probe::Probes,
+    wire::Wire,
 };
 use model::{
     Health, ServerName,
@@ -40,10 +48,8 @@ pub(crate) struct Hands {
     pub this: ServerName,
     /// Where each server receives heartbeats.
     pub peers: BTreeMap<ServerName, SocketAddr>,
-    /// The heartbeat socket.
-    pub socket: PeerSocket,
-    /// Heartbeats straight on Ethernet; none where they are switched off or cannot be had.
-    pub ether: Option<Ether>,
+    /// The paths that heartbeats take.
+    pub heartbeats: Heartbeats,
     /// The kernel's addresses; none where this process may not change them.
     pub addresses: Option<Addresses>,
     /// ARP and neighbour discovery; none likewise.
@@ -175,6 +181,25 @@ impl Execute for Hands {
     fn published(&mut self, health: Arc<Health>) {
         self.publisher.set(health);
     }
+
+    fn begin(&mut self, bell: &Bell) {
+        self.heartbeats.forget(bell);
+    }
+
+    fn hear(&mut self) -> Option<Input> {
+        self.heartbeats.hear().map(|heard| match heard {
+            Heard::Datagram { from, bytes } => Input::Datagram { from, bytes },
+            Heard::Refused { to } => Input::Refused { to },
+        })
+    }
+
+    fn wait(&mut self, bell: &Bell, patience: Duration) {
+        self.heartbeats.wait(bell, patience);
+    }
+
+    fn dropped(&mut self) -> u64 {
+        self.heartbeats.dropped()
+    }
 }
 
 impl Hands {
@@ -182,7 +207,7 @@ impl Hands {
     fn leave_farewell(&self, datagrams: Vec<Vec<u8>>) {
         if let Some(ward) = &self.ward {
             let peers = self.peers.iter().filter(|(name, _)| **name != self.this);
-            let interfaces = self.ether.as_ref().map(Ether::interfaces).unwrap_or_default();
+            let interfaces = self.heartbeats.ether().map(Ether::interfaces).unwrap_or_default();
             ward.farewell(datagrams, peers.map(|(_, address)| *address).collect(), interfaces);
         }
     }
@@ -211,7 +236,7 @@ impl Hands {
     }
 
     fn broadcast(&self, datagram: &[u8]) {
-        if let Some(sent) = self.ether.as_ref().map(|ether| ether.broadcast(datagram).is_ok()) {
+        if let Some(sent) = self.heartbeats.ether().map(|ether| ether.broadcast(datagram).is_ok()) {
             self.recorder.sent(host::clock::now(), None, datagram, sent, self.late);
             self.metrics.send_errors.inc_by(u64::from(!sent));
         }
@@ -219,7 +244,7 @@ impl Hands {
 
     /// The links on which other servers hear a broadcast.
     fn share(&self, interfaces: BTreeSet<InterfaceIndex>) {
-        let Some(ether) = &self.ether else { return };
+        let Some(ether) = self.heartbeats.ether() else { return };
         if interfaces.is_empty() {
             tracing::info!(
                 "no other server is on an Ethernet link of this machine that is up: heartbeats go by UDP alone"
@@ -231,7 +256,7 @@ impl Hands {
     /// A heartbeat that the kernel does not take is lost, as on the wire; the next one says it all again.
     fn send(&self, to: &ServerName, datagram: &[u8]) {
         let address = self.peers.get(to).copied();
-        let sent = address.is_some_and(|address| self.socket.send(address, datagram).is_ok());
+        let sent = address.is_some_and(|address| self.heartbeats.socket().send(address, datagram).is_ok());
         self.metrics.send_errors.inc_by(u64::from(!sent));
         if address.is_some() {
             self.recorder.sent(host::clock::now(), address, datagram, sent, self.late);

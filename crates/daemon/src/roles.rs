@@ -2,14 +2,14 @@
 //!
 //! | thread or task | owner | input, depth | when full | stops by |
 //! |---|---|---|---|---|
-//! | `standin-driver` | `driver` | `sync_channel`, 1,024 | datagrams dropped and counted; other reports wait | `Message::Stop` |
+//! | `standin-driver` | `driver` | `sync_channel`, 1,024 | reports wait | `Message::Stop` |
+//! | the same | `host::heartbeat` | the heartbeat socket, packet sockets | the kernel drops, counted | the same |
 //! | `standin-publish` | `publish` | a cell, 1 | the newest health wins | `Publisher::close` |
 //! | `standin-holds` | `holds` | a cell, 1 | the newest holds win | `Holds::close` |
 //! | `standin-journal` | `journal` | 8,192 events | events dropped and counted | its last sender goes |
 //! | `standin-log` | `cluster_log` | a channel, 1,024 | events dropped and counted; peers wait | its last handle goes |
-//! | peer receiver | `host::peer` | the heartbeat socket | the kernel drops | dropped with the driver |
 //! | netlink | `host::address` | a cell, 1 | the newest set wins | dropped with the driver |
-//! | `standin-ether` | `host::ether` | packet sockets | the kernel drops; then as above | dropped with the driver |
+//! | `standin-ether` | `host::ether` | a cell, interfaces to open | the newest set wins | dropped with the driver |
 //! | `standin-leftover` | `host::address` | a cell, released addresses | merged | dropped with the driver |
 //! | ARP and ND | `host::wire` | its own bounded queue | said there | dropped with the driver |
 //! | `standin-echo` | `host::echo` | witnesses to ask, each once | merged; bounds said there | dropped with the driver |
@@ -48,8 +48,8 @@ use arc_swap::ArcSwap;
 use cluster::{Command, Effects, Node, Settings};
 use dns::{View, Zones};
 use host::{
-    address::Addresses, echo::Echo, ether::Ether, guardian::Ward, hook::Hooks, listeners::Listeners, peer::PeerSocket,
-    probe::Probes, wire::Wire,
+    address::Addresses, echo::Echo, ether::Ether, guardian::Ward, heartbeat::Heartbeats, hook::Hooks,
+    listeners::Listeners, peer::PeerSocket, probe::Probes, wire::Wire,
 };
 use model::{Health, MonitorId, config::ClusterConfig, health::LastingHold};
 use sd_notify::NotifyState;
@@ -164,10 +164,10 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let (zones, identity, view) = first_answers(&mut loaded);
     let (node, runtime) = (&loaded.node, runtime()?);
     let (metrics, history) = (Arc::new(Metrics::new()), History::default());
-    let (queue, messages) = Queue::new(metrics.clone());
+    let (queue, messages) = Queue::new().map_err(|error| StartError::new("make a queue", error))?;
     let (desk, desk_thread) = desk(&loaded, &queue)?.unzip();
     // Bind.
-    let socket = heartbeats(node.heartbeat_listen, &queue)?;
+    let socket = heartbeats(node.heartbeat_listen)?;
     let doors = Doors::open(&loaded)?;
     let name_service = Arc::new(NameService::start(&loaded, view.clone(), runtime.handle())?);
 
@@ -181,7 +181,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
     let publisher =
         Publisher::start(zones, identity, view.clone(), journal.clone(), metrics.clone()).map_err(thread)?;
     let (held, holds) = Holds::open(&node.state_dir).map_err(thread)?;
-    let ((ether, ethernet), (farewell, goodbye)) = (ether(node.heartbeat_ethernet, &queue), watch::channel(false));
+    let ((ether, ethernet), (farewell, goodbye)) = (ether(node.heartbeat_ethernet), watch::channel(false));
     let probes = Arc::new(Probes::start(queue.sink()).map_err(thread)?);
     let kept = recorder(&loaded, log.as_ref(), &runtime, &stop);
     let hands = Hands {
@@ -189,8 +189,7 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
         detection: loaded.cluster.heartbeat.detection(),
         this: node.name.clone(),
         peers: peers(&loaded.cluster),
-        socket,
-        ether,
+        heartbeats: Heartbeats::new(socket, ether),
         addresses: permitted("change addresses", &loaded.cluster, Addresses::start(noted(&queue, ward.as_ref())))?,
         wire: permitted("send ARP and neighbour discovery", &loaded.cluster, Wire::start(queue.sink()))?,
         probes: probes.clone(),
@@ -231,8 +230,8 @@ fn start(config: PathBuf, mut loaded: Loaded, ward: Option<Ward>) -> Result<Runn
 }
 
 /// The socket that hears the others.
-fn heartbeats(listen: SocketAddr, queue: &Queue) -> Result<PeerSocket, StartError> {
-    PeerSocket::bind(listen, queue.sink()).map_err(|error| StartError::listen("heartbeats", listen, error))
+fn heartbeats(listen: SocketAddr) -> Result<PeerSocket, StartError> {
+    PeerSocket::bind(listen).map_err(|error| StartError::listen("heartbeats", listen, error))
 }
 
 /// The zones, what DNS calls this server, and its answers before anything is known.
@@ -364,9 +363,9 @@ fn permitted<T>(what: &str, config: &ClusterConfig, module: io::Result<T>) -> Re
 }
 
 /// The second heartbeat path, and what the status tells of it. Without it heartbeats go by UDP alone.
-fn ether(wanted: bool, queue: &Queue) -> (Option<Ether>, Ethernet) {
+fn ether(wanted: bool) -> (Option<Ether>, Ethernet) {
     let start = || {
-        Ether::start(queue.sink())
+        Ether::start()
             .inspect_err(|error| tracing::warn!(%error, "no heartbeats by Ethernet broadcast: they go by UDP alone"))
             .ok()
     };

@@ -1,10 +1,11 @@
 //! What keeps the daemon from doing what it has no need to do.
 //!
-//! The whole process gives up gaining privileges. The threads that read what strangers send (DNS over UDP, heartbeats, what is
-//! said on the wire) give up more, each for itself and what it would start: files by Landlock, and by seccomp the system calls
+//! The whole process gives up gaining privileges. The threads that read what strangers send (DNS over UDP, what is said on the
+//! wire) give up more, each for itself and what it would start: files by Landlock, and by seccomp the system calls
 //! that open files, start programs, reach into other processes, or change the kernel.
 //!
-//! Not the whole process, because hooks and probes are started by it and inherit both for ever: an operator's program could then
+//! Not the driver, which reads heartbeats: before anything in them is looked at, they must be sealed with the cluster's key. And
+//! not the whole process, because hooks and probes are started by it and inherit both for ever: an operator's program could then
 //! do no more than a name server may. What those may do is the service manager's business (deploy/systemd/standin.service).
 //! Threads share their memory; so this is a second lock, behind a language in which there is no way from a packet to code.
 //!

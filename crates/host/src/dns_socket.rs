@@ -150,7 +150,7 @@ pub(crate) fn bound_address(socket: &Socket) -> io::Result<SocketAddr> {
 }
 
 /// How many datagrams the kernel has dropped at this socket because its queue was full. Zero on kernels before 4.12.
-pub(crate) fn overflowed(socket: &Socket) -> u64 {
+pub(crate) fn overflowed(socket: &impl AsRawFd) -> u64 {
     let mut values = [0_u32; 16];
     let mut length = size_of_val(&values) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes into `values`.

@@ -7,11 +7,10 @@
 //!
 //! One thread has a packet socket for each interface that is wanted. Invariants: a filter in the kernel lets through what
 //! begins with the magic and was broadcast by somebody else, and it is attached before the socket is bound, and bound to this
-//! EtherType alone: other traffic wakes nobody and is never queued. Sending is done by the caller and never waits; what the
-//! kernel cannot take at once is lost, as on the wire. Opening and closing, which wait for the kernel, are the thread's. The
-//! thread hands each datagram to the [`Sink`] and waits for nothing else; whoever owns the queue behind it drops and counts
-//! when it is full, and before that the kernel drops what finds `RECEIVE_BUFFER` full. An interface that cannot be opened, or
-//! has failed, is tried again every second, and its trouble is told in the log once.
+//! EtherType alone: other traffic wakes nobody and is never queued. Sending and receiving are done by the caller and never wait;
+//! what the kernel cannot take at once is lost, as on the wire, and what finds `RECEIVE_BUFFER` full it drops and counts. Opening and
+//! closing, which wait for the kernel, are the thread's. An interface that cannot be opened, or has failed, is tried again every
+//! second, and its trouble is told in the log once.
 //!
 //! No pnet here, unlike in `wire`: its channel waits in select(2), which knows no descriptor above 1023, and it does not tell
 //! who sent a frame. A socket of type SOCK_DGRAM has the kernel make the header, with the interface's MAC of that moment.
@@ -36,10 +35,11 @@ use model::{
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::{
-    Report, Sink, clock, confine,
+    clock,
+    dns_socket::overflowed,
+    heartbeat::Heard,
     packet_info::set_option,
     peer::LARGEST,
-    schedule,
     wake::{Wake, poll, readable},
 };
 
@@ -50,14 +50,12 @@ const MAGIC: [u8; 4] = *b"STDE";
 /// Magic and length.
 const HEAD: usize = 6;
 const BROADCAST: [u8; 6] = [0xff; 6];
-/// Room for what arrives while a busy machine lets the thread wait.
+/// Room for what arrives while the driver is busy.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// `TC_PRIO_INTERACTIVE` (linux/pkt_sched.h): the best that needs no privilege.
 const PRIORITY: libc::c_int = 6;
 /// What could not be opened, or closed, is tried again after that.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Frames taken at a time, so that a flood on one link cannot starve the others.
-const AT_A_TIME: usize = 64;
 
 /// The thread, and what it has open. It ends when this is dropped.
 #[derive(Debug)]
@@ -89,6 +87,8 @@ struct Shared {
 struct Links {
     wanted: BTreeSet<InterfaceIndex>,
     open: BTreeMap<InterfaceIndex, Arc<Link>>,
+    /// Those that went down or away while they were listened to: no longer open, and to be closed.
+    lost: Vec<InterfaceIndex>,
     failed: BTreeMap<InterfaceIndex, String>,
     stop: bool,
 }
@@ -99,11 +99,11 @@ impl Ether {
     /// # Errors
     ///
     /// The kernel gives no thread or descriptor.
-    pub fn start(sink: Sink) -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared { links: Mutex::default(), wake: Wake::new()? });
         let thread = Builder::new().name("standin-ether".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || run(&shared, &sink)
+            move || run(&shared)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -131,6 +131,35 @@ impl Ether {
         sent
     }
 
+    /// What to wait for to hear something on each interface that is open.
+    pub(crate) fn descriptors(&self) -> Vec<(InterfaceIndex, RawFd)> {
+        self.shared.lock().open.iter().map(|(index, link)| (*index, link.fd())).collect()
+    }
+
+    /// A datagram that waits on that interface; none where none does, or where that one is none of ours. Never waits.
+    pub(crate) fn hear(&self, index: InterfaceIndex) -> Option<Heard> {
+        // Under the lock, so that the thread alone ever holds a link last: closing it waits for the kernel, this does not.
+        let mut shared = self.shared.lock();
+        let link = shared.open.get(&index)?;
+        match link.receive(index) {
+            Ok(heard) => heard,
+            Err(error) => {
+                let name = link.name.clone();
+                shared.fail(index, &name, &error);
+                // The thread has it yet, and closes it.
+                shared.open.remove(&index);
+                shared.lost.push(index);
+                self.shared.wake.ring();
+                None
+            }
+        }
+    }
+
+    /// Frames that the kernel has dropped on what is open, because nobody had read those before.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.lock().open.values().map(|link| overflowed(&link.socket)).sum()
+    }
+
     /// The interfaces that are open.
     pub fn interfaces(&self) -> Vec<InterfaceIndex> {
         self.shared.lock().open.keys().copied().collect()
@@ -141,7 +170,7 @@ impl Ether {
         EtherView(Arc::clone(&self.shared))
     }
 
-    /// Ends the thread; nothing is reported after this returns.
+    /// Ends the thread, which closes everything.
     pub fn stop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.wake.ring();
@@ -187,15 +216,12 @@ struct Engine<'a> {
 }
 
 /// The thread.
-fn run(shared: &Shared, sink: &Sink) {
-    confine::this_thread();
-    // Heartbeats that wait behind a busy machine's work look like a dead peer. Refused without the privilege, harmlessly.
-    let _ = schedule::prefer_this_thread();
+fn run(shared: &Shared) {
     let mut engine =
         Engine { shared, wanted: BTreeSet::new(), links: BTreeMap::new(), closing: Vec::new(), again: None };
     while engine.obey() {
-        if let Err(error) = engine.wait(sink) {
-            tracing::error!(%error, "the receiver of Ethernet heartbeats cannot wait and ends");
+        if let Err(error) = engine.wait() {
+            tracing::error!(%error, "the thread that opens interfaces for Ethernet heartbeats cannot wait and ends");
             return;
         }
     }
@@ -204,11 +230,12 @@ fn run(shared: &Shared, sink: &Sink) {
 impl Engine<'_> {
     /// Opens and closes until what is open is what is wanted, as far as it can be had. Returns whether to go on.
     fn obey(&mut self) -> bool {
-        let stop = {
-            let shared = self.shared.lock();
+        let (stop, lost) = {
+            let mut shared = self.shared.lock();
             self.wanted.clone_from(&shared.wanted);
-            shared.stop
+            (shared.stop, std::mem::take(&mut shared.lost))
         };
+        self.closing.extend(lost.iter().filter_map(|index| self.links.remove(index)));
         let unwanted = self.links.extract_if(.., |index, _| !self.wanted.contains(index));
         self.closing.extend(unwanted.map(|(_, link)| link));
         let missing: Vec<_> = self.wanted.iter().filter(|index| !self.links.contains_key(index)).copied().collect();
@@ -218,11 +245,12 @@ impl Engine<'_> {
                     tracing::info!(interface = link.name, "heartbeats go by Ethernet broadcast, too");
                     self.links.insert(index, Arc::new(link));
                 }
-                Err(error) => fail(self.shared, index, &name(index), &error),
+                Err(error) => self.shared.lock().fail(index, &name(index), &error),
             }
         }
         let mut shared = self.shared.lock();
         shared.failed.retain(|index, _| self.wanted.contains(index) && !self.links.contains_key(index));
+        // One that was lost just now is told anew by who listens.
         shared.open.clone_from(&self.links);
         drop(shared);
         self.closing.retain(|link| Arc::strong_count(link) > 1);
@@ -231,38 +259,24 @@ impl Engine<'_> {
         !stop
     }
 
-    /// Receives until there is something to [`Self::obey`].
-    fn wait(&mut self, sink: &Sink) -> io::Result<()> {
-        loop {
-            let links: Vec<_> = self.links.iter().map(|(index, link)| (*index, Arc::clone(link))).collect();
-            let mut fds: Vec<_> = links.iter().map(|(_, link)| readable(link.fd())).collect();
-            fds.push(readable(self.shared.wake.fd()));
-            let patience = self.again.map(|again| again.since(clock::now()).as_millis() + 1);
-            poll(&mut fds, patience.map_or(-1, |ms| libc::c_int::try_from(ms).expect("a second at most")))?;
-            for ((index, link), _) in links.iter().zip(&fds).filter(|(_, fd)| fd.revents != 0) {
-                if let Err(error) = link.receive(*index, sink) {
-                    fail(self.shared, *index, &link.name, &error);
-                    self.closing.extend(self.links.remove(index));
-                }
-            }
-            let rung = fds.last().is_some_and(|wake| wake.revents != 0);
-            if rung {
-                self.shared.wake.hush();
-            }
-            let due = self.again.is_some_and(|again| clock::now() >= again);
-            if rung || due || self.links.len() < links.len() {
-                return Ok(());
-            }
-        }
+    /// Waits until there is something to [`Self::obey`].
+    fn wait(&mut self) -> io::Result<()> {
+        let patience = self.again.map(|again| again.since(clock::now()).as_millis() + 1);
+        let patience = patience.map_or(-1, |ms| libc::c_int::try_from(ms).expect("a second at most"));
+        poll(&mut [readable(self.shared.wake.fd())], patience)?;
+        self.shared.wake.hush();
+        Ok(())
     }
 }
 
-/// An interface cannot be used. Told once for each reason.
-fn fail(shared: &Shared, index: InterfaceIndex, name: &str, error: &io::Error) {
-    let reason = format!("{name}: {error}");
-    let before = shared.lock().failed.insert(index, reason.clone());
-    if before.as_ref() != Some(&reason) {
-        tracing::warn!(interface = name, %error, "heartbeats cannot go by Ethernet broadcast there; they go by UDP alone");
+impl Links {
+    /// An interface cannot be used. Told once for each reason.
+    fn fail(&mut self, index: InterfaceIndex, name: &str, error: &io::Error) {
+        let reason = format!("{name}: {error}");
+        let before = self.failed.insert(index, reason.clone());
+        if before.as_ref() != Some(&reason) {
+            tracing::warn!(interface = name, %error, "heartbeats cannot go by Ethernet broadcast there; they go by UDP alone");
+        }
     }
 }
 
@@ -311,30 +325,28 @@ impl Link {
         send(&self.socket, &self.to, frame)
     }
 
-    /// Hands on what has arrived. An error means that the interface went down or away.
-    fn receive(&self, interface: InterfaceIndex, sink: &Sink) -> io::Result<()> {
+    /// A datagram that has arrived. An error means that the interface went down or away.
+    fn receive(&self, interface: InterfaceIndex) -> io::Result<Option<Heard>> {
         let mut buffer = [0_u8; HEAD + LARGEST];
-        for _ in 0..AT_A_TIME {
-            let (mut from, mut length) = (nowhere(), ADDRESS);
-            // SAFETY: the pointers and lengths describe `buffer` and `from`, which are writable and outlive the call.
-            let received = unsafe {
-                let from = (&raw mut from).cast();
-                let flags = libc::MSG_DONTWAIT;
-                libc::recvfrom(self.fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags, from, &raw mut length)
+        let (mut from, mut length) = (nowhere(), ADDRESS);
+        // SAFETY: the pointers and lengths describe `buffer` and `from`, which are writable and outlive the call.
+        let received = unsafe {
+            let from = (&raw mut from).cast();
+            let flags = libc::MSG_DONTWAIT;
+            libc::recvfrom(self.fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags, from, &raw mut length)
+        };
+        let Ok(received) = usize::try_from(received) else {
+            let error = io::Error::last_os_error();
+            return match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+                _ => Err(error),
             };
-            let Ok(received) = usize::try_from(received) else {
-                let error = io::Error::last_os_error();
-                return match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-                    _ => Err(error),
-                };
-            };
-            if let ([a, b, c, d, e, f, ..], Some(datagram)) = (from.sll_addr, payload(&buffer[..received])) {
-                let from = Origin::Ethernet { interface, mac: MacAddress([a, b, c, d, e, f]) };
-                sink(Report::Datagram { from, bytes: datagram.to_vec() });
-            }
-        }
-        Ok(())
+        };
+        let ([a, b, c, d, e, f, ..], Some(datagram)) = (from.sll_addr, payload(&buffer[..received])) else {
+            return Ok(None);
+        };
+        let from = Origin::Ethernet { interface, mac: MacAddress([a, b, c, d, e, f]) };
+        Ok(Some(Heard::Datagram { from, bytes: datagram.to_vec() }))
     }
 }
 
@@ -433,7 +445,7 @@ mod tests {
 
     #[test]
     fn an_interface_that_does_not_exist_is_told_and_nothing_is_sent() {
-        let mut ether = Ether::start(Arc::new(drop)).unwrap();
+        let mut ether = Ether::start().unwrap();
         ether.set(BTreeSet::from([InterfaceIndex(9_999_999)]));
         let view = ether.view();
         while view.state().failed.is_empty() {

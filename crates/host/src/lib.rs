@@ -1,11 +1,12 @@
 //! The operating system: everything that touches a clock, a socket, the kernel's tables or the disk.
 //!
-//! Each module owns one thing, starts its own threads, and tells what happens through one [`Sink`]. It moves bytes,
-//! addresses and probe results; the meaning is given in `cluster` and `dns`.
+//! Each module owns one thing, starts its own threads, and tells what happens through one [`Sink`]; heartbeats alone are read by
+//! who waits for them ([`heartbeat`]). It moves bytes, addresses and probe results; the meaning is given in `cluster` and `dns`.
 //!
 //! Deliberately not here: decisions.
 
 pub mod address;
+pub mod bell;
 pub mod clock;
 pub mod confine;
 mod connections;
@@ -20,6 +21,7 @@ pub mod echo;
 pub mod entropy;
 pub mod ether;
 pub mod guardian;
+pub mod heartbeat;
 pub mod hook;
 pub mod lab;
 pub mod listeners;
@@ -33,32 +35,17 @@ pub mod survey;
 mod wake;
 pub mod wire;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use model::{
     hook::{HookId, HookReport, RecoveryId},
-    net::{Interface, MacAddress, Origin},
+    net::{Interface, MacAddress},
     report::{AddressOutcome, DuplicateCheck, Probed},
 };
 
 /// Something that the machine reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
-    /// A datagram on the heartbeat socket, or in a frame.
-    Datagram {
-        /// Where from.
-        from: Origin,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// A machine says that nobody listens where a heartbeat was sent to.
-    Refused {
-        /// Where.
-        to: SocketAddr,
-    },
     /// The machine's Ethernet interfaces, whole; at start and after each change.
     Interfaces(Vec<Interface>),
     /// The default gateways, whole; at start and after each change.
@@ -121,5 +108,5 @@ pub enum Report {
     },
 }
 
-/// Where reports go. May wait for room in a bounded queue, never for long; datagrams are dropped and counted instead.
+/// Where reports go. May wait for room in a bounded queue, never for long.
 pub type Sink = Arc<dyn Fn(Report) + Send + Sync>;

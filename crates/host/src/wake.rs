@@ -3,6 +3,8 @@
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+    time::Duration,
 };
 
 /// Rings once however often it is rung before somebody listens.
@@ -47,10 +49,30 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: libc::c_int) -> io::Result
     if unsafe { libc::poll(fds.as_mut_ptr(), count, timeout) } >= 0 {
         return Ok(());
     }
+    uninterrupted(fds)
+}
+
+/// As [`poll`], to the nanosecond, for `patience` at most.
+pub(crate) fn poll_for(fds: &mut [libc::pollfd], patience: Duration) -> io::Result<()> {
+    let count = libc::nfds_t::try_from(fds.len()).expect("a handful of descriptors");
+    let patience = libc::timespec {
+        tv_sec: libc::time_t::try_from(patience.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    // SAFETY: the pointer and the count describe `fds`, which is writable; it and `patience` outlive the call; no signal mask.
+    if unsafe { libc::ppoll(fds.as_mut_ptr(), count, &raw const patience, ptr::null()) } >= 0 {
+        return Ok(());
+    }
+    uninterrupted(fds)
+}
+
+/// What a wait that failed comes to.
+fn uninterrupted(fds: &mut [libc::pollfd]) -> io::Result<()> {
+    let error = io::Error::last_os_error();
     fds.iter_mut().for_each(|fd| fd.revents = 0);
-    match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        error => Err(error),
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        _ => Err(error),
     }
 }
 

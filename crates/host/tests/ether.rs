@@ -2,12 +2,17 @@
 
 mod support;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use host::{
-    Report,
+    bell::Bell,
     ether::Ether,
+    heartbeat::{Heard, Heartbeats},
     lab::{Host, Lab},
+    peer::PeerSocket,
 };
 use model::net::{InterfaceIndex, MacAddress, Origin};
 use rtnetlink::LinkUnspec;
@@ -15,41 +20,58 @@ use support::*;
 
 struct Station {
     host: Host,
-    ether: Ether,
-    reports: Reports,
+    bell: Bell,
+    heartbeats: Heartbeats,
     eth0: InterfaceIndex,
     mac: MacAddress,
 }
 
 impl Station {
     fn new(host: Host) -> Self {
-        let (sink, reports) = reports();
-        let ether = host.run(|| Ether::start(sink)).expect("a thread").expect("a descriptor");
+        let ether = host.run(Ether::start).expect("a thread").expect("a descriptor");
+        let anywhere = "0.0.0.0:0".parse().expect("an address");
+        let socket = host.run(move || PeerSocket::bind(anywhere)).expect("a thread").expect("a socket");
         let (eth0, mac) = interface(&host, "eth0");
-        let station = Self { host, ether, reports, eth0, mac };
+        let bell = Bell::new().expect("a descriptor");
+        let mut station = Self { host, bell, heartbeats: Heartbeats::new(socket, Some(ether)), eth0, mac };
         station.listen(true);
         station
     }
 
+    fn ether(&self) -> &Ether {
+        self.heartbeats.ether().expect("it was given one")
+    }
+
     /// On its interface, or on none; waits until it is so.
-    fn listen(&self, on: bool) {
+    fn listen(&mut self, on: bool) {
         let wanted = on.then_some(self.eth0);
-        self.ether.set(wanted.into_iter().collect::<BTreeSet<_>>());
+        self.ether().set(wanted.into_iter().collect::<BTreeSet<_>>());
         self.until_open(on);
     }
 
-    fn until_open(&self, open: bool) {
+    fn until_open(&mut self, open: bool) {
         let begun = Instant::now();
-        while self.ether.view().state().open.is_empty() == open {
-            assert!(begun.elapsed() < PATIENCE, "open: {open}; {:?}", self.ether.view().state());
+        while self.ether().view().state().open.is_empty() == open {
+            assert!(begun.elapsed() < PATIENCE, "open: {open}; {:?}", self.ether().view().state());
+            // That a link has failed is found by who listens.
+            self.listens(Duration::from_millis(1));
         }
     }
 
-    fn heard(&self) -> (Origin, Vec<u8>) {
-        self.reports.until("a datagram", |report| match report {
-            Report::Datagram { from, bytes } => Some((*from, bytes.clone())),
-            _ => None,
-        })
+    /// What is heard within that time, of the first wait that finds something.
+    fn listens(&mut self, patience: Duration) -> Option<Heard> {
+        self.heartbeats.wait(&self.bell, patience);
+        self.heartbeats.hear()
+    }
+
+    fn heard(&mut self) -> (Origin, Vec<u8>) {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(Heard::Datagram { from, bytes }) = self.listens(PATIENCE) {
+                return (from, bytes);
+            }
+        }
+        unreachable!("nothing is heard");
     }
 
     fn set_link(&self, up: bool) {
@@ -70,14 +92,14 @@ fn stations(lab: &mut Lab) -> (Station, Station) {
 #[test]
 fn a_broadcast_is_heard_with_its_sender_and_without_its_padding() {
     in_lab("a_broadcast_is_heard_with_its_sender_and_without_its_padding", |mut lab| {
-        let (one, two) = stations(&mut lab);
+        let (mut one, mut two) = stations(&mut lab);
         for datagram in [&b"x"[..], &[7; 1200]] {
-            one.ether.broadcast(datagram).unwrap();
+            one.ether().broadcast(datagram).unwrap();
             assert_eq!(two.heard(), (Origin::Ethernet { interface: two.eth0, mac: one.mac }, datagram.to_vec()));
         }
-        two.ether.broadcast(b"back").unwrap();
+        two.ether().broadcast(b"back").unwrap();
         assert_eq!(one.heard().1, b"back", "it has not heard itself before");
-        assert_eq!(one.ether.view().state().open, ["eth0"]);
+        assert_eq!(one.ether().view().state().open, ["eth0"]);
     });
 }
 
@@ -113,7 +135,7 @@ fn raw(host: &Host) -> (InterfaceIndex, impl FnMut(&[u8])) {
 #[test]
 fn what_is_not_ours_is_not_heard() {
     in_lab("what_is_not_ours_is_not_heard", |mut lab| {
-        let (one, two) = stations(&mut lab);
+        let (one, mut two) = stations(&mut lab);
         let frame = |to: [u8; 6], ether_type: [u8; 2], payload: &[u8]| {
             let mut frame = [&to[..], &one.mac.0, &ether_type, payload].concat();
             frame.resize(frame.len().max(60), 0);
@@ -138,25 +160,44 @@ fn what_is_not_ours_is_not_heard() {
 #[test]
 fn it_is_closed_opened_anew_and_survives_its_link() {
     in_lab("it_is_closed_opened_anew_and_survives_its_link", |mut lab| {
-        let (one, two) = stations(&mut lab);
+        let (mut one, mut two) = stations(&mut lab);
         one.listen(false);
-        one.ether.broadcast(b"lost").unwrap();
+        one.ether().broadcast(b"lost").unwrap();
         one.listen(true);
-        one.ether.broadcast(b"one").unwrap();
+        one.ether().broadcast(b"one").unwrap();
         assert_eq!(two.heard().1, b"one");
 
         // Its failure is noticed, told, and mended when the link is back, whoever forgets to say so.
         two.set_link(false);
         two.until_open(false);
-        assert_eq!(two.ether.view().state().failed.len(), 1);
+        assert_eq!(two.ether().view().state().failed.len(), 1);
         two.set_link(true);
         two.until_open(true);
-        assert!(two.ether.view().state().failed.is_empty());
+        assert!(two.ether().view().state().failed.is_empty());
         let begun = Instant::now();
         // The switch may take a while until it forwards to that port again.
-        while !two.reports.rest().iter().any(|report| matches!(report, Report::Datagram { .. })) {
+        while two.listens(Duration::from_millis(1)).is_none() {
             assert!(begun.elapsed() < PATIENCE, "nothing is heard");
-            one.ether.broadcast(b"two").unwrap();
+            one.ether().broadcast(b"two").unwrap();
         }
+    });
+}
+
+#[test]
+fn a_flood_on_one_path_does_not_keep_the_other_from_being_heard() {
+    in_lab("a_flood_on_one_path_does_not_keep_the_other_from_being_heard", |mut lab| {
+        let (one, mut two) = stations(&mut lab);
+        let port = two.heartbeats.socket().local_addr().unwrap().port();
+        let to = std::net::SocketAddr::new(ip("10.77.0.12"), port);
+        // The first one finds out by ARP where to go.
+        one.heartbeats.socket().send(to, b"first").unwrap();
+        assert_eq!(two.heard().1, b"first");
+        for _ in 0..200 {
+            one.heartbeats.socket().send(to, b"by UDP").unwrap();
+            one.ether().broadcast(b"by Ethernet").unwrap();
+        }
+        let by_udp = (0..100).filter(|_| matches!(two.heard().0, Origin::Udp(_))).count();
+        assert!((25..=75).contains(&by_udp), "{by_udp} of 100 by UDP");
+        assert_eq!(two.heartbeats.dropped(), 0);
     });
 }

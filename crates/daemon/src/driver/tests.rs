@@ -1,8 +1,7 @@
 use cluster::{Key, Keys, Settings};
 use model::{
     BootId, ServerName,
-    net::Origin,
-    net::{Interface, InterfaceIndex, MacAddress},
+    net::{Interface, InterfaceIndex, MacAddress, Origin},
     report::{AddressOutcome, DuplicateCheck},
 };
 
@@ -91,7 +90,7 @@ fn node(age: Duration) -> (Node, Effects, Applied) {
 fn rig(age: Duration, waiting: Vec<Message>) -> Rig {
     let (node, effects, applied) = node(age);
     let metrics = Arc::new(Metrics::new());
-    let (queue, messages) = Queue::new(metrics.clone());
+    let (queue, messages) = Queue::new().unwrap();
     waiting.into_iter().for_each(|message| queue.offer(message).unwrap());
     let (shown, seen) = sync_channel(100_000);
     let (_, thread) =
@@ -161,7 +160,7 @@ impl Execute for Talkative {
 fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
     let (node, effects, applied) = node(Duration::ZERO);
     let metrics = Arc::new(Metrics::new());
-    let (queue, messages) = Queue::new(metrics.clone());
+    let (queue, messages) = Queue::new().unwrap();
     let module = Talkative(queue.sink());
     let (_, thread) = Driver::start(node, effects, module, messages, applied, metrics, Recorder::default()).unwrap();
     queue.send(Message::Stop).unwrap();
@@ -194,7 +193,7 @@ impl Execute for Beating {
 fn the_loop_shows_that_it_lives_though_nothing_happens() {
     let (node, effects, applied) = node(Duration::ZERO);
     let metrics = Arc::new(Metrics::new());
-    let (queue, messages) = Queue::new(metrics.clone());
+    let (queue, messages) = Queue::new().unwrap();
     let (beat, beats) = sync_channel(1);
     let (_, thread) =
         Driver::start(node, effects, Beating(beat), messages, applied, metrics, Recorder::default()).unwrap();
@@ -208,7 +207,7 @@ fn results_that_come_together_do_not_look_like_a_hang() {
     const RESULTS: usize = 100;
     let (node, effects, applied) = node(Duration::ZERO);
     let metrics = Arc::new(Metrics::new());
-    let (queue, messages) = Queue::new(metrics.clone());
+    let (queue, messages) = Queue::new().unwrap();
     let monitor = model::MonitorId::of_host(&model::VirtualHostName::new("v1"), &"tcp-80".into());
     queue.offer(Message::Probes(vec![(monitor, model::report::ProbeResult::Success, None); RESULTS])).unwrap();
     queue.offer(Message::Stop).unwrap();
@@ -250,16 +249,13 @@ fn a_sample_is_of_one_instant_and_knows_what_was_refused() {
 }
 
 #[test]
-fn a_full_queue_drops_datagrams_and_keeps_the_rest() {
-    let metrics = Arc::new(Metrics::new());
-    let (queue, Inbox { messages, reading }) = Queue::new(metrics.clone());
-    reading.store(true, Ordering::Release);
+fn who_reports_to_a_full_queue_waits_for_room() {
+    let (queue, Inbox { messages, .. }) = Queue::new().unwrap();
+    (0..DEPTH).for_each(|_| queue.offer(Message::Input(Input::Deadline)).unwrap());
+    assert_eq!(queue.offer(Message::Stop), Err(Refused::Full));
     let sink = queue.sink();
-    let datagram = || Report::Datagram { from: Origin::Udp("10.0.0.1:1".parse().unwrap()), bytes: vec![] };
-    (0..DEPTH + 3).for_each(|_| sink(datagram()));
-    assert_eq!(metrics.driver_dropped.get(), 3);
     let waiting = thread::spawn(move || sink(Report::Gateways(vec![])));
-    // Room comes with each message that is taken; the report is among them.
+    // Room comes with each message that is taken; the report is the last.
     let found = (0..=DEPTH).find(|_| {
         let message = messages.recv_timeout(PATIENCE).unwrap();
         matches!(message, Message::Input(Input::Gateways(_)))
@@ -268,19 +264,47 @@ fn a_full_queue_drops_datagrams_and_keeps_the_rest() {
     waiting.join().unwrap();
 }
 
-#[test]
-fn what_peers_say_before_the_driver_runs_keeps_nobody_waiting() {
-    let (queue, _inbox) = Queue::new(Arc::new(Metrics::new()));
-    let (sink, (done, finished)) = (queue.sink(), sync_channel(1));
-    thread::spawn(move || {
-        let address: std::net::SocketAddr = "10.77.0.12:7946".parse().unwrap();
-        for _ in 0..2 * DEPTH {
-            sink(Report::Datagram { from: Origin::Udp(address), bytes: vec![0; 100] });
-            sink(Report::Refused { to: address });
+/// Hears more than can be handled, and tells what was recorded.
+struct Flooded(SyncSender<Event>);
+
+impl Execute for Flooded {
+    fn run_late(&mut self, _: Duration) {}
+
+    fn beat(&self) -> Duration {
+        BEAT
+    }
+
+    fn execute(&mut self, effect: Effect, _: &mut VecDeque<Input>) {
+        if let Effect::Record(event) = effect {
+            self.0.send(event).unwrap();
         }
-        // The start itself waits until this is taken.
-        sink(Report::Interfaces(Vec::new()));
-        done.send(()).unwrap();
-    });
-    finished.recv_timeout(PATIENCE).expect("the queue has room");
+    }
+
+    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
+
+    fn told(&mut self) {}
+
+    fn published(&mut self, _: Arc<Health>) {}
+
+    fn hear(&mut self) -> Option<Input> {
+        Some(Input::Datagram { from: Origin::Udp("10.0.0.1:1".parse().unwrap()), bytes: vec![7; 100] })
+    }
+}
+
+#[test]
+fn a_flood_on_the_wire_holds_up_neither_deadlines_nor_the_queue() {
+    let (node, effects, applied) = node(Duration::ZERO);
+    let (queue, messages) = Queue::new().unwrap();
+    let (shown, seen) = sync_channel(100_000);
+    let metrics = Arc::new(Metrics::new());
+    let (_, thread) =
+        Driver::start(node, effects, Flooded(shown), messages, applied, metrics, Recorder::default()).unwrap();
+    // A deadline: the time to listen is over.
+    while !matches!(seen.recv_timeout(PATIENCE).unwrap(), Event::Listened) {}
+    let (done, answer) = oneshot::channel();
+    queue.send(Message::Command { command: Command::Standby(ServerName::new("web1")), done }).unwrap();
+    answer.blocking_recv().unwrap();
+    while !matches!(seen.recv_timeout(PATIENCE).unwrap(), Event::Standby { .. }) {}
+    queue.send(Message::Stop).unwrap();
+    thread.join().unwrap();
 }

@@ -195,7 +195,7 @@ pub(crate) struct Metrics {
     /// [`DRIVER_LATENESS`].
     pub driver_lateness: Histogram,
     /// [`QUEUE_DROPPED`] of the driver's queue: heartbeat datagrams.
-    pub driver_dropped: IntCounter,
+    pub heartbeats_dropped: IntCounter,
     /// [`QUEUE_DROPPED`] of the journal's queue: events.
     pub journal_dropped: IntCounter,
     /// [`QUEUE_DROPPED`] of the cluster log's queue: events, also those that the disk did not take.
@@ -236,7 +236,7 @@ impl Metrics {
             notifications_waiting: kept.gauges(NOTIFICATIONS_WAITING),
             events: kept.counters(EVENTS),
             driver_lateness: kept.histogram(DRIVER_LATENESS),
-            driver_dropped: queue_dropped.with_label_values(&["driver"]),
+            heartbeats_dropped: queue_dropped.with_label_values(&["heartbeats"]),
             journal_dropped: queue_dropped.with_label_values(&["journal"]),
             log_dropped: queue_dropped.with_label_values(&["log"]),
             log_bytes: kept.gauge(LOG_BYTES),
