@@ -1,5 +1,5 @@
-//! Effects become calls, one to one. Nothing here waits, but for the driver where it says so: sending is a non-blocking `sendto`, the
-//! others hand a wish or an order to a thread that carries it out and reports the outcome.
+//! Effects become calls, one to one. Nothing here waits, but where the driver says so: sending is a non-blocking `sendto`,
+//! the others hand a wish or an order to a thread that carries it out and reports the outcome.
 //!
 //! Deliberately not here: any decision, and any knowledge of what an effect is for.
 

@@ -146,7 +146,7 @@ impl DnsUdp {
             if wanted.contains(&place) {
                 self.sockets.insert(place, sockets);
             } else {
-                self.overflowed += sockets.iter().map(|socket| overflowed(socket)).sum::<u64>();
+                self.overflowed += sockets.iter().map(overflowed).sum::<u64>();
             }
         }
         self.hand_out_sockets();
@@ -178,7 +178,7 @@ impl DnsUdp {
         for thread in &self.threads {
             counts.add_cell(&thread.cell);
         }
-        let open: u64 = self.sockets.values().flatten().map(|socket| overflowed(socket)).sum();
+        let open: u64 = self.sockets.values().flatten().map(overflowed).sum();
         counts.overflowed = self.overflowed + open;
         counts
     }

@@ -7,10 +7,10 @@
 //!
 //! One thread has a packet socket for each interface that is wanted. Invariants: a filter in the kernel lets through what
 //! begins with the magic and was broadcast by somebody else, and it is attached before the socket is bound, and bound to this
-//! EtherType alone: other traffic wakes nobody and is never queued. Sending and receiving are done by the caller and never wait;
-//! what the kernel cannot take at once is lost, as on the wire, and what finds `RECEIVE_BUFFER` full it drops and counts. Opening and
-//! closing, which wait for the kernel, are the thread's. An interface that cannot be opened, or has failed, is tried again every
-//! second, and its trouble is told in the log once.
+//! EtherType alone: other traffic wakes nobody and is never queued. Sending and receiving are done by the caller and never
+//! wait; what the kernel cannot take at once is lost, as on the wire, and what finds `RECEIVE_BUFFER` full it drops and counts.
+//! Opening and closing, which wait for the kernel, are the thread's. An interface that cannot be opened, or has failed, is
+//! tried again every second, and its trouble is told in the log once.
 //!
 //! No pnet here, unlike in `wire`: its channel waits in select(2), which knows no descriptor above 1023, and it does not tell
 //! who sent a frame. A socket of type SOCK_DGRAM has the kernel make the header, with the interface's MAC of that moment.

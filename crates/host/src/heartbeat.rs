@@ -1,13 +1,15 @@
-//! The paths that heartbeats take, UDP and Ethernet, and the one wait for all that may wake the driver: a datagram on either, and
-//! the bell of its queue.
+//! The paths that heartbeats take, UDP and Ethernet, and the one wait for all that may wake the driver: a datagram on
+//! either, and the bell of its queue.
 //!
-//! The driver reads the sockets itself: a heartbeat wakes one thread and not two, and the two copies of a heartbeat, which come
-//! in the same moment, wake it once. Invariants: nothing but [`Heartbeats::wait`] waits, and that for the given time at most. A flood on
-//! one path keeps neither the other from being heard nor the queue from being read: after each wait at most one datagram is
-//! taken from each socket. What comes faster than that waits in the kernel's buffers, which are bounded; what finds them full is
-//! dropped there and counted ([`Heartbeats::dropped`]).
+//! The driver reads the sockets itself: a heartbeat wakes one thread and not two, and the two copies of a heartbeat, which
+//! come in the same moment, wake it once.
 //!
-//! Deliberately not here: what the bytes mean (`cluster`), and which interfaces (`cluster`).
+//! Invariants: nothing but [`Heartbeats::wait`] waits, and that for the given time at most. A flood on one path keeps neither
+//! the other from being heard nor the queue from being read: after each wait at most one datagram is taken from each
+//! socket. What comes faster than that waits in the kernel's buffers, which are bounded; what finds them full is dropped there
+//! and counted ([`Heartbeats::dropped`]).
+//!
+//! Deliberately not here: what the bytes mean, and which interfaces (`cluster`).
 
 use std::{net::SocketAddr, os::fd::AsRawFd, thread, time::Duration};
 
@@ -87,9 +89,9 @@ impl Heartbeats {
         self.ether.as_ref()
     }
 
-    /// Waits until something can be heard or the bell has been rung, for `patience` at most; not at all while something that the
-    /// wait before has found has still to be heard, or whoever is found first would always be. A link that is opened meanwhile
-    /// is listened to from the next wait on.
+    /// Waits until something can be heard or the bell has been rung, for `patience` at most; not at all while something that
+    /// the wait before has found is still unheard, or what is looked at first would always come first. A link that is opened
+    /// meanwhile is listened to from the next wait on.
     pub fn wait(&mut self, bell: &Bell, patience: Duration) {
         if self.ready.is_something() {
             return;

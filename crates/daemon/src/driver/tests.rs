@@ -264,6 +264,51 @@ fn who_reports_to_a_full_queue_waits_for_room() {
     waiting.join().unwrap();
 }
 
+/// Sleeps until the bell rings, whatever is due.
+struct Sleeper;
+
+impl Execute for Sleeper {
+    fn run_late(&mut self, _: Duration) {}
+
+    fn beat(&self) -> Duration {
+        BEAT
+    }
+
+    fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
+
+    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
+
+    fn told(&mut self) {}
+
+    fn published(&mut self, _: Arc<Health>) {}
+
+    fn wait(&mut self, bell: &Bell, patience: Duration) {
+        bell.wait(if patience.is_zero() { patience } else { PATIENCE * 10 });
+    }
+}
+
+#[test]
+fn whoever_tells_the_driver_something_wakes_it() {
+    let (node, effects, applied) = node(Duration::ZERO);
+    let (queue, messages) = Queue::new().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let (_, thread) = Driver::start(node, effects, Sleeper, messages, applied, metrics, Recorder::default()).unwrap();
+    let (answers, answered) = sync_channel(3);
+    let telling = thread::spawn(move || {
+        for _ in 0..3 {
+            let ((offered, offer), (sent, send)) = (oneshot::channel(), oneshot::channel());
+            queue.offer(Message::Sample(offered)).unwrap();
+            offer.blocking_recv().unwrap();
+            queue.send(Message::Sample(sent)).unwrap();
+            answers.send(send.blocking_recv().is_ok()).unwrap();
+        }
+        queue.send(Message::Stop).unwrap();
+    });
+    (0..3).for_each(|_| assert_eq!(answered.recv_timeout(PATIENCE), Ok(true)));
+    telling.join().unwrap();
+    thread.join().unwrap();
+}
+
 /// Hears more than can be handled, and tells what was recorded.
 struct Flooded(SyncSender<Event>);
 
