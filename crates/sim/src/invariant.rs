@@ -128,6 +128,8 @@ pub(crate) struct Bounds {
     /// *one-owner*: hearing may begin with a run that is new to the other: proving takes a heartbeat each way, each of
     /// which may be lost until just before the detection time (2 ×); one more for the words that settle who keeps it.
     pub(crate) rivals: Duration,
+    /// *one-owner* on the wire: what the wire says is as old as the question, twice whose time may be waited for; the kernel.
+    asking: Duration,
     /// *self-release*: the last peer dies, one detection time after pardon for running late (2 ×); witnesses vouch for
     /// one more, and the first answers are awaited for two intervals.
     pub(crate) release: Duration,
@@ -195,6 +197,9 @@ impl Bounds {
             detection,
             cut_off,
             rivals: detection * 3 + step * 4,
+            asking: (interval / 2).clamp(Duration::from_millis(10), Duration::from_millis(50)) * 2
+                + plan.kernel
+                + step * 2,
             release: detection * 3 + interval * 2 + step * 4,
             cover,
             handover,

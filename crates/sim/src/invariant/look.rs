@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use model::{
+    Instant,
     config::Failback,
     health::{ServerState, Verdict},
 };
@@ -73,8 +74,10 @@ impl World<'_> {
             self.machines.iter().filter(|other| other.number != taker && self.is_left_behind(address, other.number));
         let left_behind: Vec<usize> = left_behind.map(|other| other.number).collect();
         for other in left_behind {
-            // What it took behind a broken wire nobody knew of.
-            let known = self.watch.held[other].get(&address).is_some_and(|since| *since > rewired);
+            // What it took behind a broken wire nobody knew of; what it has only just taken, the wire did not say yet: whoever
+            // hears nobody, and asks in the same moment, takes it, too.
+            let asked = |since: Instant| self.now.since(since) > self.watch.bounds.asking;
+            let known = self.watch.held[other].get(&address).is_some_and(|since| *since > rewired && asked(*since));
             if !sound || !self.wired(taker, other) {
                 self.watch.doubled.insert((address, other));
             } else if known && !self.watch.doubled.contains(&(address, other)) {
