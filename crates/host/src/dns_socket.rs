@@ -149,18 +149,6 @@ pub(crate) fn bound_address(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// How many datagrams the kernel has dropped at this socket because its queue was full. Zero on kernels before 4.12.
-pub(crate) fn overflowed(socket: &impl AsRawFd) -> u64 {
-    let mut values = [0_u32; 16];
-    let mut length = size_of_val(&values) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into `values`.
-    let result = unsafe {
-        let (to, room) = (values.as_mut_ptr().cast(), &raw mut length);
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, room)
-    };
-    if result == 0 { u64::from(values[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
-}
-
 /// Wakes whoever waits for this socket; it receives nothing from then on.
 pub(crate) fn hang_up(socket: &impl AsRawFd) {
     use std::os::fd::BorrowedFd;
@@ -249,6 +237,6 @@ mod tests {
         for _ in 0..100 {
             client.send_to(&[0; 512], place.address).unwrap();
         }
-        assert!((1..100).contains(&overflowed(&sockets[0])), "{}", overflowed(&sockets[0]));
+        assert!((1..100).contains(&packet_info::overflowed(&sockets[0])), "{}", packet_info::overflowed(&sockets[0]));
     }
 }

@@ -27,10 +27,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     dns_counters::{Cell, DnsCounts},
-    dns_socket::{self, Place, hang_up, overflowed, places},
+    dns_socket::{self, Place, hang_up, places},
     dns_usage::Samples,
     entropy,
-    packet_info::{self, Local},
+    packet_info::{self, Local, overflowed},
 };
 
 use self::worker::{Orders, Worker};

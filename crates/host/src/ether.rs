@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use model::{
     Instant,
     net::{InterfaceIndex, MacAddress, Origin},
@@ -36,9 +37,8 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::{
     clock,
-    dns_socket::overflowed,
     heartbeat::Heard,
-    packet_info::set_option,
+    packet_info::{overflowed, set_option},
     peer::LARGEST,
     wake::{Wake, poll, readable},
 };
@@ -79,15 +79,18 @@ pub struct EtherState {
 
 #[derive(Debug)]
 struct Shared {
+    /// What is open. The driver reads it at each wait, and never waits for a thread that has been interrupted with a lock.
+    open: ArcSwap<Open>,
     links: Mutex<Links>,
     wake: Wake,
 }
 
+type Open = BTreeMap<InterfaceIndex, Arc<Link>>;
+
 #[derive(Default, Debug)]
 struct Links {
     wanted: BTreeSet<InterfaceIndex>,
-    open: BTreeMap<InterfaceIndex, Arc<Link>>,
-    /// Those that went down or away while they were listened to: no longer open, and to be closed.
+    /// Those that went down or away while they were listened to: to be closed.
     lost: Vec<InterfaceIndex>,
     failed: BTreeMap<InterfaceIndex, String>,
     stop: bool,
@@ -100,7 +103,7 @@ impl Ether {
     ///
     /// The kernel gives no thread or descriptor.
     pub fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared { links: Mutex::default(), wake: Wake::new()? });
+        let shared = Arc::new(Shared { open: ArcSwap::default(), links: Mutex::default(), wake: Wake::new()? });
         let thread = Builder::new().name("standin-ether".into()).spawn({
             let shared = Arc::clone(&shared);
             move || run(&shared)
@@ -121,48 +124,40 @@ impl Ether {
     /// The kernel's last one; the frame is lost on that interface.
     pub fn broadcast(&self, datagram: &[u8]) -> io::Result<()> {
         let frame = frame(datagram)?;
-        // Cloned, so that the lock is held for no system call.
-        let links: Vec<_> = self.shared.lock().open.values().cloned().collect();
         let mut sent = Ok(());
-        for link in &links {
+        for link in self.shared.open.load().values() {
             // On every one, whatever another says.
             sent = link.send(&frame).and(sent);
         }
         sent
     }
 
-    /// What to wait for to hear something on each interface that is open.
-    pub(crate) fn descriptors(&self) -> Vec<(InterfaceIndex, RawFd)> {
-        self.shared.lock().open.iter().map(|(index, link)| (*index, link.fd())).collect()
+    /// Each interface that is open, with what to wait for to hear something there.
+    pub(crate) fn descriptors(&self, mut each: impl FnMut(InterfaceIndex, RawFd)) {
+        self.shared.open.load().iter().for_each(|(index, link)| each(*index, link.fd()));
     }
 
     /// A datagram that waits on that interface; none where none does, or where that one is none of ours. Never waits.
     pub(crate) fn hear(&self, index: InterfaceIndex) -> Option<Heard> {
-        // Under the lock, so that the thread alone ever holds a link last: closing it waits for the kernel, this does not.
-        let mut shared = self.shared.lock();
-        let link = shared.open.get(&index)?;
-        match link.receive(index) {
-            Ok(heard) => heard,
-            Err(error) => {
-                let name = link.name.clone();
-                shared.fail(index, &name, &error);
-                // The thread has it yet, and closes it.
-                shared.open.remove(&index);
-                shared.lost.push(index);
-                self.shared.wake.ring();
-                None
-            }
-        }
+        let open = self.shared.open.load();
+        let link = open.get(&index)?;
+        link.receive(index).unwrap_or_else(|error| {
+            let mut links = self.shared.lock();
+            links.fail(index, &link.name, &error);
+            links.lost.push(index);
+            self.shared.wake.ring();
+            None
+        })
     }
 
     /// Frames that the kernel has dropped on what is open, because nobody had read those before.
     pub(crate) fn dropped(&self) -> u64 {
-        self.shared.lock().open.values().map(|link| overflowed(&link.socket)).sum()
+        self.shared.open.load().values().map(|link| overflowed(&link.socket)).sum()
     }
 
     /// The interfaces that are open.
     pub fn interfaces(&self) -> Vec<InterfaceIndex> {
-        self.shared.lock().open.keys().copied().collect()
+        self.shared.open.load().keys().copied().collect()
     }
 
     /// For the status.
@@ -170,7 +165,7 @@ impl Ether {
         EtherView(Arc::clone(&self.shared))
     }
 
-    /// Ends the thread, which closes everything.
+    /// Ends the thread. What is open is closed with the last view of it.
     pub fn stop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.wake.ring();
@@ -190,10 +185,9 @@ impl Drop for Ether {
 impl EtherView {
     /// How it does now.
     pub fn state(&self) -> EtherState {
-        let links = self.0.lock();
         EtherState {
-            open: links.open.values().map(|link| link.name.clone()).collect(),
-            failed: links.failed.values().cloned().collect(),
+            open: self.0.open.load().values().map(|link| link.name.clone()).collect(),
+            failed: self.0.lock().failed.values().cloned().collect(),
         }
     }
 }
@@ -208,8 +202,8 @@ impl Shared {
 struct Engine<'a> {
     shared: &'a Shared,
     wanted: BTreeSet<InterfaceIndex>,
-    links: BTreeMap<InterfaceIndex, Arc<Link>>,
-    /// Closed by this thread and no other, for that takes the kernel a while: as soon as no sender has it any more.
+    links: Open,
+    /// Closed by this thread and no other, for that takes the kernel a while: as soon as nobody else has it any more.
     closing: Vec<Arc<Link>>,
     /// When to try again what is not done.
     again: Option<Instant>,
@@ -250,9 +244,8 @@ impl Engine<'_> {
         }
         let mut shared = self.shared.lock();
         shared.failed.retain(|index, _| self.wanted.contains(index) && !self.links.contains_key(index));
-        // One that was lost just now is told anew by who listens.
-        shared.open.clone_from(&self.links);
         drop(shared);
+        self.shared.open.store(Arc::new(self.links.clone()));
         self.closing.retain(|link| Arc::strong_count(link) > 1);
         let done = self.links.len() == self.wanted.len() && self.closing.is_empty();
         self.again = (!done).then(|| clock::now() + AGAIN);

@@ -17,8 +17,8 @@ use model::net::{InterfaceIndex, Origin};
 
 use crate::{
     bell::Bell,
-    dns_socket::overflowed,
     ether::Ether,
+    packet_info::overflowed,
     peer::PeerSocket,
     wake::{poll_for, readable},
 };
@@ -40,7 +40,7 @@ pub enum Heard {
     },
 }
 
-/// Datagrams that are thrown away in a row before the driver begins.
+/// Datagrams of each socket that are thrown away in a row before the driver begins.
 const STALE: usize = 4096;
 
 /// Both paths.
@@ -52,7 +52,9 @@ pub struct Heartbeats {
     ready: Ready,
     /// What the kernel had dropped when it was last asked.
     dropped: u64,
+    /// What is waited for, and the interfaces behind the last of it: here only so that they need no memory at each wait.
     fds: Vec<libc::pollfd>,
+    links: Vec<InterfaceIndex>,
 }
 
 #[derive(Default, Debug)]
@@ -76,7 +78,7 @@ const LINKS: usize = 2;
 impl Heartbeats {
     /// Over the socket, and straight on Ethernet where that is given.
     pub fn new(socket: PeerSocket, ether: Option<Ether>) -> Self {
-        Self { socket, ether, ready: Ready::default(), dropped: 0, fds: Vec::new() }
+        Self { socket, ether, ready: Ready::default(), dropped: 0, fds: Vec::new(), links: Vec::new() }
     }
 
     /// The heartbeat socket.
@@ -97,9 +99,14 @@ impl Heartbeats {
             return;
         }
         self.fds.clear();
+        self.links.clear();
         self.fds.extend([readable(bell.fd()), readable(self.socket.as_raw_fd())]);
-        let links = self.ether.as_ref().map(Ether::descriptors).unwrap_or_default();
-        self.fds.extend(links.iter().map(|(_, fd)| readable(*fd)));
+        if let Some(ether) = &self.ether {
+            ether.descriptors(|index, fd| {
+                self.fds.push(readable(fd));
+                self.links.push(index);
+            });
+        }
         if poll_for(&mut self.fds, patience).is_err() {
             // The kernel has no memory, for a moment: whatever there is to hear is tried, and the driver goes on.
             thread::sleep(patience.min(Duration::from_millis(1)));
@@ -112,8 +119,8 @@ impl Heartbeats {
         self.ready.refusals = socket & libc::POLLERR != 0;
         // An error, too, is over only once it has been read.
         self.ready.datagram = socket != 0;
-        let found = links.iter().zip(&self.fds[LINKS..]).filter(|(_, fd)| fd.revents != 0);
-        self.ready.frames = found.map(|((index, _), _)| *index).collect();
+        let found = self.links.iter().zip(&self.fds[LINKS..]).filter(|(_, fd)| fd.revents != 0);
+        self.ready.frames.extend(found.map(|(index, _)| *index));
     }
 
     /// Something that the last wait has found; none where that has all been heard. Never waits.
@@ -140,9 +147,10 @@ impl Heartbeats {
     pub fn forget(&mut self, bell: &Bell) {
         for _ in 0..STALE {
             self.wait(bell, Duration::ZERO);
-            if self.hear().is_none() {
+            if !self.ready.is_something() {
                 return;
             }
+            while self.hear().is_some() {}
         }
     }
 

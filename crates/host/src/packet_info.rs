@@ -138,6 +138,18 @@ pub(crate) fn set_option(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// How many datagrams the kernel has dropped at this socket because its queue was full. Zero on kernels before 4.12.
+pub(crate) fn overflowed(socket: &impl AsRawFd) -> u64 {
+    let mut values = [0_u32; 16];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `values`.
+    let result = unsafe {
+        let (to, room) = (values.as_mut_ptr().cast(), &raw mut length);
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, room)
+    };
+    if result == 0 { u64::from(values[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
+}
+
 /// Receives one datagram: its length, sender and local address.
 pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<Local>)> {
     let mut control = Control::new();

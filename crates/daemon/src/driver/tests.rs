@@ -23,15 +23,28 @@ addresses = [\"10.77.0.101\"]
 servers = [\"web1\"]
 ";
 
+/// What an executor of a test has no use for.
+macro_rules! of_no_use {
+    () => {
+        fn run_late(&mut self, _: Duration) {}
+
+        fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
+
+        fn told(&mut self) {}
+
+        fn published(&mut self, _: Arc<Health>) {}
+    };
+}
+
 /// Grants every wish at once, and shows every effect.
 struct Obliging(SyncSender<Effect>);
 
 impl Execute for Obliging {
+    of_no_use!();
+
     fn beat(&self) -> Duration {
         BEAT
     }
-
-    fn run_late(&mut self, _: Duration) {}
 
     fn execute(&mut self, effect: Effect, outcomes: &mut VecDeque<Input>) {
         match &effect {
@@ -59,12 +72,6 @@ impl Execute for Obliging {
         }
         self.0.send(effect).unwrap();
     }
-
-    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
-
-    fn told(&mut self) {}
-
-    fn published(&mut self, _: Arc<Health>) {}
 }
 
 struct Rig {
@@ -141,19 +148,13 @@ impl Drop for Talkative {
 }
 
 impl Execute for Talkative {
-    fn run_late(&mut self, _: Duration) {}
+    of_no_use!();
 
     fn beat(&self) -> Duration {
         BEAT
     }
 
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
-
-    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
-
-    fn told(&mut self) {}
-
-    fn published(&mut self, _: Arc<Health>) {}
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn a_module_that_reports_while_it_ends_does_not_hold_up_the_end() {
 struct Beating(SyncSender<()>);
 
 impl Execute for Beating {
-    fn run_late(&mut self, _: Duration) {}
+    of_no_use!();
 
     fn beat(&self) -> Duration {
         let _seen = self.0.try_send(());
@@ -181,12 +182,6 @@ impl Execute for Beating {
     }
 
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
-
-    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
-
-    fn told(&mut self) {}
-
-    fn published(&mut self, _: Arc<Health>) {}
 }
 
 #[test]
@@ -268,19 +263,13 @@ fn who_reports_to_a_full_queue_waits_for_room() {
 struct Sleeper;
 
 impl Execute for Sleeper {
-    fn run_late(&mut self, _: Duration) {}
+    of_no_use!();
 
     fn beat(&self) -> Duration {
         BEAT
     }
 
     fn execute(&mut self, _: Effect, _: &mut VecDeque<Input>) {}
-
-    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
-
-    fn told(&mut self) {}
-
-    fn published(&mut self, _: Arc<Health>) {}
 
     fn wait(&mut self, bell: &Bell, patience: Duration) {
         bell.wait(if patience.is_zero() { patience } else { PATIENCE * 10 });
@@ -313,7 +302,7 @@ fn whoever_tells_the_driver_something_wakes_it() {
 struct Flooded(SyncSender<Event>);
 
 impl Execute for Flooded {
-    fn run_late(&mut self, _: Duration) {}
+    of_no_use!();
 
     fn beat(&self) -> Duration {
         BEAT
@@ -325,14 +314,12 @@ impl Execute for Flooded {
         }
     }
 
-    fn configure(&mut self, _: &ClusterConfig, _: Arc<Zones>) {}
-
-    fn told(&mut self) {}
-
-    fn published(&mut self, _: Arc<Health>) {}
-
     fn hear(&mut self) -> Option<Input> {
         Some(Input::Datagram { from: Origin::Udp("10.0.0.1:1".parse().unwrap()), bytes: vec![7; 100] })
+    }
+
+    fn dropped(&mut self) -> u64 {
+        3
     }
 }
 
@@ -343,13 +330,17 @@ fn a_flood_on_the_wire_holds_up_neither_deadlines_nor_the_queue() {
     let (shown, seen) = sync_channel(100_000);
     let metrics = Arc::new(Metrics::new());
     let (_, thread) =
-        Driver::start(node, effects, Flooded(shown), messages, applied, metrics, Recorder::default()).unwrap();
+        Driver::start(node, effects, Flooded(shown), messages, applied, metrics.clone(), Recorder::default()).unwrap();
     // A deadline: the time to listen is over.
     while !matches!(seen.recv_timeout(PATIENCE).unwrap(), Event::Listened) {}
     let (done, answer) = oneshot::channel();
     queue.send(Message::Command { command: Command::Standby(ServerName::new("web1")), done }).unwrap();
     answer.blocking_recv().unwrap();
     while !matches!(seen.recv_timeout(PATIENCE).unwrap(), Event::Standby { .. }) {}
+    let (reply, sample) = oneshot::channel();
+    queue.send(Message::Sample(reply)).unwrap();
+    sample.blocking_recv().unwrap();
+    assert_eq!(metrics.heartbeats_dropped.get(), 3, "what the machine dropped is counted when it is asked");
     queue.send(Message::Stop).unwrap();
     thread.join().unwrap();
 }
